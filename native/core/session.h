@@ -1,0 +1,74 @@
+// One import from the first source byte to the last layer byte: verify -> unpack -> disk image -> layer.
+// Runs on threads of its own; knows nothing of N-API, sockets or paths.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "disk_image.h"
+#include "layer/layer_builder.h"
+#include "limits.h"
+
+namespace dvcr {
+
+struct Checksum {
+  std::string algorithm;  ///< as Digest takes it
+  std::string expected;   ///< lower-case hex; empty: only report it
+};
+
+struct SessionOptions {
+  Limits limits;
+  LayerOptions layer;
+  OpenOptions open;
+  std::vector<Checksum> checksums;
+  bool keep_source_format = false;        ///< --format source: store the unpacked file as it is
+  std::optional<uint64_t> declared_size;  ///< exact size of a raw disk, from a first pass over the same source
+  bool replayable = false;                ///< the source can be read again: nothing is kept for a wrong hint
+};
+
+/// What is known once the headers were read.
+struct ImageReport {
+  DiskInfo info;
+  std::vector<std::string> compressions;  ///< outermost first
+};
+
+struct SessionResult {
+  LayerResult layer;
+  ImageReport image;
+  std::string stored_format;        ///< format of disk/disk.img: raw, iso, or the source's with --format source
+  uint64_t source_size = 0;         ///< bytes received
+  uint64_t scratch_peak = 0;        ///< bytes
+  std::vector<Checksum> checksums;  ///< with `expected` replaced by what was found
+};
+
+/// Thrown by run() when a replayable source turned out to have another size than hinted: run again with it declared.
+class SizeHintWrong : public Error {
+ public:
+  explicit SizeHintWrong(uint64_t actual) : Error(code::kSizeMismatch, "the hinted size was wrong"), actual(actual) {}
+  uint64_t actual;
+};
+
+class Session {
+ public:
+  Session(SessionOptions options, ByteSource& source, LayerOutput& output, BeginLayer begin,
+          std::function<void(const ImageReport&)> on_image);
+  ~Session();
+  /// Runs the import on the calling thread; returns when everything was verified and written. Throws Error.
+  SessionResult run();
+  /// Ends run() with kCancelled soon. Any thread. The source and the output must be woken by their owner.
+  void cancel();
+  [[nodiscard]] uint64_t disk_bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// What `source` is, reading only what its headers need. Throws like Session::run.
+ImageReport inspect(ByteSource& source, const Limits& limits, const OpenOptions& options,
+                    std::string scratch_directory);
+
+}  // namespace dvcr

@@ -1,0 +1,64 @@
+// Outer compression: gzip (all members), xz (all streams, threaded where the blocks allow), zstd (all frames), bzip2.
+// Recognised by content, never by name. Zero padding after the last stream is accepted (tapes and dd add it),
+// anything else after it is kTrailingData.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../byte_source.h"
+#include "../limits.h"
+
+namespace dvcr {
+
+enum class Compression : uint8_t { kNone, kGzip, kXz, kZstd, kBzip2 };
+
+/// By the first bytes (at least 6 wanted). zstd's skippable frames (RFC 8878 3.1.2) count as zstd.
+Compression detect_compression(Bytes head);
+/// "gzip", "xz", "zstd", "bzip2" or "none".
+std::string_view compression_name(Compression compression);
+
+/// What the outer stream says of its unpacked size before it was unpacked.
+struct SizeHint {
+  uint64_t size;
+  bool exact;        ///< true: the container's own index; a mismatch is then an error
+  std::string from;  ///< "xz-index", "zstd-frame", "gzip-isize"
+};
+
+/// A source of the unpacked bytes of `inner`, which must begin with the magic of `compression`.
+/// `threads` bounds xz's parallel decoding; memory beyond limits.max_decoder_memory for one thread is
+/// kDecoderMemory, for more threads it falls back to fewer. Damage is kCorruptCompression, an early end kTruncated.
+std::unique_ptr<ByteSource> make_unpacker(Compression compression, PrefixSource& inner, const Limits& limits,
+                                          unsigned threads);
+
+/// The unpacked size as far as the stream's own fields tell: from the first frame header (zstd, inexact), and with
+/// inner.ranges() from the xz index (exact) or the last four bytes of a gzip file (inexact). Consumes nothing.
+std::optional<SizeHint> unpacked_size_hint(Compression compression, PrefixSource& inner, const Limits& limits);
+
+/// The chain of unpackers around `source`: at most limits.max_compression_depth, else kNestedCompression.
+class UnpackChain {
+ public:
+  UnpackChain(ByteSource& source, const Limits& limits, unsigned threads);
+  /// The innermost, unpacked bytes.
+  PrefixSource& output() { return *stages_.back().prefix; }
+  /// Outermost first, empty when the source is not compressed.
+  [[nodiscard]] const std::vector<Compression>& compressions() const { return compressions_; }
+  /// For a single compression: what it says of its size. With two layers only the inner one matters.
+  [[nodiscard]] const std::optional<SizeHint>& size_hint() const { return size_hint_; }
+  /// Reads what follows the innermost content to the end of every layer, so that trailing data is noticed and the
+  /// verifying stage below sees each byte.
+  void finish();
+
+ private:
+  struct Stage {
+    std::unique_ptr<ByteSource> unpacker;  // null for the first stage
+    std::unique_ptr<PrefixSource> prefix;
+  };
+  std::vector<Stage> stages_;
+  std::vector<Compression> compressions_;
+  std::optional<SizeHint> size_hint_;
+};
+
+}  // namespace dvcr

@@ -1,0 +1,33 @@
+/** Where the image goes. `docker://` and `oci:` are the two kinds; both only ever hold complete, verified images. */
+import type { ImageManifest } from "../layer/image-config.ts";
+
+export interface Destination {
+  /** As the user would write it, for reports: `docker://host/repo:tag` or `oci:dir:tag`. */
+  readonly reference: string;
+  /** The manifest that stands at the tag now, with its config, or nothing. Never throws for a missing one. */
+  current(signal: AbortSignal): Promise<CurrentImage | undefined>;
+  /** Checks access and opens an upload for the layer. */
+  beginLayer(signal: AbortSignal): Promise<LayerUpload>;
+  /** Writes config, manifest and, last, the tag. The layer has been committed before. */
+  commitImage(image: ImageManifest, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface CurrentImage {
+  readonly manifestDigest: string;
+  readonly layers: readonly { readonly digest: string; readonly size: number; readonly mediaType: string }[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface LayerUpload {
+  /**
+   * Sends the next bytes. Resolves when `chunk` may be reused by the caller, that is, when the destination has
+   * acknowledged it or has made its own copy. Calls may overlap, in order; a rejection is final for the upload.
+   */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Makes the blob permanent under `digest` ("sha256:…"), `size` bytes. Only called after every check passed. */
+  commit(digest: string, size: number): Promise<void>;
+  /** Drops everything sent so far, best effort, never throws. */
+  abort(): Promise<void>;
+}

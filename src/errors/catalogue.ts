@@ -1,0 +1,89 @@
+/**
+ * Every error a user can meet: stable code, what class it is of, its HTTP status in an upload's answer, and what to
+ * do. docs/errors.md is held to this table by a test.
+ *
+ * kind `refused`: the input is at fault, trying again cannot help (exit 3).
+ * kind `retry`: something on the way failed, trying again may help (exit 1).
+ * kind `usage`: wrong options or configuration (exit 2).
+ */
+export type ErrorKind = "refused" | "retry" | "usage";
+
+export interface ErrorEntry {
+  readonly kind: ErrorKind;
+  readonly status: number;
+  readonly title: string;
+  readonly fix: string;
+}
+
+const refused = (status: number, title: string, fix: string): ErrorEntry => ({ kind: "refused", status, title, fix });
+const retry = (status: number, title: string, fix: string): ErrorEntry => ({ kind: "retry", status, title, fix });
+const usage = (title: string, fix: string): ErrorEntry => ({ kind: "usage", status: 400, title, fix });
+
+export const catalogue = {
+  // The disk image
+  E_EMPTY: refused(422, "The source holds no data", "Check that the file or URL is the right one and was fully written."),
+  E_TRUNCATED: refused(422, "The data ends before the image does", "Fetch or export the image again and compare its size and checksum with the publisher's."),
+  E_UNSUPPORTED_FORMAT: refused(415, "This kind of file is not a disk image we can store", "Convert it first, for example with `qemu-img convert -O qcow2 IN OUT`."),
+  E_UNSUPPORTED_FEATURE: refused(422, "The image uses a feature we do not support", "Rewrite it with `qemu-img convert -O qcow2 IN OUT`."),
+  E_FORMAT_MISMATCH: refused(422, "The content is not of the declared format", "Correct or drop --src-format."),
+  E_AMBIGUOUS: refused(422, "The content can be read as two formats", "Say which one it is with --src-format, if you trust where it comes from."),
+  E_CORRUPT_IMAGE: refused(422, "The image's metadata is damaged", "Run `qemu-img check` on it, or fetch it again."),
+  E_CORRUPT_CLUSTER: refused(422, "A compressed cluster or grain of the image is damaged", "Run `qemu-img check` on it, or fetch it again."),
+  E_ALIAS: refused(422, "The image uses one place of its file twice", "No honest tool writes that. Rewrite the image with `qemu-img convert` where you trust it."),
+  E_OVERLAP: refused(422, "The image's tables and data overlap", "No honest tool writes that. Rewrite the image with `qemu-img convert` where you trust it."),
+  E_DIRTY: refused(422, "The image was not closed cleanly and its log must be replayed", "Open and close it with the tool that wrote it, or run `qemu-img check -r all`."),
+  E_BACKING_FILE: refused(422, "The image needs a backing file or parent", "Flatten it: `qemu-img convert -O qcow2 IN OUT` where the backing file is."),
+  E_EXTERNAL_DATA: refused(422, "The image keeps its data in another file", "Make it one file: `qemu-img convert -O qcow2 IN OUT`."),
+  E_MULTI_FILE: refused(422, "The image consists of several files", "Make it one file: `qemu-img convert -O qcow2 IN OUT`."),
+  E_ENCRYPTED: refused(422, "The image is encrypted", "Decrypt it first with `qemu-img convert` and its key."),
+  E_NESTED_IMAGE: refused(422, "The disk's content is itself a disk image", "Unwrap it first, or use --allow-nested if that is what you want."),
+  E_UNDECLARED_FIXED_VHD: refused(422, "The file is a fixed VHD, seen only at its end", "Declare it with --src-format vpc and send it again."),
+  E_OUT_OF_ORDER: refused(422, "The image's parts stand in an order that a stream cannot follow", "Rewrite it with `qemu-img convert`, or import it from a file or a server with Range."),
+  E_NO_DISK: refused(422, "The archive holds no disk image", "Put exactly one disk image into it."),
+  E_SEVERAL_DISKS: refused(422, "The archive holds more than one disk image", "Take the one you want out of it and send that."),
+  // Compression and size
+  E_CORRUPT_COMPRESSION: refused(422, "The compressed data is damaged", "Test it with `gzip -t`, `xz -t` or `zstd -t`, or fetch it again."),
+  E_TRAILING_DATA: refused(422, "There is data after the end of the compressed stream", "Cut it off, or unpack the file first."),
+  E_NESTED_COMPRESSION: refused(422, "The file is compressed too many times", "Unpack it first; two layers are read."),
+  E_DECODER_MEMORY: refused(422, "Unpacking needs more memory than allowed", "Compress it again with a smaller window, for example `xz -6` or `zstd -19` without --long."),
+  E_TOO_LARGE: refused(413, "The disk is larger than allowed", "Raise --max-virtual-size if you mean it."),
+  E_METADATA_LIMIT: refused(422, "The image needs more memory for its tables than allowed", "Rewrite it with larger clusters: `qemu-img convert -O qcow2 -o cluster_size=64k IN OUT`."),
+  E_SIZE_MISMATCH: refused(422, "The data is not as long as was declared", "Fetch or export the image again."),
+  E_SCRATCH_LIMIT: refused(507, "The image's order needs more scratch space than allowed", "Raise --scratch-limit, or rewrite the image in order with `qemu-img convert`."),
+  E_SCRATCH_IO: retry(507, "Writing scratch space failed", "Free space in --scratch-dir or name another directory."),
+  E_CHECKSUM_MISMATCH: refused(422, "The checksum is wrong", "Fetch the file again, or correct the checksum; it is taken over the bytes as sent, before unpacking."),
+  // Sources
+  E_SOURCE_NOT_FOUND: refused(404, "The source does not exist", "Check the path or URL."),
+  E_SOURCE_DENIED: refused(403, "The source refuses access", "Check the credentials (--src-creds)."),
+  E_SOURCE_HTTP: refused(502, "The source's server gave an answer we cannot use", "Open the URL with curl -v and look at the answer."),
+  E_SOURCE_IO: retry(502, "Reading the source failed", "Check the network and the server, then try again."),
+  E_SOURCE_CHANGED: retry(502, "The source changed while it was read", "Start the import again."),
+  E_SOURCE_TLS: refused(502, "The source's certificate is not trusted", "Give its CA with --src-cert-dir, or --src-tls-verify=false where you accept the risk."),
+  E_CLIENT_GONE: retry(400, "The client closed the connection before all data was sent", "Send the file again."),
+  E_CLIENT_STALLED: retry(408, "The client sent nothing for too long", "Send the file again."),
+  // Registry
+  E_REGISTRY_DENIED: refused(502, "The registry refuses access", "Check the credentials and that they may push to this repository."),
+  E_REGISTRY_FULL: refused(507, "The registry has no space left", "Free space in the registry, then import again."),
+  E_REGISTRY_REFUSED: refused(502, "The registry refused the image", "Read the registry's reason in the message."),
+  E_REGISTRY_READONLY: retry(503, "The registry is read-only for now", "Wait until its garbage collection is over."),
+  E_REGISTRY_UNAVAILABLE: retry(502, "The registry cannot be reached or failed", "Check that it runs, then try again."),
+  E_REGISTRY_TLS: refused(502, "The registry's certificate is not trusted", "Give its CA with --dest-cert-dir, or --dest-tls-verify=false where you accept the risk."),
+  E_LAYOUT_IO: retry(507, "Writing the OCI layout directory failed", "Check its permissions and free space."),
+  // Server and process
+  E_BUSY: retry(503, "Another upload is running", "Wait until it ends; one upload runs at a time."),
+  E_UPLOAD_DONE: refused(409, "This upload has already ended", "Ask for a new upload URL."),
+  E_NOT_FOUND: refused(404, "There is nothing at this path", "Use /upload."),
+  E_METHOD: refused(405, "The method is not allowed here", "Use PUT or POST."),
+  E_BAD_REQUEST: refused(400, "The request is malformed", "Read the reason in the message."),
+  E_USAGE: usage("The options are wrong", "Run with --help."),
+  E_CONFIG: usage("The configuration is wrong", "Correct the variables named in the message."),
+  E_CANCELLED: retry(503, "The import was cancelled", "Start it again."),
+  E_INTERNAL: retry(500, "Something went wrong inside", "Please report it with the log."),
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof catalogue;
+
+/** True when `code` stands in the catalogue. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(catalogue, code);
+}

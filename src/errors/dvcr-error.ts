@@ -1,0 +1,39 @@
+import { catalogue, isErrorCode, type ErrorCode, type ErrorEntry } from "./catalogue.ts";
+
+/** The error every module throws: a stable code from the catalogue and one line of what happened, without secrets. */
+export class DvcrError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "DvcrError";
+    this.code = code;
+  }
+
+  get entry(): ErrorEntry {
+    return catalogue[this.code];
+  }
+
+  /** `E_CODE: message. Fix` on one line, for terminals, response bodies and termination messages. */
+  toLine(): string {
+    const text = this.message.replace(/\s+/g, " ").replace(/[.\s]+$/, "");
+    return `${this.code}: ${text}. ${this.entry.fix}`;
+  }
+}
+
+/** `error` as a DvcrError: itself, or by its `code` where that is one of ours, else E_INTERNAL with it as cause. */
+export function toDvcrError(error: unknown): DvcrError {
+  if (error instanceof DvcrError) return error;
+  if (error instanceof Error) {
+    const code = (error as { code?: unknown }).code;
+    if (typeof code === "string" && isErrorCode(code)) return new DvcrError(code, error.message, { cause: error });
+    if (error.name === "AbortError") return new DvcrError("E_CANCELLED", "the import was cancelled", { cause: error });
+    return new DvcrError("E_INTERNAL", error.message, { cause: error });
+  }
+  return new DvcrError("E_INTERNAL", String(error));
+}
+
+/** Process exit code of `dvcr import` and `dvcr inspect` for an error: 1 try again, 2 usage, 3 refused. */
+export function exitCode(error: DvcrError): 1 | 2 | 3 {
+  return { retry: 1, usage: 2, refused: 3 }[error.entry.kind] as 1 | 2 | 3;
+}

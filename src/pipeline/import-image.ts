@@ -1,0 +1,70 @@
+import type { Destination } from "../destination/destination.ts";
+import type { Source } from "../source/source.ts";
+
+export type LayerCompression = "gzip" | "zstd" | "none";
+
+export interface ImportOptions {
+  /** `algo:hex`, already validated. */
+  readonly checksums: readonly { readonly algorithm: string; readonly expected: string }[];
+  readonly compression: LayerCompression;
+  /** What /disk/disk.img holds. */
+  readonly format: "raw" | "source";
+  /** Declared source format. */
+  readonly sourceFormat?: string;
+  readonly allowNested: boolean;
+  readonly manifestKind: "oci" | "docker";
+  readonly limits: ImportLimits;
+  readonly scratchDirectory: string;
+}
+
+export interface ImportLimits {
+  /** Bytes. */
+  readonly maxVirtualSize: number;
+  /** Bytes in all scratch files. */
+  readonly maxScratch: number;
+  /** Bytes of decoder memory. */
+  readonly maxDecoderMemory: number;
+}
+
+/** What --json prints; sizes in bytes, speed in bytes per second of source. */
+export interface ImportReport {
+  readonly image: string;
+  readonly manifestDigest: string;
+  readonly layerDigest: string;
+  readonly diffId: string;
+  readonly sourceFormat: string;
+  readonly format: string;
+  readonly sourceSize: number;
+  readonly virtualSize: number;
+  readonly storedSize: number;
+  readonly durationSeconds: number;
+  readonly averageSpeed: number;
+  readonly checksums: Readonly<Record<string, string>>;
+  readonly scratchPeak: number;
+  readonly sizeFrom: string;
+  /** False when the destination had the very same layer already. */
+  readonly layerPushed: boolean;
+  readonly warnings: readonly string[];
+}
+
+/** Counters that move only when bytes do. */
+export interface ImportProgress {
+  /** Source bytes taken in. */
+  readonly sourceBytes: number;
+  /** Source bytes in all, when known. */
+  readonly sourceSize?: number;
+  /** Layer bytes that the destination acknowledged. */
+  readonly layerBytes: number;
+}
+
+/** Cheap to read at any time, from any timer. */
+export interface RunningImport {
+  progress(): ImportProgress;
+  readonly done: Promise<ImportReport>;
+}
+
+/**
+ * Runs one import: source -> verify -> unpack -> disk image -> layer -> registry. The layer is committed only after
+ * every check of the source passed, the tag is written last; after a failure nothing of it remains.
+ */
+export type ImportImage = (source: Source, destination: Destination, options: ImportOptions, signal: AbortSignal) => RunningImport;

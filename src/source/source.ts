@@ -1,0 +1,24 @@
+/** Where the bytes come from. One file per kind; each opens into this shape and owns its own retries. */
+export interface Source {
+  /** For messages and logs: no credentials, no query string. */
+  readonly description: string;
+  /** True when the same bytes can be read again at no cost to a network (a regular file). */
+  readonly replayable: boolean;
+  /** True when they could be fetched again at the cost of another download (a server with Range). Known after open(). */
+  readonly refetchable: boolean;
+  open(signal: AbortSignal): Promise<OpenSource>;
+}
+
+export interface OpenSource {
+  /** Exact bytes that will come, when known. */
+  readonly size?: number;
+  /** True when the content is a disk's own bytes whatever they look like (a block device). */
+  readonly isDisk?: boolean;
+  /** Set for files: the core reads the descriptor itself, with random access. Owned by the source. */
+  readonly fd?: number;
+  /** Set for everything else: chunks in order, from the first byte to the last. Ends or throws a DvcrError. */
+  readonly chunks?: AsyncIterable<Uint8Array>;
+  /** Random access to the same bytes where the origin offers it; used for small metadata ahead of the stream. */
+  readRange?(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
