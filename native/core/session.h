@@ -11,13 +11,9 @@
 #include "disk_image.h"
 #include "layer/layer_builder.h"
 #include "limits.h"
+#include "verify.h"
 
 namespace dvcr {
-
-struct Checksum {
-  std::string algorithm;  ///< as Digest takes it
-  std::string expected;   ///< lower-case hex; empty: only report it
-};
 
 struct SessionOptions {
   Limits limits;
@@ -53,7 +49,7 @@ class SizeHintWrong : public Error {
 
 class Session {
  public:
-  Session(SessionOptions options, ByteSource& source, LayerOutput& output, BeginLayer begin,
+  Session(SessionOptions options, ChunkSource& source, LayerOutput& output, BeginLayer begin,
           std::function<void(const ImageReport&)> on_image);
   ~Session();
   /// Runs the import on the calling thread; returns when everything was verified and written. Throws Error.
@@ -61,6 +57,8 @@ class Session {
   /// Ends run() with kCancelled soon. Any thread. The source and the output must be woken by their owner.
   void cancel();
   [[nodiscard]] uint64_t disk_bytes() const;
+  /// Source bytes taken in so far. Any thread.
+  [[nodiscard]] uint64_t source_bytes() const;
 
  private:
   struct Impl;
@@ -68,7 +66,7 @@ class Session {
 };
 
 /// What `source` is, reading only what its headers need. Throws like Session::run.
-ImageReport inspect(ByteSource& source, const Limits& limits, const OpenOptions& options,
+ImageReport inspect(ChunkSource& source, const Limits& limits, const OpenOptions& options,
                     std::string scratch_directory);
 
 }  // namespace dvcr
