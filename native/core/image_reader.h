@@ -9,7 +9,7 @@
 
 #include "byte_source.h"
 #include "claims.h"
-#include "limits.h"
+#include "import_limits.h"
 #include "scratch.h"
 
 namespace dvcr {

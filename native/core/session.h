@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "disk_image.h"
+#include "import_limits.h"
 #include "layer/layer_builder.h"
-#include "limits.h"
 #include "verify.h"
 
 namespace dvcr {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "../extent_sink.h"
-#include "../limits.h"
+#include "../import_limits.h"
 #include "../scratch.h"
 
 namespace dvcr {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "../byte_source.h"
-#include "../limits.h"
+#include "../import_limits.h"
 
 namespace dvcr {
 
