@@ -40,19 +40,13 @@ struct SessionResult {
   std::vector<Checksum> checksums;  ///< with `expected` replaced by what was found
 };
 
-/// Thrown by run() when a replayable source turned out to have another size than hinted: run again with it declared.
-class SizeHintWrong : public Error {
- public:
-  explicit SizeHintWrong(uint64_t actual) : Error(code::kSizeMismatch, "the hinted size was wrong"), actual(actual) {}
-  uint64_t actual;
-};
-
 class Session {
  public:
   Session(SessionOptions options, ChunkSource& source, LayerOutput& output, BeginLayer begin,
           std::function<void(const ImageReport&)> on_image);
   ~Session();
-  /// Runs the import on the calling thread; returns when everything was verified and written. Throws Error.
+  /// Runs the import on the calling thread; returns when everything was verified and written. Throws Error;
+  /// SizeHintWrong where options.replayable.
   SessionResult run();
   /// Ends run() with kCancelled soon. Any thread. The source and the output must be woken by their owner.
   void cancel();
