@@ -13,8 +13,8 @@ struct DecodedUnit {
   size_t produced;  ///< bytes written to `out`
 };
 
-/// Decodes one unit into `out` (unit_size bytes). Uses one context per thread; memory is bounded by the library's
-/// fixed window for deflate and by a window of at most kMaxUnitSize for zstd.
+/// Decodes one unit into `out` (unit_size bytes), in place: there is one small context per thread and no window, and
+/// a zstd frame may claim a window of any size. Bytes of `packed` after the stream's end are ignored.
 /// Throws kCorruptCluster when the stream is damaged, has no end, would give more than out.size() bytes, or (zlib)
 /// fails its Adler-32; the caller checks `produced` against its minimum.
 DecodedUnit decode_unit(UnitCodec codec, Bytes packed, MutableBytes out);
