@@ -1,0 +1,57 @@
+/**
+ * The Debian packages this project uses, by what needs them. Debian 12's names; nothing else is downloaded besides npm
+ * packages. scripts/setup.mjs installs them, the Dockerfile and the documentation repeat parts of them.
+ */
+
+/** Compiling the native core, its tests and the addon. */
+const build = [
+  "cmake",
+  "g++",
+  "libbz2-dev",
+  "libdeflate-dev",
+  "libgtest-dev",
+  "libisal-dev",
+  "liblzma-dev",
+  "libssl-dev",
+  "libzstd-dev",
+  "ninja-build",
+  "zlib1g-dev",
+];
+
+/** What a built addon loads at run time: Debian ships ISA-L as a shared library only. */
+const run = ["libisal2"];
+
+/** `npm run demo`: a registry, a disk to upload, and tools of others that judge the result. */
+const demo = ["curl", "docker-registry", "e2fsprogs", "fdisk", "qemu-utils", "skopeo"];
+
+/** `npm test`: more judges and more ways to write images. */
+const test = ["bzip2", "gdisk", "openssl", "pigz", "strace", "umoci", "xorriso", "xz-utils", "zstd"];
+
+/** `npm run lint`. */
+const lint = ["clang-format"];
+
+/** `node scripts/build-native.mjs --fuzz`. */
+const fuzz = ["clang"];
+
+const purposes = {
+  demo: [...build, ...run, ...demo],
+  test: [...build, ...run, ...demo, ...test],
+  ci: [...build, ...run, ...demo, ...test, ...lint],
+  fuzz: [...build, ...run, ...fuzz],
+};
+
+/** Commands that stand for the packages above where there is no dpkg to ask. */
+export const commands = {
+  demo: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo"],
+  test: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd"],
+  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format"],
+  fuzz: ["cmake", "clang++", "ninja"],
+};
+
+/** The purposes that packagesFor() and `setup --for=` know. */
+export const purposeNames = Object.keys(purposes);
+
+/** The packages for one purpose, sorted, each once. */
+export function packagesFor(purpose) {
+  return [...new Set(purposes[purpose])].sort();
+}
