@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
 import { root } from "./paths.mjs";
 
-/** Every regular file below `path` (a file or a directory inside the checkout), sorted, absolute. */
+/** Every regular file below the directory `path`, sorted, absolute; none where it does not exist. */
 export function filesBelow(path) {
+  if (!existsSync(path)) return [];
   const entries = readdirSync(path, { recursive: true, withFileTypes: true });
   return entries
     .filter((entry) => entry.isFile())

@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+
+import js from "@eslint/js";
+import { defineConfig, globalIgnores } from "eslint/config";
+import tseslint from "typescript-eslint";
+
+const nodeGlobals = Object.fromEntries(
+  ["AbortController", "AbortSignal", "Buffer", "clearInterval", "clearTimeout", "console", "fetch", "performance", "process"]
+    .concat(["setImmediate", "setInterval", "setTimeout", "structuredClone", "TextDecoder", "TextEncoder", "URL"])
+    .map((name) => [name, "readonly"]),
+);
+
+/** The executables have no extension, and ESLint only looks at such files where they are named. */
+const executables = Object.values(JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")).bin);
+
+export default defineConfig(
+  globalIgnores(["dist/", "build/", "coverage/", "bench/results/"]),
+  {
+    files: ["**/*.ts"],
+    extends: [js.configs.recommended, tseslint.configs.strictTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
+      eqeqeq: "error",
+      "no-console": "error",
+    },
+  },
+  {
+    // The environment is read in one place.
+    files: ["src/**/*.ts"],
+    ignores: ["src/config/**"],
+    rules: { "no-restricted-properties": ["error", { object: "process", property: "env", message: "Read it in src/config." }] },
+  },
+  {
+    // Assertions narrow; fixtures are built from plain literals.
+    files: ["test/**/*.ts", "bench/**/*.ts"],
+    rules: { "@typescript-eslint/no-non-null-assertion": "off", "no-console": "off" },
+  },
+  {
+    files: ["**/*.js", "**/*.mjs", ...executables],
+    extends: [js.configs.recommended],
+    languageOptions: { ecmaVersion: 2023, sourceType: "module", globals: nodeGlobals },
+    rules: { eqeqeq: "error", "no-var": "error", "prefer-const": "error" },
+  },
+);

@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Real processes, sockets and the addon: a process of its own per file, and no more than small machines carry.
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 10_000,
+    // Only what a person wants to read; a failing test shows its own output.
+    reporters: ["default"],
+  },
+});
