@@ -43,6 +43,15 @@ SizePlan plan_size(const SessionOptions& options, const DiskInfo& info, UnpackCh
   return plan;
 }
 
+uint64_t count_rest(ByteSource& source) {
+  uint64_t count = 0;
+  for (Bytes rest = source.peek(); !rest.empty(); rest = source.peek()) {
+    count += rest.size();
+    source.consume(rest.size());
+  }
+  return count;
+}
+
 }  // namespace
 
 struct Session::Impl {
@@ -91,7 +100,7 @@ struct Session::Impl {
     bool headless = info.format == "raw" || info.format == "iso";
     SizePlan plan = headless ? plan_size(options, info, chain) : SizePlan{info.virtual_size, true, "header"};
     if (on_image) on_image(result.image);
-    if (!plan.size && options.replayable) throw SizeHintWrong(reader.drain());
+    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(content));
     layer.start(plan);
     image->convert(layer);
     reader.drain();
@@ -106,10 +115,7 @@ struct Session::Impl {
     result.stored_format = result.image.info.format;
     SizePlan plan = plan_size(options, result.image.info, chain);
     if (on_image) on_image(result.image);
-    if (!plan.size && options.replayable) {
-      chain.finish();
-      throw Error(code::kInternal, "the size of a replayable source could not be told");
-    }
+    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(content));
     layer.start(plan);
     uint64_t stored = 0;
     for (;;) {

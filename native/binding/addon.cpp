@@ -1,0 +1,205 @@
+// The module's surface: class Job and libraryVersions(). See src/native/index.ts for the typed side.
+#include <napi.h>
+
+#include <thread>
+
+#include "codec.h"
+#include "convert.h"
+
+namespace dvcr::binding {
+namespace {
+
+/// The way to the event loop, open until the job ended. Posts after that are dropped: their receivers are gone.
+class Channel {
+ public:
+  explicit Channel(Napi::ThreadSafeFunction function) : function_(std::move(function)) {}
+
+  void post(Event event) {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    auto* boxed = new Event(std::move(event));
+    napi_status status = function_.NonBlockingCall(boxed, [](Napi::Env env, Napi::Function callback, Event* raw) {
+      std::unique_ptr<Event> owned(raw);
+      if (env != nullptr && callback != nullptr) callback.Call({to_event(env, *owned)});
+    });
+    if (status != napi_ok) delete boxed;
+  }
+
+  void close() {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    function_.Release();
+  }
+
+  /// The environment is going away and took the function with it.
+  void abandon() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+
+ private:
+  std::mutex mutex_;
+  Napi::ThreadSafeFunction function_;
+  bool closed_ = false;
+};
+
+class Job final : public Napi::ObjectWrap<Job> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Job",
+                       {
+                           InstanceMethod<&Job::push>("push"),
+                           InstanceMethod<&Job::end>("end"),
+                           InstanceMethod<&Job::release_output>("releaseOutput"),
+                           InstanceMethod<&Job::begin>("begin"),
+                           InstanceMethod<&Job::range>("range"),
+                           InstanceMethod<&Job::cancel_from_js>("cancel"),
+                           InstanceMethod<&Job::source_bytes>("sourceBytes"),
+                           InstanceMethod<&Job::disk_bytes>("diskBytes"),
+                       });
+  }
+
+  explicit Job(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Job>(info) {
+    Napi::Object options = info[0].As<Napi::Object>();
+    config_ = to_config(options);
+    // Keeps the output buffers and the callback's world alive as long as threads may write into them.
+    options_ = Napi::Persistent(options);
+    Ref();
+    auto function = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(), "dvcr job", 0, 1,
+                                                  [this](Napi::Env) { finalize(); });
+    channel_ = std::make_shared<Channel>(std::move(function));
+    Post post = [channel = channel_](Event event) { channel->post(std::move(event)); };
+    if (config_.fd) {
+      file_ = std::make_unique<FdSource>(*config_.fd, config_.size);
+    } else {
+      pushed_ = std::make_unique<PushedSource>(post, config_.size, config_.range_size);
+    }
+    output_ = std::make_unique<PooledOutput>(post, config_.buffers);
+    gate_ = std::make_unique<BeginGate>(post);
+    if (!config_.inspect_only) make_session(post);
+    thread_ = std::thread([this, post] { run(post); });
+  }
+
+  ~Job() override { stop(); }
+
+ private:
+  ChunkSource& source() {
+    if (file_) return *file_;
+    return *pushed_;
+  }
+
+  void make_session(const Post& post) {
+    auto begin_layer = [this](uint64_t size, std::string_view from, unsigned attempt) {
+      // A further attempt voids what was written before, also the part that still waits in a buffer.
+      if (attempt > 1) output_->drop();
+      return gate_->ask(size, from, attempt);
+    };
+    session_ = std::make_unique<Session>(config_.session, source(), *output_, begin_layer,
+                                         [post](const ImageReport& report) { post(ImageFound{report}); });
+  }
+
+  void run(const Post& post) {
+    try {
+      if (config_.inspect_only) {
+        const SessionOptions& options = config_.session;
+        SessionResult result;
+        result.image = inspect(source(), options.limits, options.open, options.layer.scratch_directory);
+        post(Finished{std::move(result)});
+      } else {
+        SessionResult result = session_->run();
+        output_->flush();
+        post(Finished{std::move(result)});
+      }
+    } catch (const SizeHintWrong& wrong) {
+      post(Failed{std::string(wrong.code()), wrong.what(), wrong.actual});
+    } catch (const Error& error) {
+      post(Failed{std::string(error.code()), error.what(), std::nullopt});
+    } catch (const std::exception& error) {
+      post(Failed{std::string(code::kInternal), error.what(), std::nullopt});
+    }
+    channel_->close();
+  }
+
+  void cancel() {
+    if (file_) file_->cancel();
+    if (pushed_) pushed_->cancel();
+    if (output_) output_->cancel();
+    if (gate_) gate_->cancel();
+    if (session_) session_->cancel();
+  }
+
+  void stop() {
+    cancel();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  // Event loop, after the last event or when the environment ends with the job still running.
+  void finalize() {
+    channel_->abandon();
+    stop();
+    session_.reset();
+    options_.Reset();
+    Unref();
+  }
+
+  void push(const Napi::CallbackInfo& info) {
+    pushed_->push(info[0].As<Napi::Number>().Uint32Value(), to_chunks(info[1].As<Napi::Array>()));
+  }
+  void end(const Napi::CallbackInfo&) { pushed_->end(); }
+  void release_output(const Napi::CallbackInfo& info) { output_->release(info[0].As<Napi::Number>().Uint32Value()); }
+  void begin(const Napi::CallbackInfo& info) { gate_->answer({to_vector(info[0]), to_vector(info[1])}); }
+  void range(const Napi::CallbackInfo& info) {
+    std::vector<uint8_t> bytes = to_vector(info[0]);
+    pushed_->range_answer(bytes);
+  }
+  void cancel_from_js(const Napi::CallbackInfo&) { cancel(); }
+  Napi::Value source_bytes(const Napi::CallbackInfo& info) {
+    if (session_) last_source_bytes_ = session_->source_bytes();
+    return Napi::Number::New(info.Env(), static_cast<double>(last_source_bytes_));
+  }
+  Napi::Value disk_bytes(const Napi::CallbackInfo& info) {
+    if (session_) last_disk_bytes_ = session_->disk_bytes();
+    return Napi::Number::New(info.Env(), static_cast<double>(last_disk_bytes_));
+  }
+
+  JobConfig config_;
+  Napi::ObjectReference options_;
+  std::shared_ptr<Channel> channel_;
+  std::unique_ptr<FdSource> file_;
+  std::unique_ptr<PushedSource> pushed_;
+  std::unique_ptr<PooledOutput> output_;
+  std::unique_ptr<BeginGate> gate_;
+  std::unique_ptr<Session> session_;
+  std::thread thread_;
+  uint64_t last_source_bytes_ = 0;
+  uint64_t last_disk_bytes_ = 0;
+};
+
+Napi::Value js_library_versions(const Napi::CallbackInfo& info) {
+  Napi::Object out = Napi::Object::New(info.Env());
+  for (const LibraryVersion& library : library_versions()) out.Set(library.name, library.version);
+  return out;
+}
+
+Napi::Value js_encoder_id(const Napi::CallbackInfo& info) {
+  std::string name = info[0].As<Napi::String>().Utf8Value();
+  LayerCodec codec = name == "none" ? LayerCodec::kNone : name == "zstd" ? LayerCodec::kZstd : LayerCodec::kGzip;
+  return Napi::String::New(info.Env(), encoder_id(codec));
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  exports.Set("Job", Job::define(env));
+  exports.Set("libraryVersions", Napi::Function::New(env, js_library_versions));
+  exports.Set("encoderId", Napi::Function::New(env, js_encoder_id));
+  return exports;
+}
+
+}  // namespace
+}  // namespace dvcr::binding
+
+// The macro wants a name at global scope.
+static Napi::Object InitAll(Napi::Env env, Napi::Object exports) {
+  return dvcr::binding::initialize(env, exports);
+}
+NODE_API_MODULE(dvcr, InitAll)

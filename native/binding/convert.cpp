@@ -1,0 +1,176 @@
+#include "convert.h"
+
+namespace dvcr::binding {
+namespace {
+
+std::optional<uint64_t> optional_u64(const Napi::Object& object, const char* name) {
+  Napi::Value value = object.Get(name);
+  if (!value.IsNumber()) return std::nullopt;
+  return static_cast<uint64_t>(value.As<Napi::Number>().DoubleValue());
+}
+
+uint64_t u64(const Napi::Object& object, const char* name) {
+  return optional_u64(object, name).value_or(0);
+}
+
+bool flag(const Napi::Object& object, const char* name) {
+  Napi::Value value = object.Get(name);
+  return value.IsBoolean() && value.As<Napi::Boolean>().Value();
+}
+
+std::string text(const Napi::Object& object, const char* name) {
+  Napi::Value value = object.Get(name);
+  return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
+}
+
+LayerCodec codec_of(const std::string& name) {
+  if (name == "none") return LayerCodec::kNone;
+  return name == "zstd" ? LayerCodec::kZstd : LayerCodec::kGzip;
+}
+
+Napi::Value number(Napi::Env env, uint64_t value) {
+  return Napi::Number::New(env, static_cast<double>(value));
+}
+
+Napi::Object image_to_js(Napi::Env env, const ImageReport& image) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("format", image.info.format);
+  if (image.info.virtual_size) out.Set("virtualSize", number(env, *image.info.virtual_size));
+  out.Set("clusterSize", number(env, image.info.cluster_size));
+  Napi::Object specific = Napi::Object::New(env);
+  for (const Field& field : image.info.specific) {
+    if (const bool* truth = std::get_if<bool>(&field.value)) {
+      specific.Set(field.name, Napi::Boolean::New(env, *truth));
+    } else if (const uint64_t* count = std::get_if<uint64_t>(&field.value)) {
+      specific.Set(field.name, number(env, *count));
+    } else {
+      specific.Set(field.name, std::get<std::string>(field.value));
+    }
+  }
+  out.Set("specific", specific);
+  Napi::Array warnings = Napi::Array::New(env);
+  for (const std::string& warning : image.info.warnings) warnings.Set(warnings.Length(), warning);
+  out.Set("warnings", warnings);
+  Napi::Array compressions = Napi::Array::New(env);
+  for (const std::string& name : image.compressions) compressions.Set(compressions.Length(), name);
+  out.Set("compressions", compressions);
+  return out;
+}
+
+Napi::Object result_to_js(Napi::Env env, const SessionResult& result) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("diffId", "sha256:" + result.layer.diff_id);
+  out.Set("layerDigest", "sha256:" + result.layer.digest);
+  out.Set("layerSize", number(env, result.layer.layer_size));
+  out.Set("diskSize", number(env, result.layer.disk_size));
+  out.Set("sizeFrom", result.layer.size_from);
+  out.Set("image", image_to_js(env, result.image));
+  out.Set("storedFormat", result.stored_format);
+  out.Set("sourceSize", number(env, result.source_size));
+  out.Set("scratchPeak", number(env, result.scratch_peak));
+  Napi::Object checksums = Napi::Object::New(env);
+  for (const Checksum& checksum : result.checksums) checksums.Set(checksum.algorithm, checksum.expected);
+  out.Set("checksums", checksums);
+  return out;
+}
+
+struct EventWriter {
+  Napi::Env env;
+  Napi::Object out;
+
+  void operator()(const BatchReleased& event) {
+    out.Set("type", "released");
+    out.Set("batch", number(env, event.batch));
+  }
+  void operator()(const OutputFilled& event) {
+    out.Set("type", "output");
+    out.Set("index", number(env, event.index));
+    out.Set("length", number(env, event.length));
+  }
+  void operator()(const BeginAsked& event) {
+    out.Set("type", "begin");
+    out.Set("size", number(env, event.size));
+    out.Set("sizeFrom", event.from);
+    out.Set("attempt", number(env, event.attempt));
+  }
+  void operator()(const RangeAsked& event) {
+    out.Set("type", "range");
+    out.Set("offset", number(env, event.offset));
+    out.Set("length", number(env, event.length));
+  }
+  void operator()(const ImageFound& event) {
+    out.Set("type", "image");
+    out.Set("image", image_to_js(env, event.report));
+  }
+  void operator()(const Finished& event) {
+    out.Set("type", "finished");
+    out.Set("result", result_to_js(env, event.result));
+  }
+  void operator()(const Failed& event) {
+    out.Set("type", "failed");
+    out.Set("code", event.code);
+    out.Set("message", event.message);
+    if (event.actual_size) out.Set("actualSize", number(env, *event.actual_size));
+  }
+};
+
+}  // namespace
+
+JobConfig to_config(const Napi::Object& options) {
+  JobConfig config;
+  if (auto fd = optional_u64(options, "fd")) config.fd = static_cast<int>(*fd);
+  config.size = optional_u64(options, "size");
+  config.range_size = optional_u64(options, "rangeSize");
+  config.inspect_only = flag(options, "inspectOnly");
+
+  SessionOptions& session = config.session;
+  session.open.declared_format = text(options, "declaredFormat");
+  session.open.source_is_disk = flag(options, "sourceIsDisk");
+  session.keep_source_format = flag(options, "keepSourceFormat");
+  session.declared_size = optional_u64(options, "declaredSize");
+  session.replayable = flag(options, "replayable");
+  session.layer.codec = codec_of(text(options, "codec"));
+  session.layer.threads = static_cast<unsigned>(u64(options, "threads"));
+  session.layer.allow_nested = flag(options, "allowNested");
+  session.layer.scratch_directory = text(options, "scratchDirectory");
+
+  Napi::Object limits = options.Get("limits").As<Napi::Object>();
+  session.limits.max_virtual_size = u64(limits, "maxVirtualSize");
+  session.limits.max_scratch = u64(limits, "maxScratch");
+  session.limits.max_decoder_memory = u64(limits, "maxDecoderMemory");
+
+  Napi::Array checksums = options.Get("checksums").As<Napi::Array>();
+  for (uint32_t i = 0; i < checksums.Length(); ++i) {
+    Napi::Object checksum = checksums.Get(i).As<Napi::Object>();
+    session.checksums.push_back({text(checksum, "algorithm"), text(checksum, "expected")});
+  }
+  Napi::Array buffers = options.Get("buffers").As<Napi::Array>();
+  for (uint32_t i = 0; i < buffers.Length(); ++i) {
+    Napi::Uint8Array buffer = buffers.Get(i).As<Napi::Uint8Array>();
+    config.buffers.emplace_back(buffer.Data(), buffer.ByteLength());
+  }
+  return config;
+}
+
+std::vector<uint8_t> to_vector(const Napi::Value& bytes) {
+  Napi::Uint8Array array = bytes.As<Napi::Uint8Array>();
+  return {array.Data(), array.Data() + array.ByteLength()};
+}
+
+std::vector<Bytes> to_chunks(const Napi::Array& chunks) {
+  std::vector<Bytes> out;
+  out.reserve(chunks.Length());
+  for (uint32_t i = 0; i < chunks.Length(); ++i) {
+    Napi::Uint8Array chunk = chunks.Get(i).As<Napi::Uint8Array>();
+    out.emplace_back(chunk.Data(), chunk.ByteLength());
+  }
+  return out;
+}
+
+Napi::Object to_event(Napi::Env env, const Event& event) {
+  EventWriter writer{env, Napi::Object::New(env)};
+  std::visit(writer, event);
+  return writer.out;
+}
+
+}  // namespace dvcr::binding

@@ -1,0 +1,26 @@
+// Between JavaScript values and the core's plain structs. Argument checking is src/native's job; this only converts.
+#pragma once
+
+#include <napi.h>
+
+#include "job.h"
+
+namespace dvcr::binding {
+
+/// Everything a job needs, copied out of JavaScript before a thread starts.
+struct JobConfig {
+  SessionOptions session;
+  std::optional<int> fd;               ///< read this descriptor; else chunks are pushed
+  std::optional<uint64_t> size;        ///< exact source bytes
+  std::optional<uint64_t> range_size;  ///< set when the event loop answers ranges
+  bool inspect_only = false;
+  std::vector<MutableBytes> buffers;  ///< kept alive by the JavaScript object
+};
+
+JobConfig to_config(const Napi::Object& options);
+std::vector<uint8_t> to_vector(const Napi::Value& bytes);
+std::vector<Bytes> to_chunks(const Napi::Array& chunks);
+/// {type, ...fields} as src/native/index.ts declares them.
+Napi::Object to_event(Napi::Env env, const Event& event);
+
+}  // namespace dvcr::binding
