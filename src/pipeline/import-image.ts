@@ -15,6 +15,8 @@ export interface ImportOptions {
   readonly manifestKind: "oci" | "docker";
   readonly limits: ImportLimits;
   readonly scratchDirectory: string;
+  /** Seconds since 1970 for the image's creation time; without it the image carries none of its own. */
+  readonly sourceDateEpoch?: number;
 }
 
 export interface ImportLimits {

@@ -1,0 +1,93 @@
+import { createRequire } from "node:module";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+import type { LayerCompression } from "../pipeline/import-image.ts";
+
+/** What an image is, from its headers. Sizes in bytes. */
+export interface NativeImage {
+  readonly format: string;
+  readonly virtualSize?: number;
+  readonly clusterSize: number;
+  readonly specific: Readonly<Record<string, boolean | number | string>>;
+  readonly warnings: readonly string[];
+  /** Outermost first. */
+  readonly compressions: readonly string[];
+}
+
+export interface NativeResult {
+  readonly diffId: string;
+  readonly layerDigest: string;
+  readonly layerSize: number;
+  readonly diskSize: number;
+  readonly sizeFrom: string;
+  readonly image: NativeImage;
+  readonly storedFormat: string;
+  readonly sourceSize: number;
+  readonly scratchPeak: number;
+  readonly checksums: Readonly<Record<string, string>>;
+}
+
+export type NativeEvent =
+  | { readonly type: "released"; readonly batch: number }
+  | { readonly type: "output"; readonly index: number; readonly length: number }
+  | { readonly type: "begin"; readonly size: number; readonly sizeFrom: string; readonly attempt: number }
+  | { readonly type: "range"; readonly offset: number; readonly length: number }
+  | { readonly type: "image"; readonly image: NativeImage }
+  | { readonly type: "finished"; readonly result: NativeResult }
+  | { readonly type: "failed"; readonly code: string; readonly message: string; readonly actualSize?: number };
+
+export interface NativeJobOptions {
+  readonly inspectOnly: boolean;
+  readonly fd?: number;
+  readonly size?: number;
+  readonly rangeSize?: number;
+  readonly checksums: readonly { readonly algorithm: string; readonly expected: string }[];
+  readonly codec: LayerCompression;
+  /** Worker threads; never changes a byte of the layer. */
+  readonly threads: number;
+  readonly allowNested: boolean;
+  readonly declaredFormat: string;
+  readonly sourceIsDisk: boolean;
+  readonly keepSourceFormat: boolean;
+  readonly declaredSize?: number;
+  readonly replayable: boolean;
+  readonly limits: { readonly maxVirtualSize: number; readonly maxScratch: number; readonly maxDecoderMemory: number };
+  readonly scratchDirectory: string;
+  /** Where layer bytes are written; each is the core's until its "output" event and again after releaseOutput(). */
+  readonly buffers: readonly Uint8Array[];
+}
+
+export interface NativeJob {
+  /** The chunks are the core's until the "released" event of `batch`. */
+  push(batch: number, chunks: readonly Uint8Array[]): void;
+  end(): void;
+  releaseOutput(index: number): void;
+  /** Answers "begin" with the tar bytes around the disk. */
+  begin(head: Uint8Array, tail: Uint8Array): void;
+  /** Answers "range"; an empty array means that it failed. */
+  range(bytes: Uint8Array): void;
+  /** Ends the job with E_CANCELLED soon. */
+  cancel(): void;
+  sourceBytes(): number;
+  diskBytes(): number;
+}
+
+interface Addon {
+  readonly Job: new (options: NativeJobOptions, onEvent: (event: NativeEvent) => void) => NativeJob;
+  /** Name to version of every codec library that answers at run time. */
+  libraryVersions(): Record<string, string>;
+  /** What, beside the content, decides a layer's bytes. */
+  encoderId(codec: LayerCompression): string;
+}
+
+const path = fileURLToPath(new URL("../../build/native/dvcr.node", import.meta.url));
+
+function load(): Addon {
+  if (!existsSync(path)) {
+    throw new Error("the native core is not built; run `npm run setup` in the project's directory");
+  }
+  return createRequire(import.meta.url)(path) as Addon;
+}
+
+export const addon = load();

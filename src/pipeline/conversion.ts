@@ -1,0 +1,221 @@
+import type { OpenSource } from "../source/source.ts";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { addon, type NativeEvent, type NativeImage, type NativeJob, type NativeResult } from "../native/addon.ts";
+import { usefulThreads } from "../native/threads.ts";
+import { Feed } from "./feed.ts";
+import type { ImportLimits, ImportOptions } from "./import-image.ts";
+
+/** Where a conversion's layer bytes go. */
+export interface LayerSink {
+  /** A layer of a disk of `size` bytes begins; anything written before is void. Gives the tar bytes around the disk. */
+  begin(size: number, sizeFrom: string, attempt: number): Promise<{ head: Uint8Array; tail: Uint8Array }>;
+  /** Takes the next bytes; resolves when `chunk` may be overwritten. */
+  write(chunk: Uint8Array): Promise<void>;
+}
+
+export interface ConversionSettings {
+  readonly options: ImportOptions;
+  /** Exact size of a headerless disk, from an earlier pass over the same source. */
+  readonly declaredSize?: number;
+  /** The source can be read again, so nothing is kept for a wrong size hint. */
+  readonly replayable: boolean;
+}
+
+/** A replayable source turned out to have another size than hinted: convert again with this size declared. */
+export class SizeHintWrong extends Error {
+  readonly actualSize: number;
+  constructor(actualSize: number) {
+    super("the hinted size was wrong");
+    this.actualSize = actualSize;
+  }
+}
+
+// 24 MiB of layer bytes: one PATCH of 8 MiB on its way, one filling, one being hashed.
+const BUFFER_COUNT = 24;
+const BUFFER_BYTES = 1 << 20;
+
+/** Layer buffers, made once per import and shared by its attempts. */
+export function makeLayerBuffers(): Uint8Array[] {
+  return Array.from({ length: BUFFER_COUNT }, () => Buffer.allocUnsafeSlow(BUFFER_BYTES));
+}
+
+/** One native job from source to layer sink. */
+export class Conversion {
+  readonly #source: OpenSource;
+  readonly #sink: LayerSink;
+  readonly #buffers: readonly Uint8Array[];
+  readonly #job: NativeJob;
+  readonly #feed: Feed;
+  readonly #writes = new Set<Promise<void>>();
+  #error: unknown;
+  #settle!: { resolve: (result: NativeResult) => void; reject: (reason: unknown) => void };
+  readonly #ended: Promise<NativeResult>;
+  onImage: ((image: NativeImage) => void) | undefined;
+
+  constructor(source: OpenSource, sink: LayerSink, buffers: readonly Uint8Array[], settings: ConversionSettings) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#buffers = buffers;
+    this.#ended = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.#job = new addon.Job(
+      {
+        ...sourceOptions(source),
+        inspectOnly: false,
+        checksums: settings.options.checksums,
+        codec: settings.options.compression,
+        threads: usefulThreads(),
+        allowNested: settings.options.allowNested || settings.options.format === "source",
+        declaredFormat: settings.options.sourceFormat ?? "",
+        keepSourceFormat: settings.options.format === "source",
+        ...(settings.declaredSize === undefined ? {} : { declaredSize: settings.declaredSize }),
+        replayable: settings.replayable,
+        limits: settings.options.limits,
+        scratchDirectory: settings.options.scratchDirectory,
+        buffers,
+      },
+      (event) => { this.#onEvent(event); },
+    );
+    this.#feed = new Feed(this.#job);
+  }
+
+  /** Runs to the end; resolves when every layer byte was taken by the sink. Throws DvcrError or SizeHintWrong. */
+  async run(signal: AbortSignal): Promise<NativeResult> {
+    const cancel = () => { this.#fail(toDvcrError(signal.reason)); };
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    const feeding = this.#source.chunks ? this.#feed.run(this.#source.chunks).catch((error: unknown) => { this.#fail(error); }) : undefined;
+    try {
+      const result = await this.#ended;
+      await Promise.all(this.#writes);
+      if (this.#error !== undefined) throw this.#error;
+      return result;
+    } catch (error) {
+      // The first cause speaks: a source or registry failure cancels the job, whose own error then says only that.
+      throw this.#error ?? error;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      this.#feed.close();
+      if (this.#error === undefined) await feeding;
+      await Promise.allSettled(this.#writes);
+    }
+  }
+
+  /** Source bytes the core has taken. */
+  sourceBytes(): number {
+    return this.#job.sourceBytes();
+  }
+
+  #fail(error: unknown): void {
+    this.#error ??= error;
+    this.#job.cancel();
+  }
+
+  #onEvent(event: NativeEvent): void {
+    switch (event.type) {
+      case "released":
+        this.#feed.released(event.batch);
+        break;
+      case "output":
+        this.#write(event.index, event.length);
+        break;
+      case "begin":
+        this.#sink.begin(event.size, event.sizeFrom, event.attempt).then(
+          (frame) => { this.#job.begin(frame.head, frame.tail); },
+          (error: unknown) => { this.#fail(error); },
+        );
+        break;
+      case "range":
+        this.#readRange(event.offset, event.length);
+        break;
+      case "image":
+        this.onImage?.(event.image);
+        break;
+      case "finished":
+        this.#settle.resolve(event.result);
+        break;
+      case "failed":
+        this.#settle.reject(
+          event.actualSize === undefined ? nativeError(event.code, event.message) : new SizeHintWrong(event.actualSize),
+        );
+        break;
+    }
+  }
+
+  #write(index: number, length: number): void {
+    const chunk = this.#buffers[index]!.subarray(0, length);
+    const write = this.#sink.write(chunk).then(
+      () => { this.#job.releaseOutput(index); },
+      (error: unknown) => { this.#fail(error); },
+    ).finally(() => this.#writes.delete(write));
+    this.#writes.add(write);
+  }
+
+  #readRange(offset: number, length: number): void {
+    const read = this.#source.readRange?.(offset, length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
+    read.then(
+      (bytes) => { this.#job.range(bytes); },
+      (error: unknown) => { this.#fail(error); },
+    );
+  }
+}
+
+/** What `source` is, reading no more of it than its headers. Throws DvcrError. */
+export async function inspectSource(
+  source: OpenSource,
+  options: { readonly limits: ImportLimits; readonly declaredFormat?: string; readonly scratchDirectory: string },
+): Promise<NativeImage> {
+  return await new Promise((resolve, reject) => {
+    let failure: unknown;
+    const fail = (error: unknown) => {
+      failure ??= error;
+      job.cancel();
+    };
+    const onEvent = (event: NativeEvent) => {
+      if (event.type === "released") feed.released(event.batch);
+      else if (event.type === "finished") end(() => { resolve(event.result.image); });
+      else if (event.type === "failed") end(() => { reject(toDvcrError(failure ?? nativeError(event.code, event.message))); });
+      else if (event.type === "range") {
+        const read = source.readRange?.(event.offset, event.length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
+        read.then((bytes) => { job.range(bytes); }, fail);
+      }
+    };
+    const job = new addon.Job(
+      {
+        ...sourceOptions(source),
+        inspectOnly: true,
+        checksums: [],
+        codec: "none",
+        threads: 1,
+        allowNested: true,
+        declaredFormat: options.declaredFormat ?? "",
+        keepSourceFormat: false,
+        replayable: true,
+        limits: options.limits,
+        scratchDirectory: options.scratchDirectory,
+        buffers: [],
+      },
+      onEvent,
+    );
+    const feed = new Feed(job);
+    const end = (settle: () => void) => {
+      feed.close();
+      settle();
+    };
+    if (source.chunks) feed.run(source.chunks).catch(fail);
+  });
+}
+
+function sourceOptions(source: OpenSource) {
+  return {
+    ...(source.fd === undefined ? {} : { fd: source.fd }),
+    ...(source.size === undefined ? {} : { size: source.size }),
+    ...(source.size !== undefined && source.readRange ? { rangeSize: source.size } : {}),
+    sourceIsDisk: source.isDisk ?? false,
+  };
+}
+
+function nativeError(code: string, message: string): DvcrError {
+  return toDvcrError(Object.assign(new Error(message), { code }));
+}

@@ -1,0 +1,88 @@
+import type { NativeJob } from "../native/addon.ts";
+
+const BATCH_BYTES = 1 << 20;
+/** Bytes the core may have in hand before the source is paused, and where it goes on. */
+const HIGH_WATER = 12 << 20;
+const LOW_WATER = 6 << 20;
+
+/**
+ * Pushes a source's chunks into a native job by the mebibyte: one call and one reference per batch, no copy, and the
+ * source is paused while the core has enough.
+ */
+export class Feed {
+  readonly #job: NativeJob;
+  readonly #inCore = new Map<number, { chunks: Uint8Array[]; bytes: number }>();
+  #nextBatch = 0;
+  #outstanding = 0;
+  #closed = false;
+  #resume: (() => void) | undefined;
+
+  constructor(job: NativeJob) {
+    this.#job = job;
+  }
+
+  /** Reads `chunks` to their end. Returns early, without an error, once close() was called. */
+  async run(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    let batch: Uint8Array[] = [];
+    let bytes = 0;
+    let timer: NodeJS.Timeout | undefined;
+    const flush = () => {
+      clearTimeout(timer);
+      timer = undefined;
+      if (bytes > 0 && !this.#closed) this.#push(batch, bytes);
+      batch = [];
+      bytes = 0;
+    };
+    try {
+      for await (const chunk of chunks) {
+        if (this.#closed) return;
+        if (chunk.byteLength === 0) continue;
+        batch.push(chunk);
+        bytes += chunk.byteLength;
+        if (bytes >= BATCH_BYTES) flush();
+        // A slow source must not wait for a full mebibyte before anything moves.
+        else timer ??= setTimeout(flush, 50);
+        if (this.#outstanding >= HIGH_WATER) await this.#drained();
+      }
+      flush();
+      if (!this.#closed) this.#job.end();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The core is done with a batch. */
+  released(batch: number): void {
+    const entry = this.#inCore.get(batch);
+    if (!entry) return;
+    this.#inCore.delete(batch);
+    this.#outstanding -= entry.bytes;
+    if (this.#outstanding <= LOW_WATER) this.#wake();
+  }
+
+  /** The job ended: nothing more is pushed and a paused source is let go. */
+  close(): void {
+    this.#closed = true;
+    this.#inCore.clear();
+    this.#wake();
+  }
+
+  #push(chunks: Uint8Array[], bytes: number): void {
+    const batch = this.#nextBatch++;
+    this.#inCore.set(batch, { chunks, bytes });
+    this.#outstanding += bytes;
+    this.#job.push(batch, chunks);
+  }
+
+  #drained(): Promise<void> {
+    if (this.#closed || this.#outstanding <= LOW_WATER) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#resume = resolve;
+    });
+  }
+
+  #wake(): void {
+    this.#resume?.();
+    this.#resume = undefined;
+  }
+}

@@ -1,0 +1,205 @@
+import type { CurrentImage, Destination, LayerUpload } from "../destination/destination.ts";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { tarFrame } from "../layer/tar-frame.ts";
+import type { NativeResult } from "../native/addon.ts";
+import type { OpenSource, Source } from "../source/source.ts";
+import { Conversion, makeLayerBuffers, SizeHintWrong, type LayerSink } from "./conversion.ts";
+import type { ImportImage, ImportOptions, ImportProgress, ImportReport } from "./import-image.ts";
+import { diskSizeOf, imageOf, maySameImage } from "./same-image.ts";
+
+/** See ImportImage. */
+export const importImage: ImportImage = (source, destination, options, signal) => {
+  const run = new ImportRun(source, destination, options, signal);
+  return { progress: () => run.progress(), done: run.run() };
+};
+
+class ImportRun {
+  readonly #source: Source;
+  readonly #destination: Destination;
+  readonly #options: ImportOptions;
+  readonly #signal: AbortSignal;
+  readonly #buffers = makeLayerBuffers();
+  readonly #started = performance.now();
+  #conversion: Conversion | undefined;
+  #sourceSize: number | undefined;
+  #sourceBytes = 0;
+  #layerBytes = 0;
+
+  constructor(source: Source, destination: Destination, options: ImportOptions, signal: AbortSignal) {
+    this.#source = source;
+    this.#destination = destination;
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  progress(): ImportProgress {
+    this.#sourceBytes = Math.max(this.#sourceBytes, this.#conversion?.sourceBytes() ?? 0);
+    return {
+      sourceBytes: this.#sourceBytes,
+      ...(this.#sourceSize === undefined ? {} : { sourceSize: this.#sourceSize }),
+      layerBytes: this.#layerBytes,
+    };
+  }
+
+  async run(): Promise<ImportReport> {
+    try {
+      return (await this.#confirmPresent()) ?? (await this.#push());
+    } catch (error) {
+      throw toDvcrError(error);
+    } finally {
+      // The job ends with its conversion; its last count stays as the final progress.
+      this.progress();
+      this.#conversion = undefined;
+    }
+  }
+
+  /**
+   * Where the tag already holds what looks like this very import, and the source can be read again, the layer is first
+   * made without sending it: when its digest is the one that is there, nothing needs to be pushed.
+   */
+  async #confirmPresent(): Promise<ImportReport | undefined> {
+    if (!this.#source.replayable && !this.#source.refetchable) return undefined;
+    const current = await this.#destination.current(this.#signal);
+    if (!current) return undefined;
+    const opened = await this.#source.open(this.#signal);
+    if (!maySameImage(current, this.#options, opened.size)) {
+      await opened.close();
+      return undefined;
+    }
+    const result = await this.#convert(opened, new ComparingSink(current)).catch((error: unknown) => {
+      if (error instanceof OtherDisk) return undefined;
+      throw error;
+    });
+    if (!result || result.layerDigest !== current.layers[0]?.digest) return undefined;
+    return await this.#commit(result, false);
+  }
+
+  async #push(): Promise<ImportReport> {
+    const sink = new PushingSink(this.#destination, this.#signal, (bytes) => { this.#layerBytes += bytes; });
+    try {
+      const result = await this.#convert(await this.#source.open(this.#signal), sink);
+      await sink.commit(result.layerDigest, result.layerSize);
+      return await this.#commit(result, true);
+    } catch (error) {
+      await sink.abort();
+      throw error;
+    }
+  }
+
+  /** Converts, a second time where a file turned out to have another size than hinted. Closes `opened`. */
+  async #convert(opened: OpenSource, sink: LayerSink): Promise<NativeResult> {
+    let source = opened;
+    let declaredSize: number | undefined;
+    for (;;) {
+      try {
+        this.#sourceSize = source.size;
+        this.#conversion = new Conversion(source, sink, this.#buffers, {
+          options: this.#options,
+          replayable: this.#source.replayable,
+          ...(declaredSize === undefined ? {} : { declaredSize }),
+        });
+        return await this.#conversion.run(this.#signal);
+      } catch (error) {
+        if (!(error instanceof SizeHintWrong) || declaredSize !== undefined) throw error;
+        declaredSize = error.actualSize;
+      } finally {
+        this.progress();
+        await source.close();
+      }
+      source = await this.#source.open(this.#signal);
+    }
+  }
+
+  async #commit(result: NativeResult, layerPushed: boolean): Promise<ImportReport> {
+    const image = imageOf(result, this.#options);
+    await this.#destination.commitImage(image, this.#signal);
+    const durationSeconds = (performance.now() - this.#started) / 1000;
+    return {
+      image: this.#destination.reference,
+      manifestDigest: image.manifestDigest,
+      layerDigest: result.layerDigest,
+      diffId: result.diffId,
+      sourceFormat: result.image.format,
+      format: result.storedFormat,
+      sourceSize: result.sourceSize,
+      virtualSize: result.image.virtualSize ?? result.diskSize,
+      storedSize: result.layerSize,
+      durationSeconds,
+      averageSpeed: Math.round(result.sourceSize / Math.max(durationSeconds, 0.001)),
+      checksums: result.checksums,
+      scratchPeak: result.scratchPeak,
+      sizeFrom: result.sizeFrom,
+      layerPushed,
+      warnings: result.image.warnings,
+    };
+  }
+}
+
+/** Sends the layer to a destination; a further attempt drops the upload and begins another. */
+class PushingSink implements LayerSink {
+  readonly #destination: Destination;
+  readonly #signal: AbortSignal;
+  readonly #onAcknowledged: (bytes: number) => void;
+  #upload: LayerUpload | undefined;
+
+  constructor(destination: Destination, signal: AbortSignal, onAcknowledged: (bytes: number) => void) {
+    this.#destination = destination;
+    this.#signal = signal;
+    this.#onAcknowledged = onAcknowledged;
+  }
+
+  async begin(size: number) {
+    await this.abort();
+    this.#upload = await this.#destination.beginLayer(this.#signal);
+    return await tarFrame(size);
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    const upload = this.#upload;
+    try {
+      await this.#active().write(chunk);
+      this.#onAcknowledged(chunk.byteLength);
+    } catch (error) {
+      // What was on its way when a further attempt began is void, and so is its failure.
+      if (upload === this.#upload) throw error;
+    }
+  }
+
+  async commit(digest: string, size: number): Promise<void> {
+    await this.#active().commit(digest, size);
+    this.#upload = undefined;
+  }
+
+  async abort(): Promise<void> {
+    const upload = this.#upload;
+    this.#upload = undefined;
+    await upload?.abort();
+  }
+
+  #active(): LayerUpload {
+    if (!this.#upload) throw new DvcrError("E_INTERNAL", "layer bytes came before the layer began");
+    return this.#upload;
+  }
+}
+
+/** The disk at hand has another size than the one at the tag: no need to convert it just to compare digests. */
+class OtherDisk extends Error {}
+
+/** Takes the layer and keeps nothing: its digest is all that is wanted. */
+class ComparingSink implements LayerSink {
+  readonly #current: CurrentImage;
+
+  constructor(current: CurrentImage) {
+    this.#current = current;
+  }
+
+  async begin(size: number) {
+    const expected = diskSizeOf(this.#current);
+    if (expected !== undefined && expected !== size) throw new OtherDisk();
+    return await tarFrame(size);
+  }
+
+  write(): Promise<void> {
+    return Promise.resolve();
+  }
+}
