@@ -5,10 +5,13 @@
 // an image written in order never holds anything; one written out of order holds just that part.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <optional>
 
 #include "byte_source.h"
 #include "claims.h"
+#include "held_bytes.h"
 #include "import_limits.h"
 #include "scratch.h"
 
@@ -21,14 +24,17 @@ class ImageReader {
   ~ImageReader();
 
   /// Fills `out` with the bytes at host `offset`, reading the stream forward as far as needed. Bytes skipped on
-  /// the way are held unless they are zero or lie in a discarded range. Reading releases what was held: a second
-  /// read of the same place gives zeros, so callers claim() first. Throws kTruncated naming `what` past the end.
+  /// the way are held unless they are zero or lie in a discarded range. Reading releases what was held, a 512-byte
+  /// sector at a time when a read reaches the sector's end: what is read again gives zeros, so callers claim() first.
+  /// Throws kTruncated naming `what` past the end, at once where the size of the stream is known.
   void read_at(uint64_t offset, MutableBytes out, const char* what);
   /// Like read_at, but stops at the end of the stream and returns the number of bytes read.
   size_t read_some_at(uint64_t offset, MutableBytes out);
   /// For small tables that may stand far ahead (a moved L1, a footer): fetched by range where the origin can,
   /// so that nothing need be held; else as read_at.
   void read_metadata_at(uint64_t offset, MutableBytes out, const char* what);
+  /// Holds bytes that were read at `offset` because they share a sector with wanted ones, for a later read.
+  void put_back(uint64_t offset, Bytes bytes);
   /// Bytes in this host range are not needed by anyone: they are not held when they pass.
   void discard(uint64_t offset, uint64_t length);
   /// Reads the stream to its end, holding nothing; returns its total length in bytes.
@@ -44,11 +50,15 @@ class ImageReader {
   [[nodiscard]] const Limits& limits() const { return limits_; }
 
  private:
+  bool skip_to(uint64_t offset);
+  void skip_held(uint64_t end);
+  void skip_discarded(uint64_t end);
+
   ByteSource& source_;
   Limits limits_;
   uint64_t position_ = 0;
-  struct Hold;
-  std::unique_ptr<Hold> hold_;
+  std::unique_ptr<HeldBytes> held_;
+  std::map<uint64_t, uint64_t> discards_;  // start -> end, ahead of or around the position
 };
 
 }  // namespace dvcr

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <bitset>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "bytes.h"
 
@@ -40,14 +42,25 @@ class ScratchFile {
   void write_at(uint64_t offset, Bytes bytes);
   /// Fills `out`; what was never written or was released reads as zeros. Throws kScratchIo.
   void read_at(uint64_t offset, MutableBytes out) const;
-  /// Gives the whole pages inside [offset, offset+length) back to the file system and the budget.
+  /// Gives the whole pages inside [offset, offset+length) back to the file system and the budget. Where the file
+  /// system cannot punch holes they stay booked until the file is closed.
   void release(uint64_t offset, uint64_t length);
 
+  /// What the file system allocates at a time, and so what is booked (bytes).
+  static constexpr uint64_t kPage = 4096;
+
  private:
+  static constexpr uint64_t kPagesPerGroup = 4096;
+  void open_file();
+  void book(uint64_t offset, uint64_t length);
+
   std::string directory_;
   ScratchBudget& budget_;
   int fd_ = -1;
+  bool can_punch_ = true;
   uint64_t booked_ = 0;
+  // Which pages are booked, so that rewriting one costs nothing; groups without any are dropped.
+  std::unordered_map<uint64_t, std::bitset<kPagesPerGroup>> pages_;
 };
 
 }  // namespace dvcr

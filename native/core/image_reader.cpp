@@ -1,0 +1,132 @@
+#include "image_reader.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace dvcr {
+
+namespace {
+
+/// Tables nearer than this are read by going there: a request of their own would take longer.
+constexpr uint64_t kRangeDistance = kMiB;
+
+[[noreturn]] void throw_truncated(uint64_t offset, uint64_t length, uint64_t end, const char* what) {
+  throw Error(code::kTruncated, std::string(what) + " at offset " + std::to_string(offset) + " of " +
+                                    std::to_string(length) + " bytes is missing: the file ends at " +
+                                    std::to_string(end));
+}
+
+}  // namespace
+
+ImageReader::ImageReader(ByteSource& source, const Limits& limits, ScratchBudget& budget, std::string scratch_directory)
+    : source_(source),
+      limits_(limits),
+      held_(std::make_unique<HeldBytes>(limits.hold_window, budget, std::move(scratch_directory))) {}
+
+ImageReader::~ImageReader() = default;
+
+void ImageReader::skip_held(uint64_t end) {
+  std::array<uint8_t, HeldBytes::kPage> staging;
+  while (position_ < end) {
+    uint64_t page_end = (position_ / HeldBytes::kPage + 1) * HeldBytes::kPage;
+    auto least = static_cast<size_t>(std::min(end, page_end) - position_);
+    Bytes view = source_.peek();
+    size_t used = least;
+    if (view.size() >= least) {
+      // Whole pages and, at the end, what is asked for: a page cut by the source's chunks waits for its rest.
+      used = static_cast<size_t>(std::min<uint64_t>(end - position_, view.size()));
+      if (position_ + used != end) used -= static_cast<size_t>((position_ + used) % HeldBytes::kPage);
+      held_->store(position_, view.first(used));
+      source_.consume(used);
+    } else {
+      used = source_.read(MutableBytes(staging).first(least));
+      held_->store(position_, Bytes(staging).first(used));
+    }
+    position_ += used;
+    if (used < least) return;
+  }
+}
+
+void ImageReader::skip_discarded(uint64_t end) {
+  while (position_ < end) {
+    Bytes view = source_.peek();
+    if (view.empty()) return;
+    auto used = static_cast<size_t>(std::min<uint64_t>(end - position_, view.size()));
+    source_.consume(used);
+    position_ += used;
+  }
+}
+
+bool ImageReader::skip_to(uint64_t offset) {
+  while (position_ < offset) {
+    auto discard = discards_.begin();
+    while (discard != discards_.end() && discard->second <= position_) discard = discards_.erase(discard);
+    uint64_t before = position_;
+    if (discard != discards_.end() && discard->first <= position_) {
+      skip_discarded(std::min(offset, discard->second));
+    } else {
+      skip_held(discard == discards_.end() ? offset : std::min(offset, discard->first));
+    }
+    if (position_ == before) return false;
+  }
+  return true;
+}
+
+size_t ImageReader::read_some_at(uint64_t offset, MutableBytes out) {
+  size_t done = 0;
+  if (offset < position_) {
+    done = static_cast<size_t>(std::min<uint64_t>(out.size(), position_ - offset));
+    held_->take(offset, out.first(done));
+  } else if (!skip_to(offset)) {
+    return 0;
+  }
+  if (done == out.size()) return done;
+  size_t direct = source_.read(out.subspan(done));
+  position_ += direct;
+  return done + direct;
+}
+
+void ImageReader::read_at(uint64_t offset, MutableBytes out, const char* what) {
+  std::optional<uint64_t> total = size();
+  if (total && (offset > *total || out.size() > *total - offset)) throw_truncated(offset, out.size(), *total, what);
+  if (read_some_at(offset, out) < out.size()) throw_truncated(offset, out.size(), position_, what);
+}
+
+void ImageReader::read_metadata_at(uint64_t offset, MutableBytes out, const char* what) {
+  RangeReader* ranges = source_.ranges();
+  if (ranges == nullptr || offset < position_ || offset - position_ < kRangeDistance) {
+    read_at(offset, out, what);
+    return;
+  }
+  uint64_t total = ranges->size();
+  if (offset > total || out.size() > total - offset) throw_truncated(offset, out.size(), total, what);
+  ranges->read_at(offset, out);
+  discard(offset, out.size());
+}
+
+void ImageReader::put_back(uint64_t offset, Bytes bytes) {
+  held_->store(offset, bytes);
+}
+
+void ImageReader::discard(uint64_t offset, uint64_t length) {
+  uint64_t end = offset > UINT64_MAX - length ? UINT64_MAX : offset + length;
+  if (end <= position_ || length == 0) return;
+  auto next = discards_.upper_bound(offset);
+  if (next != discards_.begin() && std::prev(next)->second >= offset) {
+    --next;
+    offset = next->first;
+  }
+  while (next != discards_.end() && next->first <= end) {
+    end = std::max(end, next->second);
+    next = discards_.erase(next);
+  }
+  discards_.emplace(offset, end);
+}
+
+uint64_t ImageReader::drain() {
+  skip_discarded(UINT64_MAX);
+  return position_;
+}
+
+}  // namespace dvcr
