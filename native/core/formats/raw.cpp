@@ -1,0 +1,95 @@
+#include "formats/raw.h"
+
+#include <utility>
+
+namespace dvcr {
+
+namespace {
+
+constexpr uint64_t kIsoSector = 2048;
+constexpr uint64_t kFirstDescriptor = 16 * kIsoSector;
+
+class RawImage final : public DiskImage {
+ public:
+  RawImage(std::string format, ImageReader& reader) : reader_(reader) {
+    info_.format = std::move(format);
+    info_.virtual_size = reader.size();
+  }
+
+  [[nodiscard]] const DiskInfo& info() const override { return info_; }
+
+  void convert(ExtentSink& sink) override {
+    uint64_t total = 0;
+    for (;;) {
+      MutableBytes room = sink.reserve(kMiB);
+      size_t got = reader_.stream().read(room);
+      total += got;
+      if (total > reader_.limits().max_virtual_size) {
+        throw Error(code::kTooLarge, "the disk has more than the limit of " +
+                                         std::to_string(reader_.limits().max_virtual_size) + " bytes");
+      }
+      sink.commit(got);
+      if (got < room.size()) return;
+    }
+  }
+
+ private:
+  ImageReader& reader_;
+  DiskInfo info_;
+};
+
+std::optional<SizeGuess> guess_gpt(Bytes head, uint64_t sector) {
+  if (!has_magic(head, sector, "EFI PART") || head.size() < sector + 92) return std::nullopt;
+  uint64_t own = le64(head, sector + 24);
+  uint64_t backup = le64(head, sector + 32);
+  uint64_t first_usable = le64(head, sector + 40);
+  uint64_t last_usable = le64(head, sector + 48);
+  bool plausible = own == 1 && first_usable > own && last_usable >= first_usable && backup > last_usable &&
+                   backup < UINT64_MAX / sector;
+  if (!plausible) return std::nullopt;
+  return SizeGuess{(backup + 1) * sector, "gpt"};
+}
+
+std::optional<SizeGuess> guess_iso(Bytes head) {
+  if (!has_magic(head, kFirstDescriptor, "\1CD001\1") || head.size() < kFirstDescriptor + kIsoSector) {
+    return std::nullopt;
+  }
+  Bytes volume = slice(head, kFirstDescriptor, kIsoSector);
+  uint64_t blocks = le32(volume, 80);
+  uint64_t block_size = le16(volume, 128);
+  // Both numbers are recorded in both byte orders.
+  if (blocks != be32(volume, 84) || block_size != be16(volume, 130)) return std::nullopt;
+  if (blocks <= 16 || block_size < 512 || (block_size & (block_size - 1)) != 0) return std::nullopt;
+  return SizeGuess{blocks * block_size, "iso"};
+}
+
+}  // namespace
+
+bool probe_iso(Bytes head) {
+  // ECMA-167 part 2: a sequence of 2048-byte descriptors from sector 16, ISO 9660's and UDF's one after the other.
+  bool extended = false;
+  for (uint64_t at = kFirstDescriptor; at < head.size(); at += kIsoSector) {
+    if (has_magic(head, at + 1, "CD001")) return true;
+    if (extended && (has_magic(head, at + 1, "NSR02") || has_magic(head, at + 1, "NSR03"))) return true;
+    if (has_magic(head, at + 1, "BEA01")) extended = true;
+    if (!extended) return false;
+  }
+  return false;
+}
+
+std::unique_ptr<DiskImage> open_iso(ImageReader& reader) {
+  return std::make_unique<RawImage>("iso", reader);
+}
+
+std::unique_ptr<DiskImage> open_raw(ImageReader& reader) {
+  return std::make_unique<RawImage>("raw", reader);
+}
+
+std::optional<SizeGuess> guess_size(Bytes head) {
+  for (uint64_t sector : {uint64_t{512}, uint64_t{4096}}) {
+    if (auto guess = guess_gpt(head, sector)) return guess;
+  }
+  return guess_iso(head);
+}
+
+}  // namespace dvcr

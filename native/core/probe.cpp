@@ -1,0 +1,91 @@
+// Which format a stream holds, by its content alone. A name or a media type never decides.
+#include <array>
+
+#include "disk_image.h"
+#include "formats/format.h"
+#include "formats/raw.h"
+#include "formats/refused.h"
+
+namespace dvcr {
+
+namespace {
+
+constexpr std::array kFormats{
+    Format{"iso", probe_iso, open_iso, false, false},
+};
+
+const Format* format_named(std::string_view name) {
+  for (const Format& format : kFormats) {
+    if (format.name == name) return &format;
+  }
+  return nullptr;
+}
+
+[[noreturn]] void throw_ambiguous(std::string_view one, std::string_view other) {
+  throw Error(code::kAmbiguous, "the file is both " + std::string(one) + " and " + std::string(other) +
+                                    "; declare its format, or import a clean copy");
+}
+
+struct Match {
+  const Format* format = nullptr;
+  const RefusedFormat* refused = nullptr;
+};
+
+// A boot record or a partition table is content of a raw disk or of an isohybrid ISO, not a format of its own, so it
+// takes part in no ambiguity.
+Match recognise(Bytes head) {
+  Match match;
+  match.refused = refused_format(head);
+  for (const Format& format : kFormats) {
+    if (!format.probe(head)) continue;
+    if (match.format != nullptr) throw_ambiguous(match.format->name, format.name);
+    if (match.refused != nullptr) throw_ambiguous(match.refused->name, format.name);
+    match.format = &format;
+  }
+  return match;
+}
+
+[[noreturn]] void throw_refused(const RefusedFormat& refused) {
+  throw Error(refused.code, "this is " + std::string(refused.name) + ": " + std::string(refused.advice));
+}
+
+std::string_view name_of(const Match& match) {
+  if (match.format != nullptr) return match.format->name;
+  return match.refused != nullptr ? match.refused->name : "raw";
+}
+
+}  // namespace
+
+std::unique_ptr<DiskImage> open_image(PrefixSource& source, ImageReader& reader, const OpenOptions& options) {
+  Bytes head = source.prefix(kProbeSize);
+  if (head.empty()) throw Error(code::kEmpty, "the source has no bytes");
+  const std::string& declared = options.declared_format;
+  // What a raw disk looks like says nothing of it; an image within it is refused later, by its converted content.
+  if (options.source_is_disk || declared == "raw") return open_raw(reader);
+  if (!declared.empty()) {
+    const Format* format = format_named(declared);
+    if (format == nullptr) {
+      throw Error(code::kUnsupportedFormat, "the declared format is not one that can be imported");
+    }
+    Match match = recognise(head);
+    if (match.format == format || (name_of(match) == "raw" && format->trailing)) {
+      return format->open(reader);
+    }
+    throw Error(code::kFormatMismatch,
+                "the file was declared as " + declared + " but looks like " + std::string(name_of(match)));
+  }
+  Match match = recognise(head);
+  if (match.refused == nullptr && match.format == nullptr) match.refused = refused_by_trailer(source);
+  if (match.refused != nullptr) throw_refused(*match.refused);
+  return match.format != nullptr ? match.format->open(reader) : open_raw(reader);
+}
+
+std::string_view nested_format(Bytes head) {
+  for (const Format& format : kFormats) {
+    if (format.nested && format.probe(head)) return format.name;
+  }
+  const RefusedFormat* refused = refused_format(head);
+  return refused != nullptr && refused->nested ? refused->name : std::string_view();
+}
+
+}  // namespace dvcr
