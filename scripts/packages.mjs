@@ -1,7 +1,10 @@
 /**
  * The Debian packages this project uses, by what needs them. Debian 12's names; nothing else is downloaded besides npm
- * packages. scripts/setup.mjs installs them, the Dockerfile and the documentation repeat parts of them.
+ * packages. scripts/setup.mjs installs them.
+ *
+ *   node scripts/packages.mjs image    prints the list for one purpose; the Dockerfile uses it
  */
+import { fail, isMain, Stop } from "./lib/process.mjs";
 
 /** Compiling the native core, its tests and the addon. */
 const build = [
@@ -34,6 +37,7 @@ const lint = ["clang-format"];
 const fuzz = ["clang"];
 
 const purposes = {
+  image: [...build, ...run],
   demo: [...build, ...run, ...demo],
   test: [...build, ...run, ...demo, ...test],
   ci: [...build, ...run, ...demo, ...test, ...lint],
@@ -42,6 +46,7 @@ const purposes = {
 
 /** Commands that stand for the packages above where there is no dpkg to ask. */
 export const commands = {
+  image: ["cmake", "g++", "ninja"],
   demo: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo"],
   test: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd"],
   ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format"],
@@ -53,5 +58,12 @@ export const purposeNames = Object.keys(purposes);
 
 /** The packages for one purpose, sorted, each once. */
 export function packagesFor(purpose) {
+  if (!purposeNames.includes(purpose)) throw new Stop(`the purpose must be one of ${purposeNames.join(", ")}`, 2);
   return [...new Set(purposes[purpose])].sort();
 }
+
+function main() {
+  process.stdout.write(`${packagesFor(process.argv[2]).join(" ")}\n`);
+}
+
+if (isMain(import.meta)) await Promise.resolve().then(main).catch(fail);

@@ -2,7 +2,7 @@
  * Makes a checkout ready: Debian packages, npm packages, the native addon, dist/. Plain Node, so that it runs before
  * anything is installed; what is done already is found out and skipped, in well under a second.
  *
- *   node scripts/setup.mjs [--for=demo|test|ci|fuzz] [--quiet]
+ *   node scripts/setup.mjs [--for=demo|test|ci|fuzz|image] [--quiet]
  *
  * DVCR_NO_APT=1 forbids installing Debian packages: what is missing is printed instead. Exit codes: 0 ready, 1 a step
  * failed, 2 something must be installed by hand.
@@ -16,7 +16,7 @@ import { distribution, installedVersions, installPackages, rootPrefix, toolchain
 import { dependenciesAreInstalled, installDependencies } from "./lib/dependencies.mjs";
 import { inRoot } from "./lib/paths.mjs";
 import { fail, findCommand, isMain, Stop } from "./lib/process.mjs";
-import { commands, packagesFor, purposeNames } from "./packages.mjs";
+import { commands, packagesFor } from "./packages.mjs";
 
 const log = inRoot("build/setup.log");
 const oldestNode = [20, 19];
@@ -24,6 +24,7 @@ const oldestNode = [20, 19];
 /** Brings the checkout to where `purpose` can run. Says what it does, unless `quiet` and there is nothing to do. */
 export async function setup({ purpose = "test", quiet = false } = {}) {
   const started = performance.now();
+  const wanted = packagesFor(purpose);
   requireNode();
   rmSync(log, { force: true });
   let steps = 0;
@@ -40,7 +41,7 @@ export async function setup({ purpose = "test", quiet = false } = {}) {
     process.stdout.write(`${seconds(from)}\n`);
   };
 
-  const toolchain = await systemPackages(purpose, step);
+  const toolchain = await systemPackages(purpose, wanted, step);
   if (!dependenciesAreInstalled()) await step("installing npm packages", () => installDependencies(log));
   if (!nativeIsBuilt(toolchain)) await step("building the native core and addon", () => buildNative(toolchain, log));
   if (!tsIsBuilt()) await step("compiling TypeScript", () => buildTs(log));
@@ -50,13 +51,12 @@ export async function setup({ purpose = "test", quiet = false } = {}) {
 }
 
 /** Installs what is missing; returns the versions of what is linked into the addon. */
-async function systemPackages(purpose, step) {
+async function systemPackages(purpose, wanted, step) {
   const { isDebian, name } = distribution();
   if (!isDebian) {
-    explainOtherSystem(purpose, name);
+    explainOtherSystem(purpose, wanted, name);
     return [];
   }
-  const wanted = packagesFor(purpose);
   const installed = await installedVersions(wanted);
   const missing = wanted.filter((name) => !installed.has(name));
   if (missing.length === 0) return toolchainOf(installed);
@@ -66,13 +66,13 @@ async function systemPackages(purpose, step) {
 }
 
 /** Where there is no dpkg, the commands must be there; the libraries' names differ too much to be checked. */
-function explainOtherSystem(purpose, name) {
+function explainOtherSystem(purpose, wanted, name) {
   const missing = commands[purpose].filter((command) => findCommand(command) === undefined);
   if (missing.length === 0) return;
   throw new Stop(
     `${name} is not Debian, so nothing can be installed for you. Needed are CMake >= 3.25, Ninja, a C++20 compiler, ` +
       `liblzma >= 5.4, libzstd, libdeflate, libbz2 (each with its static library), ISA-L, zlib, OpenSSL, GoogleTest and ` +
-      `the tools that Debian 12 calls: ${packagesFor(purpose).join(" ")}. Not found: ${missing.join(", ")}.`,
+      `the tools that Debian 12 calls: ${wanted.join(" ")}. Not found: ${missing.join(", ")}.`,
     2,
   );
 }
@@ -88,7 +88,6 @@ const seconds = (from) => `${((performance.now() - from) / 1000).toFixed(1)} s`;
 
 async function main() {
   const { values } = parseArgs({ options: { for: { type: "string", default: "test" }, quiet: { type: "boolean" } } });
-  if (!purposeNames.includes(values.for)) throw new Stop(`--for must be one of ${purposeNames.join(", ")}`, 2);
   await setup({ purpose: values.for, quiet: values.quiet });
 }
 

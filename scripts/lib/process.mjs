@@ -30,16 +30,16 @@ export function findCommand(command) {
 
 /**
  * Runs a command to its end. With `log` (a path) its output is appended there and a failure shows the log's tail;
- * without, it shares our terminal.
+ * without, it shares our terminal. `signal` kills it.
  */
-export function run(command, args, { cwd, env, log, input } = {}) {
+export function run(command, args, { cwd, env, log, input, signal } = {}) {
   return new Promise((resolve, reject) => {
     if (log) mkdirSync(dirname(log), { recursive: true });
     const sink = log ? createWriteStream(log, { flags: "a" }) : undefined;
     sink?.write(`\n$ ${[command, ...args].join(" ")}\n`);
     const stdin = input === undefined ? "ignore" : "pipe";
     const stdio = sink ? [stdin, "pipe", "pipe"] : [stdin, "inherit", "inherit"];
-    const child = spawn(command, args, { cwd, env: { ...process.env, PATH: toolPath, ...env }, stdio });
+    const child = spawn(command, args, { cwd, env: { ...process.env, PATH: toolPath, ...env }, stdio, signal });
     if (sink) {
       child.stdout.pipe(sink, { end: false });
       child.stderr.pipe(sink, { end: false });
