@@ -74,6 +74,8 @@ export const catalogue = {
   E_UPLOAD_DONE: refused(409, "This upload has already ended", "Ask for a new upload URL."),
   E_NOT_FOUND: refused(404, "There is nothing at this path", "Use /upload."),
   E_METHOD: refused(405, "The method is not allowed here", "Use PUT or POST."),
+  E_CLIENT_DENIED: refused(403, "The client's certificate does not carry the required name", "Use the certificate that was made for this client."),
+  E_CONTENT_CODING: refused(415, "The request's body is encoded", "Send the file as it is, without Content-Encoding; compressed files are recognised by their content."),
   E_BAD_REQUEST: refused(400, "The request is malformed", "Read the reason in the message."),
   E_USAGE: usage("The options are wrong", "Run with --help."),
   E_CONFIG: usage("The configuration is wrong", "Correct the variables named in the message."),

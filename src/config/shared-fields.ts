@@ -1,0 +1,55 @@
+import { withDefault, optional } from "./field.ts";
+import { bytes, choice, flag, integer, path, port, text } from "./kinds.ts";
+
+const gibi = 2 ** 30;
+
+/** Needed before anything else can be reported; read leniently by readEarly(), then strictly with the rest. */
+export const earlyFields = {
+  ownerUid: withDefault("OWNER_UID", text, "", {
+    description: "UID of the resource the image is for; the only label of the three progress gauges.",
+  }),
+  metricsPort: withDefault("DVCR_METRICS_PORT", port, 8443, {
+    description: "Port of HTTPS /metrics. 0 lets the system choose.",
+  }),
+  terminationLog: withDefault("DVCR_TERMINATION_LOG", path, "/dev/termination-log", {
+    description: "File that receives the result as one line of JSON.",
+  }),
+  verbosity: withDefault("DVCR_VERBOSITY", integer(0, 10, "a level"), 3, {
+    flag: "v",
+    description: "How much is logged: up to 1 warnings, up to 3 what a person wants to know, 4 and 5 debug, more traces everything.",
+  }),
+};
+
+/** What becomes of the image; the same in both processes. */
+export const imageFields = {
+  imageFormat: withDefault("DVCR_IMAGE_FORMAT", choice("raw", "source"), "raw", {
+    description: "What /disk/disk.img holds: the disk's own bytes, or the source file as it is, unpacked.",
+  }),
+  layerCompression: withDefault("DVCR_LAYER_COMPRESSION", choice("gzip", "zstd", "none"), "gzip", {
+    description: "Compression of the layer.",
+  }),
+  manifestKind: withDefault("DVCR_MANIFEST_KIND", choice("oci", "docker"), "oci", {
+    description: "Media types of manifest, config and layer.",
+  }),
+  sourceFormat: optional("DVCR_SOURCE_FORMAT", text, {
+    description: "Declared format of the source, for example raw, qcow2 or vpc; content of another format is refused.",
+  }),
+  allowNested: withDefault("DVCR_ALLOW_NESTED", flag, false, {
+    description: "Accept a disk whose content is itself a disk image.",
+  }),
+  maxVirtualSize: withDefault("DVCR_MAX_VIRTUAL_SIZE", bytes, 64 * 1024 * gibi, {
+    description: "Largest virtual disk that is accepted.",
+  }),
+  maxDecoderMemory: withDefault("DVCR_MAX_DECODER_MEMORY", bytes, gibi / 4, {
+    description: "Most memory that unpacking the source may need.",
+  }),
+  scratchLimit: withDefault("DVCR_SCRATCH_LIMIT", bytes, 64 * gibi, {
+    description: "Most bytes that one import may hold in scratch files. 0 allows only images in order.",
+  }),
+  scratchDir: withDefault("DVCR_SCRATCH_DIR", path, "/tmp", {
+    description: "Directory of the scratch files.",
+  }),
+  sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), {
+    description: "Creation time that the image's config carries. Without it the config carries none of the clock's.",
+  }),
+};

@@ -1,0 +1,88 @@
+import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { redactText } from "../log/redact.ts";
+import type { ImportReport } from "../pipeline/import-image.ts";
+import { BodyReader } from "./body-reader.ts";
+import { isHeldBack } from "./continue.ts";
+
+/** How much of a refused body is still taken, so that its sender comes to read the answer. */
+const drainMilliseconds = 10_000;
+const drainBytes = 256 * 2 ** 20;
+const retryAfterSeconds = 10;
+
+/** True when the client asks for JSON; curl and the like get a line of text. */
+function wantsJson(request: FastifyRequest): boolean {
+  return /\bapplication\/(?:problem\+)?json\b/i.test(request.headers.accept ?? "");
+}
+
+/** True when more of the body may still come. */
+function isUnfinished(request: IncomingMessage): boolean {
+  return !request.complete && !request.destroyed && !isHeldBack(request);
+}
+
+/**
+ * The answer, then nothing until the client has ended or closed, or the bounds are reached. An early close with data
+ * under way resets the connection, and the client would see that reset in place of the answer.
+ */
+async function* answerAndDrain(text: string, request: IncomingMessage): AsyncGenerator<string> {
+  yield text;
+  request.unpipe();
+  const reader = new BodyReader(request, { request, idleTimeout: drainMilliseconds });
+  const timer = setTimeout(() => reader.stop(), drainMilliseconds);
+  try {
+    let taken = 0;
+    for await (const chunk of reader) if ((taken += chunk.length) > drainBytes) break;
+  } catch {
+    // The client has closed: it has its answer.
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function send(request: FastifyRequest, reply: FastifyReply, contentType: string, text: string): FastifyReply {
+  void reply.header("content-type", contentType).header("cache-control", "no-store");
+  if (request.raw.complete) return reply.send(text);
+  void reply.header("connection", "close").header("content-length", Buffer.byteLength(text));
+  return reply.send(isUnfinished(request.raw) ? Readable.from(answerAndDrain(text, request.raw)) : text);
+}
+
+/** An error of fastify or of its plugins as one of ours. */
+function asDvcrError(error: unknown): DvcrError {
+  const status = (error as { statusCode?: unknown }).statusCode;
+  const isRequestError = typeof status === "number" && status >= 400 && status < 500;
+  if (isRequestError && error instanceof Error && !(error instanceof DvcrError)) {
+    return new DvcrError("E_BAD_REQUEST", error.message, { cause: error });
+  }
+  return toDvcrError(error);
+}
+
+/** Sends `error` as RFC 9457 problem details or as one line, with the catalogue's status. */
+export function answerError(request: FastifyRequest, reply: FastifyReply, thrown: unknown, secrets: readonly string[]): FastifyReply {
+  const error = asDvcrError(thrown);
+  const { entry } = error;
+  void reply.code(entry.status);
+  if (entry.status === 503) void reply.header("retry-after", retryAfterSeconds);
+  if (!wantsJson(request)) return send(request, reply, "text/plain; charset=utf-8", `${redactText(error.toLine(), secrets)}\n`);
+  const problem = {
+    type: `urn:dvcr:error:${error.code}`,
+    title: entry.title,
+    status: entry.status,
+    detail: redactText(error.message, secrets),
+    instance: `urn:dvcr:request:${request.id}`,
+    code: error.code,
+    retryable: entry.kind === "retry",
+    fix: entry.fix,
+  };
+  return send(request, reply, "application/problem+json", `${JSON.stringify(problem)}\n`);
+}
+
+/** Sends the report of a stored image, as JSON or as one line. */
+export function answerReport(request: FastifyRequest, reply: FastifyReply, report: ImportReport): FastifyReply {
+  // The process ends after this answer: the connection must not keep it.
+  void reply.code(200).header("connection", "close");
+  if (wantsJson(request)) return send(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
+  const line = `stored ${report.image}@${report.manifestDigest}: ${report.sourceFormat} as ${report.format}, ${report.virtualSize} bytes, ${report.storedSize} in the registry\n`;
+  return send(request, reply, "text/plain; charset=utf-8", line);
+}
