@@ -31,8 +31,8 @@ export const imageFields = {
   manifestKind: withDefault("DVCR_MANIFEST_KIND", choice("oci", "docker"), "oci", {
     description: "Media types of manifest, config and layer.",
   }),
-  sourceFormat: optional("DVCR_SOURCE_FORMAT", text, {
-    description: "Declared format of the source, for example raw, qcow2 or vpc; content of another format is refused.",
+  sourceFormat: optional("DVCR_SOURCE_FORMAT", choice("raw", "iso", "qcow2", "vmdk", "vdi", "vpc", "vhdx"), {
+    description: "Declared format of the source; content of another format is refused.",
   }),
   allowNested: withDefault("DVCR_ALLOW_NESTED", flag, false, {
     description: "Accept a disk whose content is itself a disk image.",

@@ -4,7 +4,7 @@ import type { ProgressTracker } from "./progress.ts";
 export interface ProgressGauges {
   readonly registry: Registry;
   /** Takes the speeds; to be called once per second. */
-  update(): void;
+  readonly update: () => void;
 }
 
 /**

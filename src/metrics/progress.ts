@@ -65,7 +65,7 @@ export class ProgressTracker {
   percent(): number {
     if (this.#read !== undefined) {
       const progress = this.#read();
-      this.#sourceBytes = progress.sourceBytes;
+      if (Number.isFinite(progress.sourceBytes)) this.#sourceBytes = progress.sourceBytes;
       this.#percent = Math.min(100, Math.max(this.#percent, percentOf(progress)));
     }
     return this.#percent;

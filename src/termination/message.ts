@@ -61,7 +61,8 @@ export function errorLine(text: string, secrets: readonly string[] = []): string
   const clean = redactText(Buffer.from(bounded).toString(), secrets).replace(/[\s\p{Cc}]+/gu, " ").trim() || "unknown error";
   const whole = encode(clean);
   if (Buffer.byteLength(whole) <= maxMessageBytes) return whole;
-  const characters = [...clean];
+  // Code points, so that no cut falls inside a UTF-8 sequence.
+  const characters = Array.from(clean);
   let low = 0;
   let high = characters.length;
   while (low < high) {

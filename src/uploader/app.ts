@@ -1,19 +1,20 @@
 import multipart from "@fastify/multipart";
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyServerOptions } from "fastify";
+import fastify, { LogController, type FastifyInstance, type FastifyServerOptions } from "fastify";
 import type { UploaderConfig } from "../config/uploader-config.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
 import type { TrackedImport } from "../metrics/tracked-import.ts";
+import type { Outcome } from "../process/outcome.ts";
 import { answerError } from "./answer.ts";
 import { holdBodiesBack } from "./continue.ts";
-import { UploadGate, type Verdict } from "./gate.ts";
+import { UploadGate } from "./gate.ts";
 import { checkClientName, tlsOptions } from "./tls.ts";
 import { uploadHandler } from "./upload-route.ts";
 
 export interface UploadAppDeps {
   readonly runImport: TrackedImport;
   /** Called once, before the client is answered. */
-  readonly onVerdict: (verdict: Verdict) => void;
+  readonly onVerdict: (verdict: Outcome) => void;
   /** Aborted when the process is told to stop. */
   readonly signal: AbortSignal;
   readonly log: Logger;
@@ -27,14 +28,13 @@ const uploadPath = "/upload";
 export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Promise<FastifyInstance> {
   const tls = tlsOptions(config);
   const options: FastifyServerOptions = {
-    loggerInstance: deps.log as FastifyBaseLogger,
-    logController: undefined,
-    disableRequestLogging: true,
+    loggerInstance: deps.log,
+    logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: "idle",
     // An upload takes as long as it takes; a client that stops sending is found by the body's own clock.
     requestTimeout: 0,
-  } as FastifyServerOptions;
-  const app = tls === undefined ? fastify(options) : (fastify({ ...options, https: tls }) as unknown as FastifyInstance);
+  };
+  const app = tls === undefined ? fastify(options) : fastify({ ...options, https: tls } as FastifyServerOptions);
 
   holdBodiesBack(app);
   // Any type, and none as with curl -T, is the raw body: what it is shows in its bytes.

@@ -1,16 +1,14 @@
 import { DvcrError } from "../errors/dvcr-error.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
-
-/** How the process's one job ended: an image is stored, or what was sent can never become one. */
-export type Verdict = { readonly kind: "stored"; readonly report: ImportReport } | { readonly kind: "refused"; readonly error: DvcrError };
+import type { Outcome } from "../process/outcome.ts";
 
 /** Lets one upload in at a time, and none after the verdict. */
 export class UploadGate {
   #state: "open" | "busy" | "closed" = "open";
-  readonly #onVerdict: (verdict: Verdict) => void;
+  readonly #onVerdict: (verdict: Outcome) => void;
 
-  /** `onVerdict` is called once, before the client is answered. */
-  constructor(onVerdict: (verdict: Verdict) => void) {
+  /** `onVerdict` is called once, before the client is answered: an image is stored, or what was sent can never become one. */
+  constructor(onVerdict: (verdict: Outcome) => void) {
     this.#onVerdict = onVerdict;
   }
 
@@ -31,12 +29,12 @@ export class UploadGate {
    */
   failed(error: DvcrError): boolean {
     const isVerdict = error.entry.kind !== "retry" && error.code !== "E_BAD_REQUEST";
-    if (isVerdict) this.#close({ kind: "refused", error });
+    if (isVerdict) this.#close({ kind: "failed", error });
     else this.#state = "open";
     return isVerdict;
   }
 
-  #close(verdict: Verdict): void {
+  #close(verdict: Outcome): void {
     this.#state = "closed";
     this.#onVerdict(verdict);
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { ServerOptions } from "node:https";
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
+import { TLSSocket, type PeerCertificate } from "node:tls";
 import type { UploaderConfig } from "../config/uploader-config.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 
@@ -31,9 +31,10 @@ export function tlsOptions(config: UploaderConfig): ServerOptions | undefined {
 
 /** Throws E_CLIENT_DENIED when the client's certificate, already verified, does not carry `name`. */
 export function checkClientName(socket: Socket, name: string): void {
-  const certificate = socket instanceof TLSSocket ? socket.getPeerCertificate() : undefined;
-  const dnsNames = (certificate?.subjectaltname ?? "").split(", ").flatMap((entry) => (entry.startsWith("DNS:") ? [entry.slice(4)] : []));
-  const commonName: unknown = certificate?.subject?.CN;
+  // Without a certificate Node gives an empty object.
+  const certificate: Partial<PeerCertificate> = socket instanceof TLSSocket ? socket.getPeerCertificate() : {};
+  const dnsNames = (certificate.subjectaltname ?? "").split(", ").flatMap((entry) => (entry.startsWith("DNS:") ? [entry.slice(4)] : []));
+  const commonName: unknown = certificate.subject?.CN;
   if (commonName !== name && !dnsNames.includes(name)) {
     throw new DvcrError("E_CLIENT_DENIED", `the client's certificate does not carry the name ${JSON.stringify(name)}`);
   }

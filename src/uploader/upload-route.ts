@@ -5,6 +5,7 @@ import type { Checksum } from "../config/kinds.ts";
 import type { UploaderConfig } from "../config/uploader-config.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { TrackedImport } from "../metrics/tracked-import.ts";
+import type { ImportReport } from "../pipeline/import-image.ts";
 import { answerReport } from "./answer.ts";
 import { letBodyCome } from "./continue.ts";
 import { wantedChecksums } from "./digest-headers.ts";
@@ -49,25 +50,30 @@ async function bodyOf(request: FastifyRequest): Promise<{ stream: Readable; size
 
 /** PUT and POST /upload: one image, as the raw body or as the first file of a form. */
 export function uploadHandler(config: UploaderConfig, { gate, runImport, signal }: UploadRouteDeps) {
+  const receive = async (request: FastifyRequest, reply: FastifyReply, checksums: Checksum[]): Promise<ImportReport> => {
+    letBodyCome(request, reply);
+    const { stream, size } = await bodyOf(request);
+    request.log.info({ bytes: size }, "upload begins");
+    const source = new UploadSource(stream, size, { request: request.raw, idleTimeout: config.uploadIdleTimeout * 1000 });
+    try {
+      return await runImport(source, importOptions(config, checksums), signal);
+    } finally {
+      source.stop();
+    }
+  };
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (signal.aborted) throw toDvcrError(signal.reason);
     const checksums = checksumsOfHead(config, request);
     gate.enter();
-    let source: UploadSource | undefined;
+    let report: ImportReport;
     try {
-      letBodyCome(request, reply);
-      const { stream, size } = await bodyOf(request);
-      request.log.info({ bytes: size }, "upload begins");
-      source = new UploadSource(stream, size, { request: request.raw, idleTimeout: config.uploadIdleTimeout * 1000 });
-      const report = await runImport(source, importOptions(config, checksums), signal);
-      gate.stored(report);
-      return answerReport(request, reply, report);
+      report = await receive(request, reply, checksums);
     } catch (thrown) {
       const error = toDvcrError(thrown);
       if (gate.failed(error)) void reply.header("connection", "close");
       throw error;
-    } finally {
-      source?.stop();
     }
+    gate.stored(report);
+    return answerReport(request, reply, report);
   };
 }

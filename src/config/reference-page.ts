@@ -1,0 +1,45 @@
+import type { Field, FieldTable } from "./field.ts";
+import { importerFields } from "./importer-config.ts";
+import { earlyFields, imageFields } from "./shared-fields.ts";
+import { uploaderFields } from "./uploader-config.ts";
+
+const escapeCell = (text: string): string => text.replaceAll("|", "\\|");
+
+function defaultOf(field: Field<unknown>): string {
+  if (field.required) return "required";
+  if (field.fallback === undefined) return "";
+  const text = field.kind.format(field.fallback);
+  return text === "" ? "" : `\`${text}\``;
+}
+
+function rowsOf(table: FieldTable): string {
+  return Object.values(table)
+    .map((field) => {
+      const names = [`\`${field.env}\``, ...(field.flag === undefined ? [] : [`\`${field.flag.length === 1 ? "-" : "--"}${field.flag}\``])];
+      return `| ${[names.join("<br>"), escapeCell(field.kind.expected), defaultOf(field), escapeCell(field.description)].join(" | ")} |`;
+    })
+    .join("\n");
+}
+
+const section = (title: string, intro: string, table: FieldTable): string =>
+  `## ${title}\n\n${intro}\n\n| Name | Value | Default | Meaning |\n| --- | --- | --- | --- |\n${rowsOf(table)}\n`;
+
+/** The fields of `table` that are not shared by both processes. */
+function ownFields(table: FieldTable): FieldTable {
+  const shared = new Set(Object.keys({ ...earlyFields, ...imageFields }));
+  return Object.fromEntries(Object.entries(table).filter(([name]) => !shared.has(name)));
+}
+
+/** docs/configuration.md, from the tables that the processes parse by. */
+export function configurationPage(): string {
+  return [
+    "# Configuration\n",
+    "<!-- Written by scripts/gen-config-docs.mjs from src/config; changes here are lost. -->\n",
+    "Both pod processes are configured by environment variables, which are read once at start. The uploader, and of the",
+    "importer the verbosity, can be set by flags too; a flag wins over its variable. An empty variable counts as unset. All",
+    "problems are reported at once as `E_CONFIG`, by name, with what was given and what was expected; secrets are never shown.\n",
+    section("Both processes", "What is reported, where, and what becomes of the image.", { ...earlyFields, ...imageFields }),
+    section("dvcr-uploader", "Ports, TLS and destination of the upload server.", ownFields(uploaderFields)),
+    section("dvcr-importer", "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` holds one more HTTP header, `Name: value`, for http sources.", ownFields(importerFields)),
+  ].join("\n");
+}
