@@ -1,8 +1,8 @@
 const hidden = "***";
 
 /** `url` without user, password and the values of its query; the text itself when it is no URL. */
-export function redactUrl(url: string): string {
-  if (!URL.canParse(url)) return url;
+export function redactUrl(url: string | URL): string {
+  if (typeof url === "string" && !URL.canParse(url)) return url;
   const parsed = new URL(url);
   if (parsed.username !== "" || parsed.password !== "") {
     parsed.username = "";

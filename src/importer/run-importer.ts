@@ -1,0 +1,68 @@
+import { importOptions } from "../config/import-options.ts";
+import { importerFields, parseImporterConfig, type ImporterConfig } from "../config/importer-config.ts";
+import type { Environment } from "../config/parse.ts";
+import { secretsOf } from "../config/secrets.ts";
+import type { Destination } from "../destination/destination.ts";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { trackedImport } from "../metrics/tracked-import.ts";
+import type { ImportImage, ImportReport } from "../pipeline/import-image.ts";
+import { runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
+import { Backoff } from "../retry/retry.ts";
+import type { Source } from "../source/source.ts";
+
+/** One maker per kind of source that this build can import. */
+export type SourceFactories = Partial<Readonly<Record<ImporterConfig["source"], (config: ImporterConfig) => Source>>>;
+
+export interface ImporterParts {
+  readonly importImage: ImportImage;
+  readonly openDestination: (config: ImporterConfig) => Destination;
+  readonly sources: SourceFactories;
+  /** Pauses between attempts; false when it has lasted long enough. */
+  readonly backoff?: Pick<Backoff, "wait">;
+}
+
+/** Runs the import, again and again while its failures may pass. Throws the last one, saying how often it was tried. */
+async function importWithRetries(config: ImporterConfig, context: PodContext, parts: ImporterParts): Promise<ImportReport> {
+  const factory = parts.sources[config.source];
+  if (factory === undefined) {
+    const known = Object.keys(parts.sources).join(", ");
+    throw new DvcrError("E_CONFIG", `IMPORTER_SOURCE: got ${JSON.stringify(config.source)}, expected one of those supported: ${known}`);
+  }
+  const { log, tracker, signal } = context;
+  const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config), tracker, log });
+  const backoff = parts.backoff ?? new Backoff();
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await runImport(factory(config), importOptions(config, config.checksums), signal);
+    } catch (thrown) {
+      const error = toDvcrError(thrown);
+      if (signal.aborted || error.entry.kind !== "retry") throw error;
+      const exhausted = new DvcrError(error.code, `no success after ${attempt} attempts: ${error.message}`, { cause: error });
+      if (attempt > config.retries) throw exhausted;
+      log.warn({ err: error, attempt }, "import failed, trying again");
+      if (!(await backoff.wait(signal))) throw exhausted;
+    }
+  }
+}
+
+/** The importer's process from start to exit code; see runImporter. */
+export function importerProcess(
+  argv: readonly string[],
+  environment: Environment,
+  parts: ImporterParts,
+  surroundings?: PodSurroundings,
+): Promise<number> {
+  return runPodProcess(
+    {
+      name: "dvcr-importer",
+      parse: parseImporterConfig,
+      secrets: (config) => [...secretsOf(importerFields, config), ...config.headerLines.map((line) => line.slice(line.indexOf(":") + 1).trim())],
+      run: async (config, context) => {
+        context.conclude({ kind: "stored", report: await importWithRetries(config, context, parts) });
+      },
+    },
+    argv,
+    environment,
+    surroundings,
+  );
+}
