@@ -14,6 +14,11 @@ const label = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
 const hostPattern = new RegExp(`^(?:${label}(?:\\.${label})*|\\[[0-9a-fA-F:]+\\])(?::([0-9]{1,5}))?$`);
 const componentPattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const tagPattern = /^[\w][\w.-]{0,127}$/;
+/** A digest as we take it: sha256 only. */
+export function isDigest(text: string): boolean {
+  return digestPattern.test(text);
+}
+
 const digestPattern = /^sha256:[0-9a-f]{64}$/;
 const maxNameLength = 255;
 

@@ -138,6 +138,8 @@ export interface RetryEvent {
 export interface RetryOptions {
   readonly peer: Peer;
   readonly signal: AbortSignal;
+  /** `transfer` where `attempt` finds out by itself how far it came. Default `request`. */
+  readonly phase?: Phase;
   readonly policy?: RetryPolicy;
   readonly clock?: Clock;
   /** A deadline for this failure that is shorter than the policy's. */
@@ -154,7 +156,7 @@ export async function retrying<T>(attempt: () => Promise<T>, options: RetryOptio
       return await attempt();
     } catch (error) {
       if (options.signal.aborted) throw cancellation(options.signal);
-      if (!(error instanceof FailureError) || decide(error.failure, "request", options.peer) === "give-up") throw error;
+      if (!(error instanceof FailureError) || decide(error.failure, options.phase ?? "request", options.peer) === "give-up") throw error;
       const deadline = options.deadlineMs?.(error.failure);
       const waited = await backoff.wait(options.signal, {
         retryAfterMs: error.failure.retryAfterMs,

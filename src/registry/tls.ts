@@ -1,0 +1,51 @@
+/** TLS as for docker's certs.d: `*.crt` are CAs, `*.cert` with `*.key` is a client's pair. */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
+import { DvcrError } from "../errors/dvcr-error.ts";
+
+export interface TlsOptions {
+  /** False: any certificate is taken, and plain http where https does not answer, as skopeo does. */
+  readonly verify: boolean;
+  /** Directory with the files above. Its CAs are trusted beside the system's. */
+  readonly certDirectory?: string;
+}
+
+const systemBundle = "/etc/ssl/certs/ca-certificates.crt";
+
+/** One context for all connections: parsing a bundle anew for each would take longer than the handshake. */
+export async function secureContext(options: TlsOptions): Promise<SecureContext> {
+  const system = await readFile(systemBundle, "utf8").catch(() => "");
+  const own = options.certDirectory === undefined ? undefined : await readCertDirectory(options.certDirectory);
+  const authorities = [...rootCertificates, ...(system === "" ? [] : [system]), ...(own?.authorities ?? [])];
+  try {
+    return createSecureContext({
+      ca: authorities,
+      ...(own?.pair === undefined ? {} : { cert: own.pair.certificate, key: own.pair.key }),
+    });
+  } catch (error) {
+    const { code = "unreadable" } = error as NodeJS.ErrnoException;
+    throw new DvcrError("E_USAGE", `a certificate or key in ${options.certDirectory ?? systemBundle} is not valid PEM (${code})`);
+  }
+}
+
+interface CertDirectory {
+  readonly authorities: readonly string[];
+  readonly pair: { readonly certificate: string; readonly key: string } | undefined;
+}
+
+async function readCertDirectory(directory: string): Promise<CertDirectory> {
+  try {
+    const names = (await readdir(directory)).sort();
+    const read = (name: string) => readFile(join(directory, name), "utf8");
+    const authorities = await Promise.all(names.filter((name) => name.endsWith(".crt")).map(read));
+    const certificate = names.find((name) => name.endsWith(".cert"));
+    if (certificate === undefined) return { authorities, pair: undefined };
+    const key = certificate.replace(/\.cert$/, ".key");
+    if (!names.includes(key)) throw new DvcrError("E_USAGE", `${join(directory, certificate)} has no ${key} beside it`);
+    return { authorities, pair: { certificate: await read(certificate), key: await read(key) } };
+  } catch (error) {
+    if (error instanceof DvcrError) throw error;
+    throw new DvcrError("E_USAGE", `the certificate directory ${directory} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);
+  }
+}
