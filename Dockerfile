@@ -20,7 +20,7 @@ COPY . .
 RUN npm run build && npm prune --omit=dev --no-audit --no-fund
 
 # Everything the runtime image gets, at its final place. The launchers name Node by its path: there is no env to look
-# for it. The addon is stripped; its libraries are inside it, but for ISA-L, which Debian has as a shared library only.
+# for it. The addon is stripped; its codecs are inside it, but for ISA-L and bzip2.
 RUN set -eu; app=/rootfs/opt/dvcr; \
     mkdir -p "$app/build/native" /rootfs/usr/local/bin \
              /rootfs/dvcr-src-auth /rootfs/dvcr-auth /rootfs/certs /rootfs/proxycerts; \
@@ -29,7 +29,8 @@ RUN set -eu; app=/rootfs/opt/dvcr; \
     sed -i '1s|.*|#!/usr/local/bin/node|' "$app"/bin/*; \
     for name in dvcr dvcr-importer dvcr-uploader; do ln -s "/opt/dvcr/bin/$name" "/rootfs/usr/local/bin/$name"; done; \
     cp "$(command -v node)" /rootfs/usr/local/bin/node; \
-    cp --parents -P /usr/lib/*/libisal.so.2* /rootfs/
+    cp --parents -P /usr/lib/*/libisal.so.2* /rootfs/; \
+    cp -P /lib/*/libbz2.so.1.0* "/rootfs/usr/lib/$(uname -m)-linux-gnu/"
 
 FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.1.0

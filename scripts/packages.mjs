@@ -21,8 +21,8 @@ const build = [
   "zlib1g-dev",
 ];
 
-/** What a built addon loads at run time: Debian ships ISA-L as a shared library only. */
-const run = ["libisal2"];
+/** What a built addon loads at run time; the other codecs are linked into it. */
+const run = ["libbz2-1.0", "libisal2"];
 
 /** `npm run demo`: a registry, a disk to upload, and tools of others that judge the result. */
 const demo = ["curl", "docker-registry", "e2fsprogs", "fdisk", "qemu-utils", "skopeo"];
