@@ -5,6 +5,8 @@
 namespace dvcr {
 
 Bytes PrefixSource::prefix(size_t want) {
+  prefix_.erase(prefix_.begin(), prefix_.begin() + static_cast<ptrdiff_t>(position_));
+  position_ = 0;
   if (prefix_.size() < want) {
     size_t have = prefix_.size();
     prefix_.resize(want);

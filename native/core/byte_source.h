@@ -64,11 +64,11 @@ class MemorySource final : public ByteSource {
   uint64_t size_;
 };
 
-/// Lets the first bytes of a source be looked at before anyone consumes them.
+/// Lets the next bytes of a source be looked at before anyone consumes them.
 class PrefixSource final : public ByteSource {
  public:
   explicit PrefixSource(ByteSource& inner) : inner_(inner) {}
-  /// The first bytes of the stream, `want` of them unless it ends before. Call before consuming anything.
+  /// The next bytes of the stream, `want` of them unless it ends before. Consumes nothing.
   Bytes prefix(size_t want);
   Bytes peek() override;
   void consume(size_t count) override;
