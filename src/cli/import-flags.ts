@@ -3,25 +3,29 @@ import { InvalidArgumentError, Option, type Command } from "commander";
 import { parseBytes, parseChecksum, type Checksum } from "../config/kinds.ts";
 import type { LayerCompression } from "../pipeline/import-image.ts";
 
-/** Flags of `dvcr import` as commander hands them over. */
-export interface ImportFlags {
+/** Flags that say what the source is and how it is reached, as commander hands them over. */
+export interface SourceFlags {
+  readonly srcFormat?: string;
+  readonly srcCreds?: string;
+  readonly srcHeader: readonly string[];
+  readonly srcTlsVerify: boolean;
+  readonly srcCertDir?: string;
+  readonly maxVirtualSize: number;
+  readonly maxDecoderMemory: number;
+  readonly scratchDir: string;
+}
+
+/** Flags of `dvcr import`. */
+export interface ImportFlags extends SourceFlags {
   readonly checksum: readonly Checksum[];
   readonly compression: LayerCompression;
   readonly format: "raw" | "source";
   readonly manifest: "oci" | "docker";
-  readonly srcFormat?: string;
   readonly allowNested: boolean;
-  readonly srcCreds?: string;
-  readonly srcHeader: readonly string[];
   readonly destCreds?: string;
   readonly authfile?: string;
-  readonly srcTlsVerify: boolean;
   readonly destTlsVerify: boolean;
-  readonly srcCertDir?: string;
   readonly destCertDir?: string;
-  readonly maxVirtualSize: number;
-  readonly maxDecoderMemory: number;
-  readonly scratchDir: string;
   readonly scratchLimit: number;
   readonly quiet: boolean;
   readonly json: boolean;

@@ -1,5 +1,5 @@
 /** TLS as for docker's certs.d: `*.crt` are CAs, `*.cert` with `*.key` is a client's pair. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 import { DvcrError } from "../errors/dvcr-error.ts";
@@ -7,7 +7,7 @@ import { DvcrError } from "../errors/dvcr-error.ts";
 export interface TlsOptions {
   /** False: any certificate is taken, and plain http where https does not answer, as skopeo does. */
   readonly verify: boolean;
-  /** Directory with the files above. Its CAs are trusted beside the system's. */
+  /** Directory with the files above, or one file of CAs. They are trusted beside the system's. */
   readonly certDirectory?: string;
 }
 
@@ -36,6 +36,7 @@ interface CertDirectory {
 
 async function readCertDirectory(directory: string): Promise<CertDirectory> {
   try {
+    if ((await stat(directory)).isFile()) return { authorities: [await readFile(directory, "utf8")], pair: undefined };
     const names = (await readdir(directory)).sort();
     const read = (name: string) => readFile(join(directory, name), "utf8");
     const authorities = await Promise.all(names.filter((name) => name.endsWith(".crt")).map(read));

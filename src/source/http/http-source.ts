@@ -1,12 +1,18 @@
+import type { Dispatcher } from "undici";
+
 import { DvcrError } from "../../errors/dvcr-error.ts";
+import type { TlsOptions } from "../../registry/tls.ts";
 import { systemClock, type Clock } from "../../retry/clock.ts";
 import { FailureError } from "../../retry/failure.ts";
 import { Backoff, decide, defaultRetryPolicy, retrying, type RetryEvent, type RetryPolicy } from "../../retry/retry.ts";
 import type { OpenSource, Source } from "../source.ts";
+import { sourceDispatcher, type ProxySettings } from "./dispatcher.ts";
 import { entityOf, parseContentRange, requireIdentity, sameEntity, type Entity } from "./entity.ts";
 import { describe, discard, HttpClient, networkFailure, type HttpAnswer, type HttpClientOptions } from "./request.ts";
 
-export interface HttpSourceOptions extends Omit<HttpClientOptions, "stallTimeoutMs"> {
+export interface HttpSourceOptions extends Omit<HttpClientOptions, "stallTimeoutMs" | "dispatcher"> {
+  readonly tls: TlsOptions;
+  readonly proxies: ProxySettings;
   readonly stallTimeoutMs?: number;
   readonly policy?: RetryPolicy;
   readonly clock?: Clock;
@@ -35,8 +41,12 @@ export function httpSource(url: string, options: HttpSourceOptions): Source {
       return refetchable;
     },
     open: async (signal) => {
-      const download = new Download(target, all, signal);
-      const opened = await download.open();
+      const dispatcher = await sourceDispatcher(options.tls, options.proxies);
+      const download = new Download(target, { ...all, dispatcher }, signal);
+      const opened = await download.open().catch(async (error: unknown) => {
+        await dispatcher.destroy();
+        throw error;
+      });
       refetchable = opened.readRange !== undefined;
       return opened;
     },
@@ -53,6 +63,7 @@ interface Continuation {
 class Download {
   readonly #url: URL;
   readonly #client: HttpClient;
+  readonly #dispatcher: Dispatcher;
   readonly #abort = new AbortController();
   readonly #signal: AbortSignal;
   readonly #policy: RetryPolicy;
@@ -61,8 +72,9 @@ class Download {
   #resolved: URL;
   #entity: Entity = { ranges: false };
 
-  constructor(url: URL, options: HttpSourceOptions, signal: AbortSignal) {
+  constructor(url: URL, options: HttpSourceOptions & { readonly dispatcher: Dispatcher }, signal: AbortSignal) {
     this.#url = url;
+    this.#dispatcher = options.dispatcher;
     this.#resolved = url;
     this.#client = new HttpClient(url.origin, { ...options, stallTimeoutMs: options.stallTimeoutMs ?? DEFAULT_STALL_MS });
     this.#signal = AbortSignal.any([signal, this.#abort.signal]);
@@ -88,10 +100,10 @@ class Download {
       ...(size === undefined ? {} : { size }),
       chunks: this.#chunks(first),
       ...(resumable ? { readRange: (offset: number, length: number) => this.#readRange(offset, length) } : {}),
-      close: () => {
+      close: async () => {
         this.#abort.abort(new DvcrError("E_CANCELLED", "the source was closed"));
         first.body.on("error", () => undefined).destroy();
-        return Promise.resolve();
+        await this.#dispatcher.destroy();
       },
     };
   }

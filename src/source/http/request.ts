@@ -114,7 +114,7 @@ async function checked(answer: HttpAnswer): Promise<HttpAnswer> {
 function redirectTarget(answer: HttpAnswer): URL {
   const { location } = answer.headers;
   const from = describe(answer.url);
-  if (location === undefined || !URL.canParse(location, answer.url)) {
+  if (location === undefined || !URL.canParse(location, answer.url.href)) {
     throw new DvcrError("E_SOURCE_HTTP", `${from} redirects without saying where to`);
   }
   const target = new URL(location, answer.url);

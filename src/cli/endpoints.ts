@@ -1,0 +1,69 @@
+import type { Logger } from "pino";
+
+import type { CliEnvironment } from "../config/cli-environment.ts";
+import type { Destination } from "../destination/destination.ts";
+import { openDestination } from "../destination/open.ts";
+import { parseDestination } from "../destination/parse.ts";
+import { DvcrError } from "../errors/dvcr-error.ts";
+import type { RetryEvent } from "../retry/retry.ts";
+import { fileSource } from "../source/file.ts";
+import { httpSource } from "../source/http/http-source.ts";
+import type { Source } from "../source/source.ts";
+import { streamSource } from "../source/stream.ts";
+import type { ImportFlags, SourceFlags } from "./import-flags.ts";
+
+export interface EndpointContext {
+  readonly logger: Logger;
+  readonly environment: CliEnvironment;
+}
+
+/** The source that a command line names. Throws DvcrError E_USAGE. */
+export function cliSource(text: string, flags: SourceFlags, context: EndpointContext): Source {
+  if (text === "-") return streamSource(process.stdin, "standard input");
+  if (/^https?:\/\//i.test(text)) return cliHttpSource(text, flags, context);
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1];
+  if (scheme !== undefined) throw new DvcrError("E_USAGE", `the source scheme "${scheme}" is unknown: it must be a file, -, http:// or https://`);
+  return fileSource(text);
+}
+
+/** The destination that a command line names. Throws DvcrError E_USAGE. */
+export function cliDestination(text: string, flags: ImportFlags, context: EndpointContext): Destination {
+  return openDestination(parseDestination(text), {
+    tls: { verify: flags.destTlsVerify, ...(flags.destCertDir === undefined ? {} : { certDirectory: flags.destCertDir }) },
+    credentials: {
+      ...(flags.destCreds === undefined ? {} : { userPassword: flags.destCreds }),
+      ...(flags.authfile === undefined ? {} : { authFile: flags.authfile }),
+      defaultAuthFiles: context.environment.authFiles,
+    },
+    onRetry: logRetry(context.logger, "registry"),
+  });
+}
+
+function cliHttpSource(url: string, flags: SourceFlags, context: EndpointContext): Source {
+  const tls = { verify: flags.srcTlsVerify, ...(flags.srcCertDir === undefined ? {} : { certDirectory: flags.srcCertDir }) };
+  return httpSource(url, {
+    tls,
+    proxies: context.environment,
+    headers: Object.fromEntries(flags.srcHeader.map(splitHeader)),
+    ...(flags.srcCreds === undefined ? {} : { credentials: splitCredentials(flags.srcCreds, "--src-creds") }),
+    onRetry: logRetry(context.logger, "source"),
+  });
+}
+
+function logRetry(logger: Logger, peer: string) {
+  return ({ error, delayMs }: RetryEvent) => {
+    logger.warn({ err: error, peer, delayMs: Math.round(delayMs) }, "failed, trying again");
+  };
+}
+
+function splitCredentials(text: string, flag: string) {
+  const colon = text.indexOf(":");
+  if (colon < 1) throw new DvcrError("E_USAGE", `${flag}: expected USER:PASSWORD`);
+  return { username: text.slice(0, colon), password: text.slice(colon + 1) };
+}
+
+function splitHeader(text: string): [string, string] {
+  const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)$/.exec(text);
+  if (!match) throw new DvcrError("E_USAGE", "--src-header: expected `Name: value`");
+  return [match[1]!, match[2]!];
+}

@@ -1,0 +1,57 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { extract } from "tar-stream";
+
+import { fileDigest } from "./disks.ts";
+import { tool } from "./tools.ts";
+
+export interface PulledDisk {
+  /** sha256 hex of /disk/disk.img. */
+  readonly digest: string;
+  readonly size: number;
+  readonly names: readonly string[];
+}
+
+interface Manifest {
+  readonly layers: readonly { readonly digest: string; readonly mediaType: string }[];
+}
+
+/** Pulls an image with skopeo and digests its disk; the layer is unpacked by the system's gzip or zstd. */
+export async function pullDisk(reference: string, directory: string): Promise<PulledDisk> {
+  const target = join(directory, `pulled-${createHash("sha256").update(reference).digest("hex").slice(0, 12)}`);
+  await tool("skopeo", "copy", "--src-tls-verify=false", "--preserve-digests", reference, `dir:${target}`);
+  const manifest = JSON.parse(await readFile(join(target, "manifest.json"), "utf8")) as Manifest;
+  const [layer] = manifest.layers;
+  if (manifest.layers.length !== 1 || !layer) throw new Error("expected one layer");
+  return await digestLayer(join(target, layer.digest.replace("sha256:", "")));
+}
+
+/** Unpacks an image of an OCI layout with umoci and digests its disk. */
+export async function umociDiskDigest(layout: string, tag: string, directory: string): Promise<string> {
+  const bundle = join(directory, `bundle-${tag}`);
+  await tool("umoci", "raw", "unpack", "--rootless", "--image", `${layout}:${tag}`, bundle);
+  return await fileDigest(join(bundle, "disk", "disk.img"));
+}
+
+async function digestLayer(path: string): Promise<PulledDisk> {
+  const magic = (await readFile(path)).subarray(0, 4).toString("hex");
+  const tool = magic.startsWith("1f8b") ? "gzip" : magic === "28b52ffd" ? "zstd" : "cat";
+  const child = spawn(tool, tool === "cat" ? [path] : ["-dc", path], { stdio: ["ignore", "pipe", "inherit"] });
+  const names: string[] = [];
+  const hash = createHash("sha256");
+  let size = 0;
+  const archive = extract();
+  child.stdout.pipe(archive);
+  for await (const entry of archive) {
+    names.push(entry.header.name);
+    for await (const chunk of entry) {
+      if (entry.header.name !== "disk/disk.img") continue;
+      hash.update(chunk as Uint8Array);
+      size += (chunk as Uint8Array).byteLength;
+    }
+  }
+  return { digest: hash.digest("hex"), size, names };
+}
