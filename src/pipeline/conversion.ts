@@ -47,7 +47,7 @@ export class Conversion {
   readonly #job: NativeJob;
   readonly #feed: Feed;
   readonly #writes = new Set<Promise<void>>();
-  #error: unknown;
+  #error: Error | undefined;
   #settle!: { resolve: (result: NativeResult) => void; reject: (reason: unknown) => void };
   readonly #ended: Promise<NativeResult>;
   onImage: ((image: NativeImage) => void) | undefined;
@@ -108,7 +108,7 @@ export class Conversion {
   }
 
   #fail(error: unknown): void {
-    this.#error ??= error;
+    this.#error ??= toDvcrError(error);
     this.#job.cancel();
   }
 
