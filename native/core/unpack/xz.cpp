@@ -10,9 +10,10 @@ namespace dvcr {
 namespace {
 
 /// What blocks decoded side by side may hold together: input, output and dictionary of each. Two blocks of `xz -6`
-/// (24 MiB, 8 MiB dictionary) need at most 2 x 56 MiB; the rest of the process stays under 128 MiB, which together
-/// keeps the promise of 256 MiB. A block that does not fit alone is decoded without threads.
-constexpr uint64_t kThreadingMemory = 128 * kMiB;
+/// (24 MiB each way, 8 MiB dictionary) need 57 MiB each when their content does not compress at all, usually 40 MiB.
+/// The rest of the process then has 140 MiB within the promised 256 MiB. A block that does not fit is waited for, or
+/// decoded without threads when it would not fit alone (`xz -9`: 192 MiB blocks).
+constexpr uint64_t kThreadingMemory = 116 * kMiB;
 
 /// A stream header and the largest block header (The .xz File Format 2.1.1, 3.1).
 constexpr size_t kFirstHeaders = LZMA_STREAM_HEADER_SIZE + LZMA_BLOCK_HEADER_SIZE_MAX;
