@@ -8,7 +8,7 @@ export interface Challenge {
 }
 
 const token = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
-const schemePattern = new RegExp(`\\s*,?\\s*(${token})(?:\\s+|$)`, "y");
+const schemePattern = new RegExp(`\\s*,?\\s*(${token})(?=[\\s,]|$)`, "y");
 const parameterPattern = new RegExp(`\\s*,?\\s*(${token})\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|(${token}))`, "y");
 
 /** All challenges of the header's lines, in order; what is malformed ends the line it stands in. */
