@@ -1,13 +1,11 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { OciLayoutDestination } from "../src/destination/oci.ts";
 import { parseDestination } from "../src/destination/parse.ts";
 import { ownKeys } from "../src/layer/image-config.ts";
 import { hexOf, sampleImage, writeAll, type SampleImage } from "./support/sample-image.ts";
 import { temporaryDirectory, tool } from "./support/tools.ts";
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const { signal } = new AbortController();
 

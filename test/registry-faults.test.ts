@@ -2,15 +2,14 @@ import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { RegistryDestination, type RegistryDestinationOptions } from "../src/destination/docker.ts";
-import { sha256Digest } from "../src/layer/image-config.ts";
+import { buildImage, sha256Digest } from "../src/layer/image-config.ts";
 import { readBlob } from "../src/registry/blobs.ts";
 import { credentialSource } from "../src/registry/credentials.ts";
+import { statManifest } from "../src/registry/manifests.ts";
 import { resolveLocation } from "../src/registry/transport.ts";
 import { FakeClock, FakeRegistry, type ScriptedExchange } from "./support/fake-registry.ts";
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const { signal } = new AbortController();
 const uploads = "/v2/r/blobs/uploads/";
@@ -254,11 +253,10 @@ test("a session that cannot be removed is named", async () => {
 });
 
 test("tokens are asked for with the user's password, kept, and renewed when they expire in the middle of a push", async () => {
-  let realm = "";
   const token = (value: string): ScriptedExchange => ({ method: "GET", path: "/token", body: JSON.stringify({ token: value, expires_in: 300 }) });
   const challenged = { status: 401, body: spec("UNAUTHORIZED") };
   await using auth = await FakeRegistry.start([token("token-one"), token("token-two")]);
-  realm = `Bearer realm="http://${auth.host}/token",service="svc"`;
+  const realm = `Bearer realm="http://${auth.host}/token",service="svc"`;
   const headers = { "www-authenticate": realm };
   await using it = await setup(
     [
@@ -291,7 +289,6 @@ test("an expired token is replaced before it is used; an identity token is excha
   await using it = await setup([{ method: "GET", path: "/v2/", status: 401, headers }, head, head, head], {
     credentials: () => Promise.resolve({ identityToken: "refresh-me" }),
   });
-  const { statManifest } = await import("../src/registry/manifests.ts");
   await statManifest(it.to.client, "r", "v1", signal);
   await statManifest(it.to.client, "r", "v1", signal);
   it.clock.advance(60_000);
@@ -416,7 +413,6 @@ test("a registry that never answered is given up soon, by name", async () => {
 });
 
 test("a manifest that the registry refuses is refused at once with its reason", async () => {
-  const { buildImage } = await import("../src/layer/image-config.ts");
   const image = buildImage({ kind: "oci", compression: "none", layerDigest: digest, layerSize: 3000, diffId: digest, format: "raw", virtualSize: 1, sourceSize: 1, encoderId: "x" });
   const config = { method: "HEAD", path: `/v2/r/blobs/${image.configDigest}`, headers: { "content-length": String(image.config.byteLength) } };
   await using it = await setup([config, { method: "PUT", path: "/v2/r/manifests/v1", status: 400, body: spec("MANIFEST_INVALID", "layer missing") }]);

@@ -2,13 +2,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { RegistryDestination } from "../src/destination/docker.ts";
 import { startRegistry } from "./support/registry.ts";
 import { sampleImage, writeAll } from "./support/sample-image.ts";
 import { tool } from "./support/tools.ts";
-
-vi.setConfig({ testTimeout: 60_000 });
 
 test("a registry whose disk is full ends the push with E_REGISTRY_FULL and keeps nothing of it", async () => {
   const storage = await mkdtemp(join(tmpdir(), "dvcr-full-"));

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { RegistryDestination, type RegistryDestinationOptions } from "../src/destination/docker.ts";
 import { ownKeys, type ManifestKind } from "../src/layer/image-config.ts";
 import { mountBlob, readBlob, statBlob } from "../src/registry/blobs.ts";
@@ -9,8 +9,6 @@ import { statManifest } from "../src/registry/manifests.ts";
 import { hexOf, sampleImage, writeAll, type SampleImage } from "./support/sample-image.ts";
 import { startRegistry, testUser, type TestRegistry } from "./support/registry.ts";
 import { temporaryDirectory, tool } from "./support/tools.ts";
-
-vi.setConfig({ testTimeout: 60_000 });
 
 const { signal } = new AbortController();
 const anonymous = () => Promise.resolve(undefined);

@@ -1,10 +1,16 @@
 /** Reading back what stands at a tag, whoever wrote it. */
 import type { CurrentImage } from "./destination.ts";
 
+interface LayerDocument {
+  readonly digest?: unknown;
+  readonly size?: unknown;
+  readonly mediaType?: unknown;
+}
+
 /** The parts of an image manifest that are read; an index has neither config nor layers. */
 export interface ManifestDocument {
   readonly config?: { readonly digest?: string; readonly size?: number };
-  readonly layers?: readonly { readonly digest?: unknown; readonly size?: unknown; readonly mediaType?: unknown }[];
+  readonly layers?: readonly LayerDocument[];
   readonly annotations?: Readonly<Record<string, unknown>>;
 }
 
@@ -15,7 +21,7 @@ export function currentImage(manifestDigest: string, manifest: unknown, config: 
   const labels = (config as { config?: { Labels?: unknown } } | undefined)?.config?.Labels;
   return {
     manifestDigest,
-    layers: layers.map((layer) => ({
+    layers: (layers as LayerDocument[]).map((layer) => ({
       digest: String(layer.digest),
       size: Number(layer.size),
       mediaType: String(layer.mediaType),

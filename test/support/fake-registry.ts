@@ -79,7 +79,7 @@ export class FakeRegistry implements AsyncDisposable {
     }
     if (scripted) this.#script.shift();
     else this.surprises.push(`${method} ${request.url ?? ""}`);
-    const exchange: ScriptedExchange = scripted ? (next as ScriptedExchange) : { method, path: pathname, status: 418 };
+    const exchange: ScriptedExchange = scripted ? next : { method, path: pathname, status: 418 };
     exchange.onRequest?.();
     const parts: Buffer[] = [];
     let length = 0;
