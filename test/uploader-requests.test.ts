@@ -1,12 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
-import { connect } from "node:net";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { DvcrError } from "../src/errors/dvcr-error.ts";
 import { sampleReport, type FakeBehaviour } from "./support/fake-import.ts";
-import { curl, eventually } from "./support/pod.ts";
+import { curl, eventually, rawRequest } from "./support/pod.ts";
 import { latch, startFakeUploader, type FakeUploader } from "./support/uploader.ts";
 
 const content = randomBytes(3 * 2 ** 20 + 17);
@@ -21,19 +20,6 @@ async function begin(behaviour?: FakeBehaviour, environment?: Record<string, str
   const file = join(uploader.directory, "disk.img");
   writeFileSync(file, content);
   return file;
-}
-
-/** Sends a request's head, and the body where one is given, and gives all that comes back until the server closes. */
-function rawRequest(head: string, body?: Uint8Array): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let received = "";
-    const socket = connect(uploader.ports["upload"]!, "127.0.0.1", () => {
-      socket.write(head);
-      if (body !== undefined) socket.write(body);
-    });
-    socket.setEncoding("latin1").on("data", (text: string) => (received += text));
-    socket.on("error", reject).on("close", () => resolve(received));
-  });
 }
 
 describe("an upload", () => {
@@ -83,10 +69,10 @@ describe("an upload", () => {
 
   it("is asked for its body only once it is accepted", async () => {
     await begin();
-    const answer = await rawRequest("PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n");
+    const answer = await rawRequest(uploader.ports["upload"]!, "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n");
     expect(answer).toMatch(/^HTTP\/1\.1 415 /);
     expect(answer).toContain("E_CONTENT_CODING");
-    const accepted = rawRequest("PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", Buffer.from("x"));
+    const accepted = rawRequest(uploader.ports["upload"]!, "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", Buffer.from("x"));
     expect(await accepted).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n/);
   });
 });

@@ -9,6 +9,8 @@ import { isHeldBack } from "./continue.ts";
 
 /** How much of a refused body is still taken, so that its sender comes to read the answer. */
 const drainMilliseconds = 10_000;
+/** A client that sends nothing for so long is done or reads. */
+const drainIdleMilliseconds = 2000;
 const drainBytes = 256 * 2 ** 20;
 const retryAfterSeconds = 10;
 
@@ -29,7 +31,7 @@ function isUnfinished(request: IncomingMessage): boolean {
 async function* answerAndDrain(text: string, request: IncomingMessage): AsyncGenerator<string> {
   yield text;
   request.unpipe();
-  const reader = new BodyReader(request, { request, idleTimeout: drainMilliseconds });
+  const reader = new BodyReader(request, { request, idleTimeout: drainIdleMilliseconds });
   const timer = setTimeout(() => reader.stop(), drainMilliseconds);
   try {
     let taken = 0;

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
@@ -119,4 +120,17 @@ export async function eventually<T>(check: () => T | undefined | false | Promise
     if (Date.now() > giveUpAt) throw new Error("did not happen within 30 s");
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Sends a request's head, and the body where one is given, and gives all that comes back until the server closes. */
+export function rawRequest(port: number, head: string, body?: Uint8Array): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let received = "";
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.write(head);
+      if (body !== undefined) socket.write(body);
+    });
+    socket.setEncoding("latin1").on("data", (text: string) => (received += text));
+    socket.on("error", reject).on("close", () => resolve(received));
+  });
 }
