@@ -6,8 +6,10 @@ import { DvcrError } from "../src/errors/dvcr-error.ts";
 import { curl, eventually, rawRequest } from "./support/pod.ts";
 import { latch, startFakeUploader, type FakeUploader } from "./support/uploader.ts";
 
-// curl -T . and not - where the answer comes in the middle: with - it does not look up from standard input.
 const mebibyte = randomBytes(2 ** 20);
+
+// Not by curl: while its own input gives nothing it does not look for an answer.
+const unfinishedHead = "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n";
 
 let uploader: FakeUploader;
 afterEach(() => uploader.dispose());
@@ -42,8 +44,7 @@ describe("a client that goes away", () => {
 
   it("that stops sending is answered 408, and the next upload is taken", async () => {
     uploader = await startFakeUploader({}, { DVCR_UPLOAD_IDLE_TIMEOUT: "1" });
-    const head = "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n";
-    const answer = await rawRequest(uploader.ports["upload"]!, head, mebibyte);
+    const answer = await rawRequest(uploader.ports["upload"]!, unfinishedHead, mebibyte);
     expect(answer).toMatch(/^HTTP\/1\.1 408 /);
     expect(answer).toMatch(/\r\n\r\nE_CLIENT_STALLED: no data came for 1 seconds\. .*\n$/);
     expect((await curl("-T", writeDisk(), uploader.url).done).stdout).toMatch(/^stored /);
@@ -100,13 +101,10 @@ describe("SIGTERM", () => {
 
   it("in the middle of an upload tells the client too", async () => {
     uploader = await startFakeUploader();
-    const upload = curl("-i", "-T", ".", uploader.url);
-    await upload.write(mebibyte);
+    const answer = rawRequest(uploader.ports["upload"]!, unfinishedHead, mebibyte);
     await eventually(() => uploader.seen.bytes > 0);
     uploader.signal("SIGTERM");
-    const { stdout } = await upload.done;
-    expect(stdout).toMatch(/HTTP\/1\.1 503 /);
-    expect(stdout).toMatch(/E_CANCELLED: /);
+    expect(await answer).toMatch(/^HTTP\/1\.1 503 [^]*\r\n\r\nE_CANCELLED: /);
     expect(await uploader.exit).toBe(143);
     expect(uploader.message()?.["error-message"]).toMatch(/^E_CANCELLED: /);
   });

@@ -5,7 +5,7 @@ import { request } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { DvcrError } from "../src/errors/dvcr-error.ts";
 import { sampleReport, type FakeBehaviour } from "./support/fake-import.ts";
-import { curl, eventually, rawRequest } from "./support/pod.ts";
+import { curl, eventually, ownerUid, rawRequest } from "./support/pod.ts";
 import { latch, startFakeUploader, type FakeUploader } from "./support/uploader.ts";
 
 const content = randomBytes(3 * 2 ** 20 + 17);
@@ -149,7 +149,7 @@ describe("while an upload runs", () => {
     await begin();
     const upload = curl("-T", "-", uploader.url);
     await upload.write(mebibyte);
-    const expression = new RegExp(`(?:registry_progress|kubevirt_cdi_import_progress_total)\\{ownerUID\\="${"5c6f2a3e-1b7d-4f0e-9a5c-0d1e2f3a4b5c"}"\\} ([0-9e\\+\\-\\.]+)`);
+    const expression = new RegExp(`(?:registry_progress|kubevirt_cdi_import_progress_total)\\{ownerUID\\="${ownerUid}"\\} ([0-9e\\+\\-\\.]+)`);
     const progress = await eventually(async () => {
       const value = Number(expression.exec(await uploader.scrape())?.[1]);
       return value > 0 ? value : undefined;

@@ -4,6 +4,7 @@ import type { Environment } from "../config/parse.ts";
 import { secretsOf } from "../config/secrets.ts";
 import type { Destination } from "../destination/destination.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import type { Logger } from "../log/logger.ts";
 import { trackedImport } from "../metrics/tracked-import.ts";
 import type { ImportImage, ImportReport } from "../pipeline/import-image.ts";
 import { runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
@@ -11,11 +12,11 @@ import { Backoff } from "../retry/retry.ts";
 import type { Source } from "../source/source.ts";
 
 /** One maker per kind of source that this build can import. */
-export type SourceFactories = Partial<Readonly<Record<ImporterConfig["source"], (config: ImporterConfig) => Source>>>;
+export type SourceFactories = Partial<Readonly<Record<ImporterConfig["source"], (config: ImporterConfig, log: Logger) => Source>>>;
 
 export interface ImporterParts {
   readonly importImage: ImportImage;
-  readonly openDestination: (config: ImporterConfig) => Destination;
+  readonly openDestination: (config: ImporterConfig, log: Logger) => Destination;
   readonly sources: SourceFactories;
   /** Pauses between attempts; false when it has lasted long enough. */
   readonly backoff?: Pick<Backoff, "wait">;
@@ -29,11 +30,11 @@ async function importWithRetries(config: ImporterConfig, context: PodContext, pa
     throw new DvcrError("E_CONFIG", `IMPORTER_SOURCE: got ${JSON.stringify(config.source)}, expected one of those supported: ${known}`);
   }
   const { log, tracker, signal } = context;
-  const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config), tracker, log });
+  const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config, log), tracker, log });
   const backoff = parts.backoff ?? new Backoff();
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await runImport(factory(config), importOptions(config, config.checksums), signal);
+      return await runImport(factory(config, log), importOptions(config, config.checksums), signal);
     } catch (thrown) {
       const error = toDvcrError(thrown);
       if (signal.aborted || error.entry.kind !== "retry") throw error;
@@ -55,6 +56,7 @@ export function importerProcess(
   return runPodProcess(
     {
       name: "dvcr-importer",
+      fields: importerFields,
       parse: parseImporterConfig,
       secrets: (config) => [...secretsOf(importerFields, config), ...config.headerLines.map((line) => line.slice(line.indexOf(":") + 1).trim())],
       run: async (config, context) => {

@@ -3,6 +3,8 @@ import { join } from "node:path";
 
 import { isHeaderLine, type ImporterConfig } from "../config/importer-config.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
+import type { Logger } from "../log/logger.ts";
+import { logRetries } from "../process/pod-destination.ts";
 import { fileSource } from "../source/file.ts";
 import { httpSource } from "../source/http/http-source.ts";
 import type { Source } from "../source/source.ts";
@@ -19,13 +21,14 @@ export const sourceFactories: SourceFactories = {
   filesystem: (config) => fileSource(join(config.filesystem, DISK_FILE)),
 };
 
-function httpFrom(config: ImporterConfig): Source {
+function httpFrom(config: ImporterConfig, log: Logger): Source {
   const { accessKeyId: username, secretKey: password } = config;
   return httpSource(config.endpoint ?? "", {
     tls: { verify: !config.insecureTls, ...(config.certDir === undefined ? {} : { certDirectory: config.certDir }) },
     proxies: config,
     headers: Object.fromEntries([...config.headerLines, ...mountedHeaders(config.extraHeadersDir)].map(splitHeader)),
     ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
+    onRetry: logRetries(log, "source"),
   });
 }
 

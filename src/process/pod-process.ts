@@ -1,4 +1,6 @@
 import { readEarly } from "../config/early.ts";
+import type { FieldTable } from "../config/field.ts";
+import { helpText } from "../config/help-text.ts";
 import type { Environment } from "../config/parse.ts";
 import { toDvcrError } from "../errors/dvcr-error.ts";
 import { createLogger, type Logger, type LoggerOptions } from "../log/logger.ts";
@@ -11,6 +13,8 @@ import { stopSignals, type SignalOrigin } from "./stop-signals.ts";
 /** What differs between the importer and the uploader. */
 export interface PodJob<Config extends PodConfig> {
   readonly name: string;
+  /** For --help. */
+  readonly fields: FieldTable;
   /** Reads the configuration. Throws E_CONFIG with every problem. */
   parse(environment: Environment, argv: readonly string[]): Config;
   /** Values that no log, answer or message may show. */
@@ -53,6 +57,10 @@ export async function runPodProcess<Config extends PodConfig>(
   environment: Environment,
   surroundings: PodSurroundings = {},
 ): Promise<number> {
+  if (argv.includes("--help")) {
+    process.stdout.write(helpText(job.name, job.fields));
+    return 0;
+  }
   const early = readEarly(environment);
   const output = surroundings.logOutput ?? 1;
   const onListening = surroundings.onListening ?? (() => undefined);

@@ -3,6 +3,7 @@ import { parseUploaderConfig, uploaderFields, type UploaderConfig } from "../con
 import { secretsOf } from "../config/secrets.ts";
 import type { Destination } from "../destination/destination.ts";
 import { toDvcrError } from "../errors/dvcr-error.ts";
+import type { Logger } from "../log/logger.ts";
 import { trackedImport } from "../metrics/tracked-import.ts";
 import type { ImportImage } from "../pipeline/import-image.ts";
 import type { Outcome } from "../process/outcome.ts";
@@ -13,15 +14,15 @@ import { closeGracefully, listen } from "./listen.ts";
 
 export interface UploaderParts {
   readonly importImage: ImportImage;
-  readonly openDestination: (config: UploaderConfig) => Destination;
+  readonly openDestination: (config: UploaderConfig, log: Logger) => Destination;
 }
 
 /** Serves until the verdict on an upload or the signal to stop. */
 async function serve(config: UploaderConfig, context: PodContext, parts: UploaderParts): Promise<void> {
   const { log, tracker, signal, secrets, conclude, onListening } = context;
   // Opened once now, so that a malformed endpoint or unreadable file is told at start and not to the first client.
-  await parts.openDestination(config).close();
-  const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config), tracker, log });
+  await parts.openDestination(config, log).close();
+  const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config, log), tracker, log });
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => {
     end = resolve;
@@ -64,6 +65,7 @@ export function uploaderProcess(
   return runPodProcess(
     {
       name: "dvcr-uploader",
+      fields: uploaderFields,
       parse: parseUploaderConfig,
       secrets: (config) => secretsOf(uploaderFields, config),
       run: (config, context) => serve(config, context, parts),

@@ -44,6 +44,7 @@ export function fakeImport(behaviour: FakeBehaviour = {}): FakeImport {
     seen.options = options;
     seen.bytes = 0;
     await behaviour.before?.(seen.imports);
+    signal.throwIfAborted();
     const opened = await source.open(signal);
     onSize(opened.size);
     const hash = createHash("sha256");
