@@ -244,6 +244,22 @@ test("abort lets the PATCH in flight end before it removes the session", async (
   expect(upload.acknowledgedBytes).toBe(1000);
 });
 
+test("a PATCH that stalls is cut when an upload is aborted, and the session is still removed", async () => {
+  await using it = await setup([opened, { ...patched(1000), stall: true }, ...dropped], { upload: { patchBytes: 1, abortGraceMs: 2000 } });
+  const upload = await it.to.beginLayer(signal);
+  const written = failure(upload.write(bytes.subarray(0, 1000)));
+  await upload.abort();
+  expect(await written).toMatchObject({ code: "E_CANCELLED" });
+  followed(it.fake);
+});
+
+test("a silent registry is found by the stall limit, not waited for in vain", async () => {
+  await using it = await setup([opened, { ...patched(1000), stall: true }, holds("0-999"), patched(3000), stored], { stallTimeoutMs: 500, upload: { patchBytes: 1 } });
+  await push(it);
+  followed(it.fake);
+  expect(it.clock.sleeps).toEqual([1000]);
+});
+
 test("a session that cannot be removed is named", async () => {
   const orphans: string[] = [];
   const refused = { method: "GET", path: session, status: 403, body: spec("DENIED") };

@@ -124,15 +124,16 @@ export class BlobUpload implements LayerUpload {
     this.#ended = true;
   }
 
-  /** Lets the PATCH in flight end, then removes the session; both within the grace time. */
+  /** Lets the PATCH in flight end for half of the grace time, then removes the session in the rest. */
   async abort(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#flushTimer);
     this.#stopped.abort(new DvcrError("E_CANCELLED", "the upload was dropped"));
     const limit = AbortSignal.timeout(this.#options.abortGraceMs);
-    limit.addEventListener("abort", () => this.#cut.abort(), { once: true });
+    const cutting = setTimeout(() => this.#cut.abort(), this.#options.abortGraceMs / 2);
     await this.#busy;
+    clearTimeout(cutting);
     try {
       await this.#session.cancel(limit);
     } catch {

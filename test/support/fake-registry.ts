@@ -15,6 +15,8 @@ export interface ScriptedExchange {
   readonly cutRequestAfter?: number;
   /** Takes the whole request, then drops the connection without an answer. */
   readonly loseAnswer?: boolean;
+  /** Takes the whole request and says nothing, for as long as the client waits. */
+  readonly stall?: boolean;
   /** Sends this many bytes of the answer's body, then drops the connection. */
   readonly cutAnswerAfter?: number;
   /** Called when the request's head has come. */
@@ -93,6 +95,7 @@ export class FakeRegistry implements AsyncDisposable {
       socket.destroy();
       return;
     }
+    if (exchange.stall === true) return;
     const body = Buffer.from(exchange.body ?? "");
     const lengthHeader = method === "HEAD" || exchange.status === 204 ? {} : { "content-length": String(body.length) };
     response.writeHead(exchange.status ?? 200, { ...lengthHeader, ...exchange.headers });
