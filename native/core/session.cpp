@@ -60,6 +60,9 @@ struct Session::Impl {
   std::function<void(const ImageReport&)> on_image;
   ScratchBudget budget;
   VerifySource verify;
+  // Declared before the layer and so destroyed after it: its threads still tell the image about decoded units.
+  std::optional<ImageReader> reader;
+  std::unique_ptr<DiskImage> image;
   LayerBuilder layer;
 
   Impl(SessionOptions given, ChunkSource& source, LayerOutput& layer_output, BeginLayer begin,
@@ -89,10 +92,10 @@ struct Session::Impl {
 
   void convert(UnpackChain& chain, SessionResult& result) {
     PrefixSource& content = chain.output();
-    ImageReader reader(content, options.limits, budget, options.layer.scratch_directory);
+    reader.emplace(content, options.limits, budget, options.layer.scratch_directory);
     // The plan looks at the first bytes again, so they must be buffered before a parser consumes them.
     content.prefix(kProbeSize);
-    std::unique_ptr<DiskImage> image = open_image(content, reader, options.open);
+    image = open_image(content, *reader, options.open);
     result.image = report_of(*image, chain);
     const DiskInfo& info = image->info();
     check_virtual_size(info, options.limits);
@@ -103,7 +106,7 @@ struct Session::Impl {
     if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(content));
     layer.start(plan);
     image->convert(layer);
-    reader.drain();
+    reader->drain();
   }
 
   // The unpacked file verbatim. Its headers are still parsed, from the first bytes, so that what is refused when
@@ -136,10 +139,9 @@ struct Session::Impl {
       MemorySource memory(head);
       PrefixSource prefix(memory);
       ScratchBudget none(0);
-      ImageReader reader(prefix, limits, none, scratch_directory);
+      ImageReader head_reader(prefix, limits, none, scratch_directory);
       try {
-        std::unique_ptr<DiskImage> image = open_image(prefix, reader, open);
-        ImageReport report = report_of(*image, chain);
+        ImageReport report = report_of(*open_image(prefix, head_reader, open), chain);
         // A prefix is shorter than the file, so only the source itself knows the length of a headerless disk.
         if (report.info.format == "raw" || report.info.format == "iso") report.info.virtual_size = content.size();
         return report;
