@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
+
+#include "hash.h"
 
 namespace dvcr {
 
@@ -17,7 +20,19 @@ constexpr uint64_t kRangeDistance = kMiB;
                                     std::to_string(end));
 }
 
+/// The limit of discarded ranges: a quarter of what metadata may take.
+constexpr uint64_t kDiscardBytes = 4 * 64;
+
+constexpr std::string_view kCompareBy = "sha256";
+
 }  // namespace
+
+/// A piece that was read by range, as a digest: the pieces themselves may be large.
+struct ImageReader::Prefetched {
+  uint64_t end;
+  std::string expected;
+  std::optional<Digest> seen;
+};
 
 ImageReader::ImageReader(ByteSource& source, const Limits& limits, ScratchBudget& budget, std::string scratch_directory)
     : source_(source),
@@ -38,12 +53,13 @@ void ImageReader::skip_held(uint64_t end) {
       used = static_cast<size_t>(std::min<uint64_t>(end - position_, view.size()));
       if (position_ + used != end) used -= static_cast<size_t>((position_ + used) % HeldBytes::kPage);
       held_->store(position_, view.first(used));
+      advance(view.first(used));
       source_.consume(used);
     } else {
       used = source_.read(MutableBytes(staging).first(least));
       held_->store(position_, Bytes(staging).first(used));
+      advance(Bytes(staging).first(used));
     }
-    position_ += used;
     if (used < least) return;
   }
 }
@@ -53,8 +69,32 @@ void ImageReader::skip_discarded(uint64_t end) {
     Bytes view = source_.peek();
     if (view.empty()) return;
     auto used = static_cast<size_t>(std::min<uint64_t>(end - position_, view.size()));
+    advance(view.first(used));
     source_.consume(used);
-    position_ += used;
+  }
+}
+
+void ImageReader::advance(Bytes passed) {
+  if (!prefetched_.empty()) compare_prefetched(passed);
+  position_ += passed.size();
+}
+
+void ImageReader::compare_prefetched(Bytes passed) {
+  uint64_t end = position_ + passed.size();
+  for (auto piece = prefetched_.begin(); piece != prefetched_.end() && piece->first < end;) {
+    Prefetched& item = piece->second;
+    if (!item.seen) item.seen.emplace(kCompareBy);
+    uint64_t from = std::max(piece->first, position_);
+    item.seen->update(slice(passed, from - position_, std::min(item.end, end) - from));
+    if (item.end > end) {
+      ++piece;
+      continue;
+    }
+    if (item.seen->finish() != item.expected) {
+      throw Error(code::kSourceIo, "the source gave different bytes for offset " + std::to_string(piece->first) +
+                                       " when it was asked twice: it changed meanwhile");
+    }
+    piece = prefetched_.erase(piece);
   }
 }
 
@@ -83,7 +123,7 @@ size_t ImageReader::read_some_at(uint64_t offset, MutableBytes out) {
   }
   if (done == out.size()) return done;
   size_t direct = source_.read(out.subspan(done));
-  position_ += direct;
+  advance(out.subspan(done, direct));
   return done + direct;
 }
 
@@ -102,6 +142,10 @@ void ImageReader::read_metadata_at(uint64_t offset, MutableBytes out, const char
   uint64_t total = ranges->size();
   if (offset > total || out.size() > total - offset) throw_truncated(offset, out.size(), total, what);
   ranges->read_at(offset, out);
+  if (out.empty()) return;
+  Digest digest(kCompareBy);
+  digest.update(out);
+  prefetched_.emplace(offset, Prefetched{offset + out.size(), digest.finish(), std::nullopt});
   discard(offset, out.size());
 }
 
@@ -112,6 +156,7 @@ void ImageReader::put_back(uint64_t offset, Bytes bytes) {
 void ImageReader::discard(uint64_t offset, uint64_t length) {
   uint64_t end = offset > UINT64_MAX - length ? UINT64_MAX : offset + length;
   if (end <= position_ || length == 0) return;
+  if (discards_.size() >= limits_.max_metadata / kDiscardBytes) return;
   auto next = discards_.upper_bound(offset);
   if (next != discards_.begin() && std::prev(next)->second >= offset) {
     --next;

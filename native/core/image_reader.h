@@ -31,11 +31,13 @@ class ImageReader {
   /// Like read_at, but stops at the end of the stream and returns the number of bytes read.
   size_t read_some_at(uint64_t offset, MutableBytes out);
   /// For small tables that may stand far ahead (a moved L1, a footer): fetched by range where the origin can,
-  /// so that nothing need be held; else as read_at.
+  /// so that nothing need be held; else as read_at. The stream's own bytes are compared when they pass: kSourceIo
+  /// when they differ, as checksums are taken of the stream alone.
   void read_metadata_at(uint64_t offset, MutableBytes out, const char* what);
   /// Holds bytes that were read at `offset` because they share a sector with wanted ones, for a later read.
   void put_back(uint64_t offset, Bytes bytes);
-  /// Bytes in this host range are not needed by anyone: they are not held when they pass.
+  /// Bytes in this host range are not needed by anyone: they are not held when they pass. Only a hint:
+  /// when there are too many ranges some are held all the same.
   void discard(uint64_t offset, uint64_t length);
   /// Reads the stream to its end, holding nothing; returns its total length in bytes.
   uint64_t drain();
@@ -53,12 +55,16 @@ class ImageReader {
   bool skip_to(uint64_t offset);
   void skip_held(uint64_t end);
   void skip_discarded(uint64_t end);
+  void advance(Bytes passed);
+  void compare_prefetched(Bytes passed);
 
   ByteSource& source_;
   Limits limits_;
   uint64_t position_ = 0;
   std::unique_ptr<HeldBytes> held_;
   std::map<uint64_t, uint64_t> discards_;  // start -> end, ahead of or around the position
+  struct Prefetched;
+  std::multimap<uint64_t, Prefetched> prefetched_;  // by start; what the stream still has to confirm
 };
 
 }  // namespace dvcr

@@ -3,6 +3,7 @@
 
 #include "disk_image.h"
 #include "formats/format.h"
+#include "formats/qcow2.h"
 #include "formats/raw.h"
 #include "formats/refused.h"
 
@@ -11,6 +12,7 @@ namespace dvcr {
 namespace {
 
 constexpr std::array kFormats{
+    Format{"qcow2", probe_qcow2, open_qcow2, true, false},
     Format{"iso", probe_iso, open_iso, false, false},
 };
 
@@ -23,7 +25,7 @@ const Format* format_named(std::string_view name) {
 
 [[noreturn]] void throw_ambiguous(std::string_view one, std::string_view other) {
   throw Error(code::kAmbiguous, "the file is both " + std::string(one) + " and " + std::string(other) +
-                                    "; declare its format, or import a clean copy");
+                                    ", which no honest tool writes: convert it again from its origin");
 }
 
 struct Match {

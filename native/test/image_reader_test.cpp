@@ -228,6 +228,29 @@ TEST(ImageReader, FetchesTablesFarAheadWithoutHolding) {
   EXPECT_EQ(budget.peak(), 0u);
 }
 
+TEST(ImageReader, NoticesThatTheStreamDiffersFromWhatWasFetched) {
+  std::vector<uint8_t> image = noise(4u << 20, 11);
+  std::vector<uint8_t> other = image;
+  other[(3u << 20) + 5] ^= 1;
+  ForgetfulRanges ranges(other);
+  for (bool drained : {true, false}) {
+    RangedSource source(image, ranges);
+    ScratchBudget budget(0);
+    ImageReader reader(source, Limits{}, budget, scratch_directory());
+    std::vector<uint8_t> table(65536);
+    reader.read_metadata_at(3u << 20, table, "a table");
+    std::vector<uint8_t> all(image.size());
+    EXPECT_EQ(code_of([&] {
+                if (drained) {
+                  reader.drain();
+                } else {
+                  reader.read_at(0, all, "all");
+                }
+              }),
+              code::kSourceIo);
+  }
+}
+
 TEST(ScratchFile, BooksPagesOnce) {
   ScratchBudget budget(1u << 20);
   std::vector<uint8_t> bytes = noise(10'000, 12);

@@ -132,6 +132,8 @@ Converted convert(Bytes image, const ConvertOptions& options) {
     result.disk = std::move(sink.disk);
     result.size = sink.size;
     result.units = sink.units;
+    result.zeros = sink.zeros;
+    result.units = sink.units;
     result.scratch_left = budget.used();
   }
   result.scratch_peak = budget.peak();

@@ -18,7 +18,7 @@ class CollectSink final : public ExtentSink {
  public:
   /// `lag`: how many units are decoded only later, as in the real pipeline, where workers run behind the parser.
   /// Content behind `cap` bytes is counted but not kept, so that huge disks of zeros can be tested.
-  explicit CollectSink(size_t lag = 0, uint64_t cap = 256 * kMiB) : lag_(lag), cap_(cap) {}
+  explicit CollectSink(size_t lag = 0, uint64_t cap = 64 * kMiB) : lag_(lag), cap_(cap) {}
   MutableBytes reserve(size_t want) override;
   void commit(size_t count) override;
   void zero(uint64_t length) override;
@@ -63,6 +63,7 @@ struct Converted {
   uint64_t scratch_peak = 0;  ///< bytes
   uint64_t scratch_left = 0;  ///< bytes held at the end
   uint64_t units = 0;
+  uint64_t zeros = 0;   ///< bytes that came as zeros, without data
   std::string code;     ///< of the Error, empty when all went well
   std::string message;  ///< of the Error
 };
