@@ -339,12 +339,18 @@ TEST(Qcow2Hostile, IgnoresOddRefcounts) {
 TEST(Qcow2Hostile, BoundsTheTablesOfAMetadataFlood) {
   TempDir directory;
   std::string path = directory.path("flood.qcow2");
-  run({"qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512,preallocation=metadata", path, "4M"});
+  run({"qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path, "32M"});
   Image image = read_file(path);
+  size_t tables = (image.size() + 511) / 512 * 512;
+  size_t count = be32(image, 36);
+  for (size_t i = 0; i < count; ++i) set64(image, l1_of(image) + i * 8, tables + i * 512);
+  image.resize(tables + count * 512);
   ConvertOptions options;
   EXPECT_EQ(convert(image, options).code, "");
-  options.limits.max_metadata = 900;
-  EXPECT_EQ(convert(image, options).code, code::kMetadataLimit);
+  options.limits.max_metadata = 5000;
+  Converted result = convert(image, options);
+  EXPECT_EQ(result.code, code::kMetadataLimit);
+  EXPECT_NE(result.message.find("L2 tables"), std::string::npos) << result.message;
 }
 
 TEST(Qcow2Hostile, RefusesAnImageThatIsAlsoADisc) {
