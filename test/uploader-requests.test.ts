@@ -5,7 +5,7 @@ import { request } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { DvcrError } from "../src/errors/dvcr-error.ts";
 import { sampleReport, type FakeBehaviour } from "./support/fake-import.ts";
-import { curl, eventually, ownerUid, rawRequest } from "./support/pod.ts";
+import { curl, eventually, ownerUid, rawRequest, sendThenRead } from "./support/pod.ts";
 import { latch, startFakeUploader, type FakeUploader } from "./support/uploader.ts";
 
 const content = randomBytes(3 * 2 ** 20 + 17);
@@ -175,6 +175,13 @@ describe("a refusal in the middle of a large upload", () => {
     await begin(refusal);
     const { stdout } = await curl("-w", "%{http_code}", "-T", "/dev/zero", uploader.url).done;
     expect(stdout).toMatch(/^E_BACKING_FILE: .*\n422$/);
+  });
+
+  it("reaches a client that sends everything before it reads", async () => {
+    await begin(refusal);
+    const body = Buffer.alloc(32 * 2 ** 20);
+    const answer = await sendThenRead(uploader.ports["upload"]!, `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`, body);
+    expect(answer).toMatch(/^HTTP\/1\.1 422 [^]*\r\n\r\nE_BACKING_FILE: /);
   });
 
   it("in a form is printed by curl", async () => {

@@ -122,6 +122,18 @@ export async function eventually<T>(check: () => T | undefined | false | Promise
   }
 }
 
+/** Sends a whole request before it looks at any answer, as simple clients do; gives the answer. */
+export function sendThenRead(port: number, head: string, body: Uint8Array): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let received = "";
+    const socket = connect(port, "127.0.0.1");
+    socket.setEncoding("latin1").on("data", (text: string) => (received += text)).pause();
+    socket.write(head);
+    socket.write(body, () => void socket.resume());
+    socket.on("error", reject).on("close", () => resolve(received));
+  });
+}
+
 /** Sends a request's head, and the body where one is given, and gives all that comes back until the server closes. */
 export function rawRequest(port: number, head: string, body?: Uint8Array): Promise<string> {
   return new Promise((resolve, reject) => {
