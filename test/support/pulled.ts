@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { extract } from "tar-stream";
@@ -13,16 +13,18 @@ export interface PulledDisk {
   readonly digest: string;
   readonly size: number;
   readonly names: readonly string[];
+  /** Bytes of the layer as stored. */
+  readonly layerSize: number;
 }
 
 interface Manifest {
   readonly layers: readonly { readonly digest: string; readonly mediaType: string }[];
 }
 
-/** Pulls an image with skopeo and digests its disk; the layer is unpacked by the system's gzip or zstd. */
-export async function pullDisk(reference: string, directory: string): Promise<PulledDisk> {
+/** Pulls an image with skopeo and digests its disk; the layer is unpacked by the system's gzip or zstd. `flags` for skopeo copy. */
+export async function pullDisk(reference: string, directory: string, ...flags: string[]): Promise<PulledDisk> {
   const target = join(directory, `pulled-${createHash("sha256").update(reference).digest("hex").slice(0, 12)}`);
-  await tool("skopeo", "copy", "--src-tls-verify=false", "--preserve-digests", reference, `dir:${target}`);
+  await tool("skopeo", "copy", "--src-tls-verify=false", "--preserve-digests", ...flags, reference, `dir:${target}`);
   const manifest = JSON.parse(await readFile(join(target, "manifest.json"), "utf8")) as Manifest;
   const [layer] = manifest.layers;
   if (manifest.layers.length !== 1 || !layer) throw new Error("expected one layer");
@@ -53,5 +55,5 @@ async function digestLayer(path: string): Promise<PulledDisk> {
       size += (chunk as Uint8Array).byteLength;
     }
   }
-  return { digest: hash.digest("hex"), size, names };
+  return { digest: hash.digest("hex"), size, names, layerSize: (await stat(path)).size };
 }
