@@ -88,6 +88,7 @@ export class Conversion {
     const feeding = this.#source.chunks ? this.#feed.run(this.#source.chunks).catch((error: unknown) => { this.#fail(error); }) : undefined;
     try {
       const result = await this.#ended;
+      await feeding;
       await Promise.all(this.#writes);
       if (this.#error !== undefined) throw this.#error;
       return result;
@@ -96,8 +97,8 @@ export class Conversion {
       throw this.#error ?? error;
     } finally {
       signal.removeEventListener("abort", cancel);
+      // After a failure a waiting feed is not waited for: a client may send nothing for minutes. Closing the source ends it.
       this.#feed.close();
-      if (this.#error === undefined) await feeding;
       await Promise.allSettled(this.#writes);
     }
   }
