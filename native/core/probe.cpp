@@ -6,6 +6,9 @@
 #include "formats/qcow2.h"
 #include "formats/raw.h"
 #include "formats/refused.h"
+#include "formats/vdi.h"
+#include "formats/vhd.h"
+#include "formats/vhdx.h"
 
 namespace dvcr {
 
@@ -13,6 +16,9 @@ namespace {
 
 constexpr std::array kFormats{
     Format{"qcow2", probe_qcow2, open_qcow2, true, false},
+    Format{"vdi", probe_vdi, open_vdi, true, false},
+    Format{"vpc", probe_vhd, open_vhd, true, true},
+    Format{"vhdx", probe_vhdx, open_vhdx, true, false},
     Format{"iso", probe_iso, open_iso, false, false},
 };
 
@@ -79,7 +85,9 @@ std::unique_ptr<DiskImage> open_image(PrefixSource& source, ImageReader& reader,
   Match match = recognise(head);
   if (match.refused == nullptr && match.format == nullptr) match.refused = refused_by_trailer(source);
   if (match.refused != nullptr) throw_refused(*match.refused);
-  return match.format != nullptr ? match.format->open(reader) : open_raw(reader);
+  if (match.format != nullptr) return match.format->open(reader);
+  // A fixed VHD shows only at its end: here where the origin can be asked for it, else when its last bytes arrive.
+  return ends_with_vhd_footer(source) ? open_fixed_vhd(reader) : open_undeclared_raw(reader);
 }
 
 std::string_view nested_format(Bytes head) {

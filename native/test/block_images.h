@@ -7,14 +7,13 @@
 #include <vector>
 
 #include "bytes.h"
+#include "support.h"
 
 namespace dvcr::test {
 
 using Buffer = std::vector<uint8_t>;
 
 void put_text(Buffer& bytes, size_t at, std::string_view text);
-void put_le(Buffer& bytes, size_t at, uint64_t value, unsigned width);
-void put_be(Buffer& bytes, size_t at, uint64_t value, unsigned width);
 
 /// A disk of `size` bytes in which about every third block is zero. The same for the same seed.
 Buffer patchy_disk(size_t size, size_t block_size, uint64_t seed);

@@ -1,6 +1,10 @@
 #include "formats/raw.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
+
+#include "formats/vhd_footer.h"
 
 namespace dvcr {
 
@@ -9,9 +13,24 @@ namespace {
 constexpr uint64_t kIsoSector = 2048;
 constexpr uint64_t kFirstDescriptor = 16 * kIsoSector;
 
+/// The last 512 bytes of a stream.
+class Tail {
+ public:
+  void add(Bytes bytes) {
+    if (bytes.size() > bytes_.size()) bytes = bytes.last(bytes_.size());
+    std::move(bytes_.begin() + static_cast<std::ptrdiff_t>(bytes.size()), bytes_.end(), bytes_.begin());
+    std::copy(bytes.begin(), bytes.end(), bytes_.end() - static_cast<std::ptrdiff_t>(bytes.size()));
+  }
+  [[nodiscard]] Bytes bytes() const { return bytes_; }
+
+ private:
+  std::array<uint8_t, kVhdFooterSize> bytes_{};
+};
+
 class RawImage final : public DiskImage {
  public:
-  RawImage(std::string format, ImageReader& reader) : reader_(reader) {
+  RawImage(std::string format, ImageReader& reader, bool may_be_vhd = false)
+      : reader_(reader), may_be_vhd_(may_be_vhd) {
     info_.format = std::move(format);
     info_.virtual_size = reader.size();
   }
@@ -20,6 +39,7 @@ class RawImage final : public DiskImage {
 
   void convert(ExtentSink& sink) override {
     uint64_t total = 0;
+    Tail tail;
     for (;;) {
       MutableBytes room = sink.reserve(kMiB);
       size_t got = reader_.stream().read(room);
@@ -28,13 +48,19 @@ class RawImage final : public DiskImage {
         throw Error(code::kTooLarge, "the disk has more than the limit of " +
                                          std::to_string(reader_.limits().max_virtual_size) + " bytes");
       }
+      if (may_be_vhd_) tail.add(room.first(got));
       sink.commit(got);
-      if (got < room.size()) return;
+      if (got < room.size()) break;
+    }
+    if (may_be_vhd_ && is_vhd_footer(tail.bytes())) {
+      throw Error(code::kUndeclaredVhd,
+                  "the last 512 of " + std::to_string(total) + " bytes are the footer of a fixed VHD");
     }
   }
 
  private:
   ImageReader& reader_;
+  bool may_be_vhd_;
   DiskInfo info_;
 };
 
@@ -83,6 +109,10 @@ std::unique_ptr<DiskImage> open_iso(ImageReader& reader) {
 
 std::unique_ptr<DiskImage> open_raw(ImageReader& reader) {
   return std::make_unique<RawImage>("raw", reader);
+}
+
+std::unique_ptr<DiskImage> open_undeclared_raw(ImageReader& reader) {
+  return std::make_unique<RawImage>("raw", reader, true);
 }
 
 std::optional<SizeGuess> guess_size(Bytes head) {
