@@ -198,6 +198,16 @@ void seal_vhdx_regions(Buffer& bytes) {
   for (size_t at : kVhdxRegions) seal_crc32c(bytes, at, 64 << 10);
 }
 
+void set_vhdx_headers(Buffer& bytes, size_t at, unsigned width, uint64_t value) {
+  for (size_t header : kVhdxHeaders) put_le(bytes, header + at, width, value);
+  seal_vhdx_headers(bytes);
+}
+
+void set_vhdx_regions(Buffer& bytes, size_t at, unsigned width, uint64_t value) {
+  for (size_t table : kVhdxRegions) put_le(bytes, table + at, width, value);
+  seal_vhdx_regions(bytes);
+}
+
 Buffer make_vhdx(const Buffer& disk, const VhdxSpec& spec) {
   const size_t blocks = div_ceil(disk.size(), spec.block_size);
   const size_t group = (size_t{1} << 23) * spec.sector_size / spec.block_size;

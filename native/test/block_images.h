@@ -62,13 +62,16 @@ inline constexpr size_t kVhdxTable = 3 << 20;
 Buffer make_vhdx(const Buffer& disk, const VhdxSpec& spec = {});
 /// Makes the CRC-32C of `length` bytes at `at` right again.
 void seal_crc32c(Buffer& bytes, size_t at, size_t length);
+/// Changes a field of both headers, or of both region tables, and makes the checksums right again.
+void set_vhdx_headers(Buffer& bytes, size_t at, unsigned width, uint64_t value);
+void set_vhdx_regions(Buffer& bytes, size_t at, unsigned width, uint64_t value);
 void seal_vhdx_headers(Buffer& bytes);
 void seal_vhdx_regions(Buffer& bytes);
 
 /// One write in a VHDX log: 4 KiB of data, or zeros over `zeros` bytes.
 struct LogWrite {
   uint64_t offset = 0;
-  Buffer sector;
+  Buffer sector{};
   uint64_t zeros = 0;
 };
 /// Marks the log as in use and puts an entry at `at` of its ring (which may wrap). Returns where it ends.

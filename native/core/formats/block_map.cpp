@@ -11,9 +11,10 @@ constexpr uint64_t kTablePiece = 256 * kKiB;
 
 void check_tables(std::vector<HostRange>& tables) {
   std::sort(tables.begin(), tables.end(), [](const HostRange& a, const HostRange& b) { return a.offset < b.offset; });
-  for (size_t i = 1; i < tables.size(); ++i) {
-    if (tables[i - 1].end() > tables[i].offset) {
-      throw Error(code::kOverlap, "two tables overlap at byte " + std::to_string(tables[i].offset));
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const uint64_t end = tables[i].end();
+    if (i + 1 < tables.size() && end > tables[i + 1].offset) {
+      throw Error(code::kOverlap, "two tables overlap at byte " + std::to_string(tables[i + 1].offset));
     }
   }
 }

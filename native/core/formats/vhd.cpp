@@ -183,7 +183,7 @@ class DynamicVhd final : public DiskImage {
                 tail.begin() + static_cast<std::ptrdiff_t>(filled), tail.begin());
     }
     Bytes last = Bytes(tail).first(kept);
-    if (!has_magic(last, 0, "conectix")) {
+    if (last.size() < kVhdFooterSize || !probe_vhd(last)) {
       throw Error(code::kTruncated,
                   "the VHD ends at byte " + std::to_string(reader_.position()) + " without its closing footer");
     }
