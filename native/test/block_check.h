@@ -78,7 +78,7 @@ inline uint64_t qemu_number(const std::string& path, std::string_view format, co
 inline void write_like_a_guest(const std::string& path, const std::string& format, uint64_t size, unsigned count,
                                uint64_t seed) {
   const Buffer random = noise(count * 8, seed);
-  std::vector<std::string> command{"qemu-io", "-f", format, path};
+  std::vector<std::string> command{"qemu-io", "-t", "unsafe", "-f", format, path};
   for (unsigned i = 0; i < count; ++i) {
     const uint64_t value = le64(random, i * 8);
     const uint64_t offset = value % (size / 512) * 512;
@@ -94,7 +94,7 @@ inline void make_with_qemu(const TempDir& directory, const std::string& path, co
                            const std::string& format, const std::vector<std::string>& options) {
   const std::string raw = directory.path("source.raw");
   write_file(raw, disk);
-  std::vector<std::string> command{"qemu-img", "convert", "-f", "raw", "-O", format};
+  std::vector<std::string> command{"qemu-img", "convert", "-t", "unsafe", "-f", "raw", "-O", format};
   command.insert(command.end(), options.begin(), options.end());
   command.insert(command.end(), {raw, path});
   run(command);
