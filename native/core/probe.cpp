@@ -14,6 +14,7 @@ namespace dvcr {
 
 namespace {
 
+// clang-format off: one row a line
 constexpr std::array kFormats{
     Format{"qcow2", probe_qcow2, open_qcow2, true, false},
     Format{"vdi", probe_vdi, open_vdi, true, false},
@@ -21,6 +22,7 @@ constexpr std::array kFormats{
     Format{"vhdx", probe_vhdx, open_vhdx, true, false},
     Format{"iso", probe_iso, open_iso, false, false},
 };
+// clang-format on
 
 const Format* format_named(std::string_view name) {
   for (const Format& format : kFormats) {
