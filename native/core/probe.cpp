@@ -14,7 +14,8 @@ namespace dvcr {
 
 namespace {
 
-// clang-format off: one row a line
+// One row a line.
+// clang-format off
 constexpr std::array kFormats{
     Format{"qcow2", probe_qcow2, open_qcow2, true, false},
     Format{"vdi", probe_vdi, open_vdi, true, false},
