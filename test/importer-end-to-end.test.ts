@@ -19,7 +19,7 @@ let registry: TestRegistry;
 let web: Server;
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "procs-import-"));
+  directory = await mkdtemp(join(tmpdir(), "dvcr-import-"));
   const raw = await makeRawDisk(join(directory, "disk.raw"), megabytes);
   disk = await qemuConvert(raw, join(directory, "disk.qcow2"), "-O", "qcow2", "-c");
   registry = await startRegistry({ auth: true, tls: true });

@@ -87,7 +87,7 @@ describe("the termination file", () => {
   let path: string;
   const log = createLogger({ output: { write: () => undefined } });
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), "procs-termination-"));
+    directory = mkdtempSync(join(tmpdir(), "dvcr-termination-"));
     path = join(directory, "termination-log");
   });
   afterEach(() => rmSync(directory, { recursive: true }));

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { makeRawDisk, qemuConvert, qemuRawDigest, truncatedCopy } from "./support/disks.ts";
 import { startExecutable, writeAuthConfig, type PodExecutable } from "./support/executable.ts";
@@ -18,7 +18,7 @@ let registry: TestRegistry;
 let uploader: PodExecutable | undefined;
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), "procs-upload-"));
+  directory = await mkdtemp(join(tmpdir(), "dvcr-upload-"));
   const raw = await makeRawDisk(join(directory, "disk.raw"), megabytes);
   disk = await qemuConvert(raw, join(directory, "disk.qcow2"), "-O", "qcow2", "-c");
   diskDigest = await qemuRawDigest(disk, directory);
@@ -29,6 +29,9 @@ afterAll(async () => {
   await registry.stop();
   await rm(directory, { recursive: true, force: true });
 });
+
+// One that a failed test left waiting; has no effect on those that ended.
+afterEach(() => uploader?.signal("SIGKILL"));
 
 /** Starts bin/dvcr-uploader for one repository and gives the URL of /upload. */
 async function startFor(repository: string, environment: Record<string, string> = {}): Promise<string> {

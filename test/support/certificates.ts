@@ -15,7 +15,7 @@ const newKey = (key: string): string[] => ["-newkey", "ec", "-pkeyopt", "ec_para
 
 /** A CA of its own with OpenSSL's command line. */
 export function makeCertificates(): Certificates {
-  const directory = mkdtempSync(join(tmpdir(), "procs-certs-"));
+  const directory = mkdtempSync(join(tmpdir(), "dvcr-certs-"));
   const at = (name: string): string => join(directory, name);
   const ca = at("ca.crt");
   openssl("req", "-x509", ...newKey(at("ca.key")), "-out", ca, "-days", "2", "-subj", "/CN=test CA");

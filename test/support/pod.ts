@@ -29,7 +29,7 @@ const metricsAgent = new Agent({ connect: { rejectUnauthorized: false } });
 
 /** Starts `main` and resolves once every port in `waitFor` is listened on, or the process has ended. */
 export async function startPod(main: PodMain, environment: Record<string, string>, waitFor: readonly string[]): Promise<Pod> {
-  const directory = mkdtempSync(join(tmpdir(), "procs-pod-"));
+  const directory = mkdtempSync(join(tmpdir(), "dvcr-pod-"));
   const signals = new EventEmitter();
   const ports: Record<string, number> = {};
   const logLines: string[] = [];
