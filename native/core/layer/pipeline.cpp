@@ -35,14 +35,14 @@ void Pipeline::begin_layer() {
 }
 
 template <typename Condition>
-void Pipeline::wait(std::unique_lock<std::mutex>& lock, std::condition_variable& condition, Condition&& until) {
-  condition.wait(lock, [&] { return error_ != nullptr || until(); });
-  if (error_ != nullptr) std::rethrow_exception(error_);
+void Pipeline::front_wait(std::unique_lock<std::mutex>& lock, Condition&& until) {
+  front_.wait(lock, [&] { return stopped_ || until(); });
+  if (stopped_) std::rethrow_exception(error_);
 }
 
 std::unique_ptr<Window> Pipeline::acquire() {
   std::unique_lock lock(mutex_);
-  wait(lock, front_, [&] { return !free_.empty() || windows_ < max_windows_; });
+  front_wait(lock, [&] { return !free_.empty() || windows_ < max_windows_; });
   if (free_.empty()) {
     ++windows_;
     return std::make_unique<Window>();
@@ -75,7 +75,7 @@ void Pipeline::enqueue(Item item) {
   item.live = live_;
   item.keep = keep_;
   std::unique_lock lock(mutex_);
-  wait(lock, front_, [&] { return items_.size() < kMostItems; });
+  front_wait(lock, [&] { return items_.size() < kMostItems; });
   items_.push_back(std::move(item));
   Item& queued = items_.back();
   if (queued.window != nullptr) {
@@ -89,7 +89,7 @@ void Pipeline::enqueue(Item item) {
 
 void Pipeline::drain() {
   std::unique_lock lock(mutex_);
-  wait(lock, front_, [&] { return items_.empty(); });
+  front_wait(lock, [&] { return items_.empty(); });
 }
 
 void Pipeline::check() {
@@ -132,7 +132,8 @@ void Pipeline::work() {
     FrameCutter cutter(setup_.stored, setup_.allow_nested);
     std::unique_lock lock(mutex_);
     for (;;) {
-      wait(lock, jobs_ready_, [&] { return !jobs_.empty(); });
+      jobs_ready_.wait(lock, [&] { return stopped_ || !jobs_.empty(); });
+      if (stopped_) return;
       Item& item = *jobs_.front();
       jobs_.pop_front();
       lock.unlock();
@@ -148,8 +149,10 @@ void Pipeline::consume(void (Pipeline::*stage)(Item&)) {
   guarded([this, stage] {
     std::unique_lock lock(mutex_);
     for (uint64_t number = 0;; ++number) {
-      wait(lock, items_ready_,
-           [&] { return number - first_item_ < items_.size() && items_[number - first_item_].ready; });
+      items_ready_.wait(lock, [&] {
+        return stopped_ || (number - first_item_ < items_.size() && items_[number - first_item_].ready);
+      });
+      if (stopped_) return;
       Item& item = items_[number - first_item_];
       lock.unlock();
       (this->*stage)(item);
@@ -176,22 +179,25 @@ void Pipeline::retire() {
   }
 }
 
+// A run of zeros may take hours; it ends when everything stops.
+template <typename Body>
+void Pipeline::in_slices(uint64_t length, uint64_t slice, Body&& body) {
+  while (length > 0 && !stopped_) {
+    const uint64_t part = std::min(length, slice);
+    body(part);
+    length -= part;
+  }
+}
+
 void Pipeline::digest(Item& item) {
   if (item.live) {
-    hash_zeros(item.zeros);
+    in_slices(item.zeros, zero_bytes().size(),
+              [&](uint64_t length) { diff_id_->update(zero_bytes().first(static_cast<size_t>(length))); });
     diff_id_->update(item.window != nullptr ? item.window->raw.bytes() : Bytes(item.plain));
   }
   if (item.window == nullptr) return;
   for (const WindowUnit& entry : item.window->units) {
     if (entry.unit.observer != nullptr) entry.unit.observer->unit_decoded(entry.unit.host_offset, entry.consumed);
-  }
-}
-
-void Pipeline::hash_zeros(uint64_t length) {
-  while (length > 0 && !stopped_) {
-    const Bytes zeros = zero_bytes().first(static_cast<size_t>(std::min<uint64_t>(length, zero_bytes().size())));
-    diff_id_->update(zeros);
-    length -= zeros.size();
   }
 }
 
@@ -218,7 +224,7 @@ void Pipeline::write(Item& item) {
       if (item.keep) to_kept(segment);
     }
   } else if (item.zeros > 0) {
-    if (item.live) writer_.zeros(item.zeros);
+    if (item.live) in_slices(item.zeros, kLongestZeroFrame, [&](uint64_t length) { writer_.zeros(length); });
     if (item.keep) setup_.kept->zeros(item.zeros);
   } else if (item.live) {
     writer_.frame(plain_layer ? Bytes(item.plain) : item.packed.bytes());

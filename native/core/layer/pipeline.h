@@ -76,8 +76,9 @@ class Pipeline {
   template <typename Body>
   void guarded(Body&& body);
   template <typename Condition>
-  void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& condition, Condition&& until);
-  void hash_zeros(uint64_t length);
+  void front_wait(std::unique_lock<std::mutex>& lock, Condition&& until);
+  template <typename Body>
+  void in_slices(uint64_t length, uint64_t slice, Body&& body);
 
   LayerWriter& writer_;
   Setup setup_;
@@ -88,7 +89,7 @@ class Pipeline {
   std::condition_variable front_;        // room, a free window, or nothing left
   std::condition_variable jobs_ready_;   // for workers
   std::condition_variable items_ready_;  // for the two consumers
-  std::exception_ptr error_;             // set: everything stops
+  std::exception_ptr error_;             // the first; set before stopped_
   std::atomic<bool> stopped_ = false;
   bool live_ = true;
   bool keep_ = false;
