@@ -57,6 +57,7 @@ class Job final : public Napi::ObjectWrap<Job> {
                            InstanceMethod<&Job::cancel_from_js>("cancel"),
                            InstanceMethod<&Job::source_bytes>("sourceBytes"),
                            InstanceMethod<&Job::disk_bytes>("diskBytes"),
+                           InstanceMethod<&Job::scratch_bytes>("scratchBytes"),
                        });
   }
 
@@ -161,6 +162,10 @@ class Job final : public Napi::ObjectWrap<Job> {
   Napi::Value disk_bytes(const Napi::CallbackInfo& info) {
     if (session_) last_disk_bytes_ = session_->disk_bytes();
     return Napi::Number::New(info.Env(), static_cast<double>(last_disk_bytes_));
+  }
+  Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
+    // With the session its files are gone too.
+    return Napi::Number::New(info.Env(), session_ ? static_cast<double>(session_->scratch_bytes()) : 0);
   }
 
   JobConfig config_;

@@ -166,6 +166,9 @@ void Session::cancel() {
 uint64_t Session::disk_bytes() const {
   return impl_->layer.disk_bytes();
 }
+uint64_t Session::scratch_bytes() const {
+  return impl_->budget.used();
+}
 uint64_t Session::source_bytes() const {
   return impl_->verify.total();
 }

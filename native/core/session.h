@@ -53,6 +53,8 @@ class Session {
   [[nodiscard]] uint64_t disk_bytes() const;
   /// Source bytes taken in so far. Any thread.
   [[nodiscard]] uint64_t source_bytes() const;
+  /// Bytes in scratch now. Any thread.
+  [[nodiscard]] uint64_t scratch_bytes() const;
 
  private:
   struct Impl;

@@ -71,6 +71,8 @@ export interface NativeJob {
   cancel(): void;
   sourceBytes(): number;
   diskBytes(): number;
+  /** Bytes that the core holds in scratch now. */
+  scratchBytes(): number;
 }
 
 interface Addon {

@@ -65,6 +65,8 @@ void KeptLayer::read(MutableBytes out) {
       const size_t count = static_cast<size_t>(std::min<uint64_t>(kBlock, written_ - read_));
       if (count == 0) throw Error(code::kScratchIo, "a kept layer ends early at byte " + std::to_string(written_));
       file_.read_at(read_, buffer_.extend(count));
+      // Read once only; a destination may need the room for what it has not been able to keep itself.
+      file_.release(read_, count);
       read_ += count;
     }
     const size_t count = std::min(out.size(), buffer_.size() - buffer_taken_);
