@@ -176,7 +176,7 @@ describe("sizes", () => {
 });
 
 describe("the reference page", () => {
-  it("is what the schema gives (node scripts/gen-config-docs.mjs writes it)", () => {
+  it("is what the schema gives (node scripts/gen-docs.mjs writes it)", () => {
     expect(readFileSync(new URL("../docs/configuration.md", import.meta.url), "utf8")).toBe(configurationPage());
   });
 

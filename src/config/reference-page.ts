@@ -34,7 +34,7 @@ function ownFields(table: FieldTable): FieldTable {
 export function configurationPage(): string {
   return [
     "# Configuration\n",
-    "<!-- Written by scripts/gen-config-docs.mjs from src/config; changes here are lost. -->\n",
+    "<!-- Written by scripts/gen-docs.mjs from src/config; changes here are lost. -->\n",
     "Both pod processes are configured by environment variables, which are read once at start. The uploader, and of the",
     "importer the verbosity, can be set by flags too; a flag wins over its variable. An empty variable counts as unset. All",
     "problems are reported at once as `E_CONFIG`, by name, with what was given and what was expected; secrets are never shown.\n",
