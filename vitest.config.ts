@@ -6,7 +6,7 @@ export default defineConfig({
     // Real processes, sockets and the addon: a process of its own per file, and no more than small machines carry.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 120_000,
     teardownTimeout: 10_000,
     // Only what a person wants to read; a failing test shows its own output.
