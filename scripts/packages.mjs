@@ -12,6 +12,7 @@ const build = [
   "g++",
   "libbz2-dev",
   "libdeflate-dev",
+  "libgcrypt20-dev",
   "libgtest-dev",
   "libisal-dev",
   "liblzma-dev",
@@ -22,7 +23,7 @@ const build = [
 ];
 
 /** What a built addon loads at run time; the other codecs are linked into it. */
-const run = ["libbz2-1.0", "libisal2"];
+const run = ["libbz2-1.0", "libgcrypt20", "libisal2"];
 
 /** `npm run demo`: a registry, a disk to upload, and tools of others that judge the result. */
 const demo = ["curl", "docker-registry", "e2fsprogs", "fdisk", "qemu-utils", "skopeo"];

@@ -29,7 +29,7 @@ async function startImporter(behaviour: FakeBehaviour, environment: Record<strin
     backoff: { wait: (signal) => ((waits += 1), signal.throwIfAborted(), Promise.resolve(true)) },
   };
   pod = await startPod(
-    (env, surroundings) => importerProcess(["-v=3"], env, parts, surroundings),
+    (env, surroundings) => importerProcess(["-v=3"], env, () => Promise.resolve(parts), surroundings),
     {
       IMPORTER_SOURCE: "http",
       IMPORTER_ENDPOINT: endpoint,

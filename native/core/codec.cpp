@@ -1,6 +1,7 @@
 #include "codec.h"
 
 #include <bzlib.h>
+#include <gcrypt.h>
 #include <isa-l.h>
 #include <libdeflate.h>
 #include <lzma.h>
@@ -111,7 +112,8 @@ std::vector<LibraryVersion> library_versions() {
           {"bzip2", BZ2_bzlibVersion()},
           {"zlib", zlibVersion()},
           {"isa-l", isal},
-          {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)}};
+          {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
+          {"libgcrypt", gcry_check_version(nullptr)}};
 }
 
 }  // namespace dvcr

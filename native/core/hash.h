@@ -1,4 +1,4 @@
-// Digests, by OpenSSL's EVP. Inside Node the symbols are Node's own; core_test links libcrypto.
+// Digests: OpenSSL's EVP (inside Node the symbols are Node's own; core_test links libcrypto), and libgcrypt for Streebog.
 #pragma once
 
 #include <memory>
@@ -8,7 +8,7 @@
 
 namespace dvcr {
 
-/// A running digest: "md5", "sha1", "sha256", "sha512".
+/// A running digest: "md5", "sha1", "sha256", "sha512", "streebog256", "streebog512" (GOST R 34.11-2012, RFC 6986).
 class Digest {
  public:
   /// Throws kInternal for a name it does not know.

@@ -132,7 +132,7 @@ TEST(Codec, TheLibrariesThatAnswerAreTheOnesBuiltAgainst) {
   EXPECT_EQ(version("libzstd"), ZSTD_VERSION_STRING);
   EXPECT_EQ(version("zlib"), zlibVersion());
   EXPECT_GE(version("liblzma"), "5.4");
-  for (const char* name : {"bzip2", "isa-l", "openssl"}) EXPECT_NE(version(name), "missing") << name;
+  for (const char* name : {"bzip2", "isa-l", "openssl", "libgcrypt"}) EXPECT_NE(version(name), "missing") << name;
 }
 
 }  // namespace

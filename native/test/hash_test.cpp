@@ -28,12 +28,34 @@ TEST(Hash, EveryAlgorithmGivesItsPublishedTestVector) {
   EXPECT_EQ(digest_of("sha256", ""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+// GOST R 34.11-2012 (RFC 6986) prints its vectors from the last byte to the first. These are the bytes in the order of
+// their output, as gostsum and gogost print them and as a checksum is written.
+TEST(Hash, StreebogGivesTheVectorsOfTheStandard) {
+  constexpr std::string_view kFirst = "012345678901234567890123456789012345678901234567890123456789012";
+  EXPECT_EQ(digest_of("streebog256", kFirst), "9d151eefd8590b89daa6ba6cb74af9275dd051026bb149a452fd84e5e57b5500");
+  EXPECT_EQ(digest_of("streebog512", kFirst),
+            "1b54d01a4af5b9d5cc3d86d68d285462b19abc2475222f35c085122be4ba1ffa"
+            "00ad30f8767b3a82384c6574f024c311e2a481332b08ef7f41797891c1646f48");
+  // The standard's second message, in code page 1251: the opening of verse 8 of the Tale of Igor's Campaign.
+  constexpr std::string_view kSecond =
+      "\xd1\xe5\x20\xe2\xe5\xf2\xf0\xe8\x2c\x20\xd1\xf2\xf0\xe8\xe1\xee\xe6\xe8\x20\xe2\xed\xf3\xf6\xe8\x2c"
+      "\x20\xe2\xe5\xfe\xf2\xfa\x20\xf1\x20\xec\xee\xf0\xff\x20\xf1\xf2\xf0\xe5\xeb\xe0\xec\xe8\x20\xed\xe0\x20"
+      "\xf5\xf0\xe0\xe1\xf0\xfb\xff\x20\xef\xeb\xfa\xea\xfb\x20\xc8\xe3\xee\xf0\xe5\xe2\xfb";
+  EXPECT_EQ(digest_of("streebog256", kSecond), "9dd2fe4e90409e5da87f53976d7405b0c0cac628fc669a741d50063c557e8f50");
+  EXPECT_EQ(digest_of("streebog512", kSecond),
+            "1e88e62226bfca6f9994f1f2d51569e0daf8475a3b0fe61a5300eee46d961376"
+            "035fe83549ada2b8620fcd7c496ce5b33f0cb9dddc2b6460143b03dabac9fb28");
+  EXPECT_EQ(digest_of("streebog256", ""), "3f539a213e97c802cc229d474c6aa32a825a360b2a933a949fd925208d9ce1bb");
+}
+
 TEST(Hash, PiecesGiveTheSameDigestAsTheWhole) {
-  Digest digest("sha256");
-  for (const char c : std::string_view("abc")) digest.update(bytes_of(std::string_view(&c, 1)));
-  Digest moved = std::move(digest);
-  EXPECT_EQ(moved.algorithm(), "sha256");
-  EXPECT_EQ(moved.finish(), digest_of("sha256", "abc"));
+  for (const char* name : {"sha256", "streebog512"}) {
+    Digest digest(name);
+    for (const char c : std::string_view("abc")) digest.update(bytes_of(std::string_view(&c, 1)));
+    Digest moved = std::move(digest);
+    EXPECT_EQ(moved.algorithm(), name);
+    EXPECT_EQ(moved.finish(), digest_of(name, "abc"));
+  }
 }
 
 TEST(Hash, AnUnknownNameIsRefused) {

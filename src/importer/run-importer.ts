@@ -46,11 +46,14 @@ async function importWithRetries(config: ImporterConfig, context: PodContext, pa
   }
 }
 
-/** The importer's process from start to exit code; see runImporter. */
+/**
+ * The importer's process from start to exit code; see runImporter. `loadParts` is called when the metrics port answers:
+ * loading them takes longer than everything before.
+ */
 export function importerProcess(
   argv: readonly string[],
   environment: Environment,
-  parts: ImporterParts,
+  loadParts: () => Promise<ImporterParts>,
   surroundings?: PodSurroundings,
 ): Promise<number> {
   return runPodProcess(
@@ -60,7 +63,7 @@ export function importerProcess(
       parse: parseImporterConfig,
       secrets: (config) => [...secretsOf(importerFields, config), ...config.headerLines.map((line) => line.slice(line.indexOf(":") + 1).trim())],
       run: async (config, context) => {
-        context.conclude({ kind: "stored", report: await importWithRetries(config, context, parts) });
+        context.conclude({ kind: "stored", report: await importWithRetries(config, context, await loadParts()) });
       },
     },
     argv,

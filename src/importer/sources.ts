@@ -23,8 +23,9 @@ export const sourceFactories: SourceFactories = {
 
 function httpFrom(config: ImporterConfig, log: Logger): Source {
   const { accessKeyId: username, secretKey: password } = config;
+  const authorityDirectories = [config.certDir, config.proxyCertDir].filter((directory) => directory !== undefined);
   return httpSource(config.endpoint ?? "", {
-    tls: { verify: !config.insecureTls, ...(config.certDir === undefined ? {} : { certDirectory: config.certDir }) },
+    tls: { verify: !config.insecureTls, authorityDirectories },
     proxies: config,
     headers: Object.fromEntries([...config.headerLines, ...mountedHeaders(config.extraHeadersDir)].map(splitHeader)),
     ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),

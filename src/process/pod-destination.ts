@@ -3,7 +3,10 @@ import type { Logger } from "pino";
 import type { Destination } from "../destination/destination.ts";
 import { openDestination } from "../destination/open.ts";
 import { parseDestination } from "../destination/parse.ts";
-import type { RetryEvent } from "../retry/retry.ts";
+import { defaultRetryPolicy, type RetryEvent } from "../retry/retry.ts";
+
+/** A pod's registry is known to exist: one that does not answer yet is away for as long as its garbage collection lasts. */
+const firstContactMs = defaultRetryPolicy.deadlineMs;
 
 /** What both pod processes are told about where the image goes. */
 export interface PodDestination {
@@ -28,6 +31,7 @@ export function podDestination(config: PodDestination, onRetry?: (event: RetryEv
       ...(user === undefined || password === undefined ? {} : { userPassword: `${user}:${password}` }),
       ...(authFile === undefined ? {} : { authFile }),
     },
+    firstContactMs,
     ...(onRetry ? { onRetry } : {}),
   });
 }

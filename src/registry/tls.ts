@@ -9,6 +9,8 @@ export interface TlsOptions {
   readonly verify: boolean;
   /** Directory with the files above, or one file of CAs. They are trusted beside the system's. */
   readonly certDirectory?: string;
+  /** Directories whose every file that is not hidden holds CAs, whatever its name; trusted beside the system's. */
+  readonly authorityDirectories?: readonly string[];
 }
 
 const systemBundle = "/etc/ssl/certs/ca-certificates.crt";
@@ -17,7 +19,8 @@ const systemBundle = "/etc/ssl/certs/ca-certificates.crt";
 export async function secureContext(options: TlsOptions): Promise<SecureContext> {
   const system = await readFile(systemBundle, "utf8").catch(() => "");
   const own = options.certDirectory === undefined ? undefined : await readCertDirectory(options.certDirectory);
-  const authorities = [...rootCertificates, ...(system === "" ? [] : [system]), ...(own?.authorities ?? [])];
+  const more = (await Promise.all((options.authorityDirectories ?? []).map(readAuthorities))).flat();
+  const authorities = [...rootCertificates, ...(system === "" ? [] : [system]), ...(own?.authorities ?? []), ...more];
   try {
     return createSecureContext({
       ca: authorities,
@@ -25,7 +28,8 @@ export async function secureContext(options: TlsOptions): Promise<SecureContext>
     });
   } catch (error) {
     const { code = "unreadable" } = error as NodeJS.ErrnoException;
-    throw new DvcrError("E_USAGE", `a certificate or key in ${options.certDirectory ?? systemBundle} is not valid PEM (${code})`);
+    const places = [options.certDirectory, ...(options.authorityDirectories ?? [])].filter((place) => place !== undefined);
+    throw new DvcrError("E_USAGE", `a certificate or key in ${places.join(" or ") || systemBundle} is not valid PEM (${code})`);
   }
 }
 
@@ -45,6 +49,20 @@ async function readCertDirectory(directory: string): Promise<CertDirectory> {
     const key = certificate.replace(/\.cert$/, ".key");
     if (!names.includes(key)) throw new DvcrError("E_USAGE", `${join(directory, certificate)} has no ${key} beside it`);
     return { authorities, pair: { certificate: await read(certificate), key: await read(key) } };
+  } catch (error) {
+    if (error instanceof DvcrError) throw error;
+    throw new DvcrError("E_USAGE", `the certificate directory ${directory} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);
+  }
+}
+
+/** A mounted ConfigMap or Secret: its files are links, beside hidden ones of the kubelet's. */
+async function readAuthorities(directory: string): Promise<string[]> {
+  try {
+    const paths = (await readdir(directory)).filter((name) => !name.startsWith(".")).sort().map((name) => join(directory, name));
+    const files = await Promise.all(paths.map(async (path) => ((await stat(path)).isFile() ? await readFile(path, "utf8") : "")));
+    const authorities = files.filter((text) => text.includes("-----BEGIN CERTIFICATE-----"));
+    if (authorities.length === 0) throw new DvcrError("E_USAGE", `${directory} holds no PEM certificate`);
+    return authorities;
   } catch (error) {
     if (error instanceof DvcrError) throw error;
     throw new DvcrError("E_USAGE", `the certificate directory ${directory} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);

@@ -16,10 +16,10 @@ export interface UploaderParts {
 }
 
 /** Serves until the verdict on an upload or the signal to stop. */
-async function serve(config: UploaderConfig, context: PodContext, parts: UploaderParts): Promise<void> {
+async function serve(config: UploaderConfig, context: PodContext, loadParts: () => Promise<UploaderParts>): Promise<void> {
   const { log, tracker, signal, secrets, conclude, onListening } = context;
-  // Loaded here, while the metrics port answers already: the HTTP framework takes a third of the start.
-  const [{ buildApp }, { buildHealthApp }] = await Promise.all([import("./app.ts"), import("./health.ts")]);
+  // Loaded here, while the metrics port answers already: the HTTP framework and the core take most of the start.
+  const [parts, { buildApp }, { buildHealthApp }] = await Promise.all([loadParts(), import("./app.ts"), import("./health.ts")]);
   // Opened once now, so that a malformed endpoint or unreadable file is told at start and not to the first client.
   await parts.openDestination(config, log).close();
   const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config, log), tracker, log });
@@ -59,7 +59,7 @@ async function serve(config: UploaderConfig, context: PodContext, parts: Uploade
 export function uploaderProcess(
   argv: readonly string[],
   environment: Environment,
-  parts: UploaderParts,
+  loadParts: () => Promise<UploaderParts>,
   surroundings?: PodSurroundings,
 ): Promise<number> {
   return runPodProcess(
@@ -68,7 +68,7 @@ export function uploaderProcess(
       fields: uploaderFields,
       parse: parseUploaderConfig,
       secrets: (config) => secretsOf(uploaderFields, config),
-      run: (config, context) => serve(config, context, parts),
+      run: (config, context) => serve(config, context, loadParts),
     },
     argv,
     environment,

@@ -12,7 +12,7 @@ export async function startFakeUploader(behaviour: FakeBehaviour = {}, environme
   const fake = fakeImport(behaviour);
   const parts = { importImage: fake.importImage, openDestination: fakeDestination };
   const pod = await startPod(
-    (env, surroundings) => uploaderProcess(argv, env, parts, surroundings),
+    (env, surroundings) => uploaderProcess(argv, env, () => Promise.resolve(parts), surroundings),
     {
       LISTEN_ADDRESS: "127.0.0.1",
       LISTEN_PORT: "0",
