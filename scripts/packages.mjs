@@ -10,6 +10,7 @@ import { fail, isMain, Stop } from "./lib/process.mjs";
 const build = [
   "cmake",
   "g++",
+  "libarchive-dev",
   "libbz2-dev",
   "libdeflate-dev",
   "libgcrypt20-dev",

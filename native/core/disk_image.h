@@ -49,6 +49,10 @@ struct OpenOptions {
 /// Throws kUnsupportedFormat (naming what it is), kAmbiguous, kFormatMismatch, kEmpty and each format's own codes.
 std::unique_ptr<DiskImage> open_image(PrefixSource& source, ImageReader& reader, const OpenOptions& options);
 
+/// Name of the format that `head`, the first bytes of a file (kProbeSize of them), begins with, be it read or refused;
+/// empty for what would be taken as raw. Used to find the disk in an archive.
+std::string_view recognised_format(Bytes head);
+
 /// Name of the image format that `head` (the first bytes of converted guest data, up to 64 KiB) begins with, or
 /// empty. Used to refuse an image within an image (CVE-2015-1851 and its like).
 std::string_view nested_format(Bytes head);

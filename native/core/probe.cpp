@@ -9,6 +9,7 @@
 #include "formats/vdi.h"
 #include "formats/vhd.h"
 #include "formats/vhdx.h"
+#include "formats/vmdk.h"
 
 namespace dvcr {
 
@@ -18,6 +19,7 @@ namespace {
 // clang-format off
 constexpr std::array kFormats{
     Format{"qcow2", probe_qcow2, open_qcow2, true, false},
+    Format{"vmdk", probe_vmdk, open_vmdk, true, false},
     Format{"vdi", probe_vdi, open_vdi, true, false},
     Format{"vpc", probe_vhd, open_vhd, true, true},
     Format{"vhdx", probe_vhdx, open_vhdx, true, false},
@@ -91,6 +93,14 @@ std::unique_ptr<DiskImage> open_image(PrefixSource& source, ImageReader& reader,
   if (match.format != nullptr) return match.format->open(reader);
   // A fixed VHD shows only at its end: here where the origin can be asked for it, else when its last bytes arrive.
   return ends_with_vhd_footer(source) ? open_fixed_vhd(reader) : open_undeclared_raw(reader);
+}
+
+std::string_view recognised_format(Bytes head) {
+  for (const Format& format : kFormats) {
+    if (format.probe(head)) return format.name;
+  }
+  const RefusedFormat* refused = refused_format(head);
+  return refused != nullptr ? refused->name : std::string_view();
 }
 
 std::string_view nested_format(Bytes head) {

@@ -24,6 +24,9 @@ constexpr std::array kSignatures{
     Signature{0, "WithouFreSpacExt"sv, {"a Parallels disk", code::kUnsupportedFormat, kConvert, true}},
     Signature{0, "#!/bin/sh\n#V2.0 Format\n"sv, {"a cloop disk", code::kUnsupportedFormat, kConvert, false}},
     Signature{0, "Bochs Virtual HD Image"sv, {"a Bochs disk", code::kUnsupportedFormat, kConvert, false}},
+    Signature{0, "COWD\1\0\0\0"sv, {"an ESX snapshot (COWD)", code::kUnsupportedFormat, kConvert, true}},
+    Signature{
+        0, "\xbe\xba\xfe\xca\0\0\0\0"sv, {"an ESX snapshot (seSparse)", code::kUnsupportedFormat, kConvert, true}},
     Signature{0,
               "LUKS\xba\xbe"sv,
               {"a disk encrypted with LUKS", code::kEncrypted,
