@@ -1,7 +1,7 @@
 #include "session.h"
 
+#include "content.h"
 #include "formats/raw.h"
-#include "unpack/unpack.h"
 
 namespace dvcr {
 namespace {
@@ -9,10 +9,8 @@ namespace {
 // Headers and metadata of every format stand within this many first bytes (VHDX: regions at 1 to 4 MiB).
 constexpr size_t kHeaderWindow = 8 * kMiB;
 
-ImageReport report_of(const DiskImage& image, const UnpackChain& chain) {
-  ImageReport report{image.info(), {}};
-  for (Compression compression : chain.compressions()) report.compressions.emplace_back(compression_name(compression));
-  return report;
+ImageReport report_of(const DiskImage& image, const Content& content) {
+  return {image.info(), content.wrappings()};
 }
 
 void check_virtual_size(const DiskInfo& info, const Limits& limits) {
@@ -23,14 +21,14 @@ void check_virtual_size(const DiskInfo& info, const Limits& limits) {
 }
 
 // What is known of the length of a disk that has no header to say it, best first.
-SizePlan plan_size(const SessionOptions& options, const DiskInfo& info, UnpackChain& chain) {
+SizePlan plan_size(const SessionOptions& options, const DiskInfo& info, Content& content) {
   if (options.declared_size) return {options.declared_size, true, "declared"};
-  if (auto size = chain.output().size()) return {size, true, "content-length"};
-  const std::optional<SizeHint>& hint = chain.size_hint();
+  if (auto size = content.output().size()) return {size, true, "content-length"};
+  const std::optional<SizeHint> hint = content.size_hint();
   if (hint && hint->exact) return {hint->size, true, hint->from};
   SizePlan plan{std::nullopt, false, "counted", !options.replayable};
   if (info.format == "raw" || info.format == "iso") {
-    if (auto guess = guess_size(chain.output().prefix(kProbeSize))) {
+    if (auto guess = guess_size(content.output().prefix(kProbeSize))) {
       plan.size = guess->size;
       plan.from = guess->from;
       return plan;
@@ -75,14 +73,14 @@ struct Session::Impl {
         layer(options.layer, options.limits, budget, output, std::move(begin)) {}
 
   SessionResult run() {
-    UnpackChain chain(verify, options.limits, options.layer.threads);
+    Content content(verify, options.limits, options.layer.threads, options.open.source_is_disk);
     SessionResult result;
     if (options.keep_source_format) {
-      store_as_is(chain, result);
+      store_as_is(content, result);
     } else {
-      convert(chain, result);
+      convert(content, result);
     }
-    chain.finish();
+    content.finish();
     result.checksums = verify.finish();
     result.source_size = verify.total();
     result.layer = layer.finish();
@@ -90,20 +88,20 @@ struct Session::Impl {
     return result;
   }
 
-  void convert(UnpackChain& chain, SessionResult& result) {
-    PrefixSource& content = chain.output();
-    reader.emplace(content, options.limits, budget, options.layer.scratch_directory);
+  void convert(Content& content, SessionResult& result) {
+    PrefixSource& bytes = content.output();
+    reader.emplace(bytes, options.limits, budget, options.layer.scratch_directory);
     // The plan looks at the first bytes again, so they must be buffered before a parser consumes them.
-    content.prefix(kProbeSize);
-    image = open_image(content, *reader, options.open);
-    result.image = report_of(*image, chain);
+    bytes.prefix(kProbeSize);
+    image = open_image(bytes, *reader, options.open);
+    result.image = report_of(*image, content);
     const DiskInfo& info = image->info();
     check_virtual_size(info, options.limits);
     result.stored_format = info.format == "iso" ? "iso" : "raw";
     bool headless = info.format == "raw" || info.format == "iso";
-    SizePlan plan = headless ? plan_size(options, info, chain) : SizePlan{info.virtual_size, true, "header"};
+    SizePlan plan = headless ? plan_size(options, info, content) : SizePlan{info.virtual_size, true, "header"};
     if (on_image) on_image(result.image);
-    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(content));
+    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(bytes));
     layer.start(plan);
     image->convert(layer);
     reader->drain();
@@ -111,19 +109,19 @@ struct Session::Impl {
 
   // The unpacked file verbatim. Its headers are still parsed, from the first bytes, so that what is refused when
   // converting is refused here too and the report is the same.
-  void store_as_is(UnpackChain& chain, SessionResult& result) {
-    PrefixSource& content = chain.output();
-    result.image = inspect_prefix(chain, options.limits, options.open, options.layer.scratch_directory);
+  void store_as_is(Content& content, SessionResult& result) {
+    PrefixSource& bytes = content.output();
+    result.image = inspect_prefix(content, options.limits, options.open, options.layer.scratch_directory);
     check_virtual_size(result.image.info, options.limits);
     result.stored_format = result.image.info.format;
-    SizePlan plan = plan_size(options, result.image.info, chain);
+    SizePlan plan = plan_size(options, result.image.info, content);
     if (on_image) on_image(result.image);
-    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(content));
+    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(bytes));
     layer.start(plan);
     uint64_t stored = 0;
     for (;;) {
       MutableBytes room = layer.reserve(kMiB);
-      size_t got = content.read(room);
+      size_t got = bytes.read(room);
       layer.commit(got);
       stored += got;
       if (got < room.size()) break;
@@ -131,19 +129,19 @@ struct Session::Impl {
     if (result.stored_format == "raw" || result.stored_format == "iso") result.image.info.virtual_size = stored;
   }
 
-  static ImageReport inspect_prefix(UnpackChain& chain, const Limits& limits, const OpenOptions& open,
+  static ImageReport inspect_prefix(Content& content, const Limits& limits, const OpenOptions& open,
                                     const std::string& scratch_directory) {
-    PrefixSource& content = chain.output();
+    PrefixSource& bytes = content.output();
     for (size_t window = kProbeSize;; window = kHeaderWindow) {
-      Bytes head = content.prefix(window);
+      Bytes head = bytes.prefix(window);
       MemorySource memory(head);
       PrefixSource prefix(memory);
       ScratchBudget none(0);
       ImageReader head_reader(prefix, limits, none, scratch_directory);
       try {
-        ImageReport report = report_of(*open_image(prefix, head_reader, open), chain);
+        ImageReport report = report_of(*open_image(prefix, head_reader, open), content);
         // A prefix is shorter than the file, so only the source itself knows the length of a headerless disk.
-        if (report.info.format == "raw" || report.info.format == "iso") report.info.virtual_size = content.size();
+        if (report.info.format == "raw" || report.info.format == "iso") report.info.virtual_size = bytes.size();
         return report;
       } catch (const Error& error) {
         if (error.code() != code::kTruncated || window == kHeaderWindow || head.size() < window) throw;
@@ -176,10 +174,10 @@ uint64_t Session::source_bytes() const {
 ImageReport inspect(ChunkSource& source, const Limits& limits, const OpenOptions& options,
                     std::string scratch_directory) {
   VerifySource verify(source, {});
-  UnpackChain chain(verify, limits, 1);
+  Content content(verify, limits, 1, options.source_is_disk);
   ScratchBudget none(0);
-  ImageReader reader(chain.output(), limits, none, scratch_directory);
-  return report_of(*open_image(chain.output(), reader, options), chain);
+  ImageReader reader(content.output(), limits, none, scratch_directory);
+  return report_of(*open_image(content.output(), reader, options), content);
 }
 
 }  // namespace dvcr

@@ -40,7 +40,7 @@ function inspectTable(image: NativeImage, filename: string, sourceSize: number |
   const specific = Object.entries(image.specific).map(([name, value]) => [name, String(value)] as const);
   return formatTable([
     ["source", filename],
-    ["format", [image.format, ...image.compressions.map((name) => `in ${name}`)].join(" ")],
+    ["format", [image.format, ...[...image.compressions].reverse().map((name) => `in ${name}`)].join(" ")],
     ["virtual size", image.virtualSize === undefined ? "not known before it is unpacked" : `${formatBytes(image.virtualSize)} (${image.virtualSize} bytes)`],
     ...(sourceSize === undefined ? [] : [["source size", `${formatBytes(sourceSize)} (${sourceSize} bytes)`] as const]),
     ...(image.clusterSize === 0 ? [] : [["cluster size", formatBytes(image.clusterSize)] as const]),

@@ -1,0 +1,40 @@
+// What stands between a source's bytes and the disk image: outer compression, an archive around the one disk, and
+// compression inside of the archive. Each may be absent; the disk image sees only the innermost bytes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "archive_source.h"
+#include "unpack/unpack.h"
+
+namespace dvcr {
+
+class Content {
+ public:
+  /// Looks at the first bytes of `source`, which must outlive this. With `opaque` nothing is interpreted: the bytes are
+  /// a disk's own, whatever they look like. Throws like UnpackChain and ArchiveSource::open.
+  Content(ByteSource& source, const Limits& limits, unsigned threads, bool opaque);
+
+  /// The innermost bytes.
+  PrefixSource& output() { return *output_; }
+  /// What was around them, outermost first: names of compressions, and "tar".
+  [[nodiscard]] const std::vector<std::string>& wrappings() const { return wrappings_; }
+  /// What the innermost compression says of the unpacked size.
+  [[nodiscard]] std::optional<SizeHint> size_hint() const;
+  /// Reads every layer to its end, innermost first, so that truncation, a second disk and trailing data are noticed.
+  void finish();
+
+ private:
+  void note(const UnpackChain& chain);
+
+  std::optional<PrefixSource> plain_;
+  std::optional<UnpackChain> outer_;
+  std::optional<ArchiveSource> archive_;
+  std::optional<UnpackChain> inner_;
+  PrefixSource* output_;
+  std::vector<std::string> wrappings_;
+};
+
+}  // namespace dvcr
