@@ -5,7 +5,8 @@ import type { Destination } from "../destination/destination.ts";
 import { openDestination } from "../destination/open.ts";
 import { parseDestination } from "../destination/parse.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
-import type { RetryEvent } from "../retry/retry.ts";
+import { logRetries, logUploads } from "../log/events.ts";
+import { defaultRetryPolicy, type RetryPolicy } from "../retry/retry.ts";
 import { fileSource } from "../source/file.ts";
 import { httpSource } from "../source/http/http-source.ts";
 import type { Source } from "../source/source.ts";
@@ -35,7 +36,9 @@ export function cliDestination(text: string, flags: ImportFlags, context: Endpoi
       ...(flags.authfile === undefined ? {} : { authFile: flags.authfile }),
       defaultAuthFiles: context.environment.authFiles,
     },
-    onRetry: logRetry(context.logger, "registry"),
+    onRetry: logRetries(context.logger, "registry"),
+    retry: retryPolicy(flags),
+    upload: logUploads(context.logger),
   });
 }
 
@@ -46,14 +49,13 @@ function cliHttpSource(url: string, flags: SourceFlags, context: EndpointContext
     proxies: context.environment,
     headers: Object.fromEntries(flags.srcHeader.map(splitHeader)),
     ...(flags.srcCreds === undefined ? {} : { credentials: splitCredentials(flags.srcCreds, "--src-creds") }),
-    onRetry: logRetry(context.logger, "source"),
+    policy: retryPolicy(flags),
+    onRetry: logRetries(context.logger, "source"),
   });
 }
 
-function logRetry(logger: Logger, peer: string) {
-  return ({ error, delayMs }: RetryEvent) => {
-    logger.warn({ err: error, peer, delayMs: Math.round(delayMs) }, "failed, trying again");
-  };
+function retryPolicy(flags: SourceFlags): RetryPolicy {
+  return { ...defaultRetryPolicy, deadlineMs: flags.retryTime * 1000 };
 }
 
 function splitCredentials(text: string, flag: string) {

@@ -15,7 +15,8 @@ export async function runImport(
   flags: ImportFlags,
   context: { readonly sourceDateEpoch?: number | undefined; readonly logger: Logger; readonly signal: AbortSignal },
 ): Promise<string> {
-  const running = importImage(source, destination, importOptions(flags, context.sourceDateEpoch), context.signal);
+  const options = { ...importOptions(flags, context.sourceDateEpoch), onNotice: (text: string) => { context.logger.warn(text); } };
+  const running = importImage(source, destination, options, context.signal);
   const endProgress = flags.quiet ? () => undefined : showProgress(running, process.stderr, context.logger);
   try {
     const report = await running.done;
@@ -52,6 +53,7 @@ function reportTable(report: ImportReport): string {
     ["stored size", report.layerPushed ? formatBytes(report.storedSize) : `${formatBytes(report.storedSize)}, there already: nothing was pushed`],
     ["time", `${formatSeconds(report.durationSeconds)} (${formatBytes(report.averageSpeed)}/s of source)`],
     ...(report.scratchPeak > 0 ? [["scratch used", formatBytes(report.scratchPeak)] as const] : []),
+    ...(report.restarts > 0 ? [["layer sent again", report.restarts === 1 ? "once" : `${report.restarts} times`] as const] : []),
     ...Object.entries(report.checksums).map(([algorithm, sum]) => [algorithm, sum] as const),
     ...report.warnings.map((warning) => ["warning", warning] as const),
   ]);

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from "commander";
 
-import { parseBytes, parseChecksum, type Checksum } from "../config/kinds.ts";
+import { parseBytes, parseChecksum, seconds, type Checksum } from "../config/kinds.ts";
 import type { LayerCompression } from "../pipeline/import-image.ts";
 
 /** Flags that say what the source is and how it is reached, as commander hands them over. */
@@ -13,6 +13,8 @@ export interface SourceFlags {
   readonly maxVirtualSize: number;
   readonly maxDecoderMemory: number;
   readonly scratchDir: string;
+  /** Seconds. */
+  readonly retryTime: number;
 }
 
 /** Flags of `dvcr import`. */
@@ -45,7 +47,8 @@ export function addSourceFlags(command: Command, scratchDirectory: string): Comm
     .option("--src-cert-dir <dir>", "CA (*.crt, *.pem) and client (*.cert, *.key) files for the source")
     .addOption(bytesFlag("--max-virtual-size", "largest disk accepted", 64 * 1024 * GIB, "64Ti"))
     .addOption(bytesFlag("--max-decoder-memory", "most memory that unpacking may need", GIB / 4, "256Mi"))
-    .option("--scratch-dir <dir>", "where bytes that arrive out of order are kept", scratchDirectory);
+    .option("--scratch-dir <dir>", "where bytes that arrive out of order are kept", scratchDirectory)
+    .addOption(secondsFlag("--retry-time", "how long a source or registry that is away or read-only is waited for", 17 * 60));
 }
 
 /** Adds the flags of `dvcr import` beyond the source's. */
@@ -80,6 +83,14 @@ function bytesFlag(flag: string, description: string, fallback: number, shown: s
     const bytes = parseBytes(value);
     if (bytes === undefined) throw new InvalidArgumentError("Expected bytes, plain or with Ki, Mi, Gi, Ti.");
     return bytes;
+  });
+}
+
+function secondsFlag(flag: string, description: string, fallback: number): Option {
+  return new Option(`${flag} <seconds>`, description).default(fallback).argParser((value) => {
+    const parsed = seconds.parse(value);
+    if (parsed === undefined) throw new InvalidArgumentError(`Expected ${seconds.expected}.`);
+    return parsed;
   });
 }
 

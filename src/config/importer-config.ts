@@ -1,7 +1,7 @@
 import { optional, required, withDefault, type ValuesOf } from "./field.ts";
 import { checksums, choice, flag, integer, path, text, unused } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
-import { earlyFields, imageFields } from "./shared-fields.ts";
+import { earlyFields, imageFields, patienceFields } from "./shared-fields.ts";
 
 const notUsed = (name: string) => optional(name, unused, { description: "Accepted and not used." });
 
@@ -49,6 +49,7 @@ export const importerFields = {
     description: "How often an import is started again after a failure that may pass.",
   }),
   ...imageFields,
+  ...patienceFields,
   metricsPort: earlyFields.metricsPort,
   terminationLog: earlyFields.terminationLog,
   verbosity: earlyFields.verbosity,

@@ -1,6 +1,6 @@
 import type { Field, FieldTable } from "./field.ts";
 import { importerFields } from "./importer-config.ts";
-import { earlyFields, imageFields } from "./shared-fields.ts";
+import { earlyFields, imageFields, patienceFields } from "./shared-fields.ts";
 import { uploaderFields } from "./uploader-config.ts";
 
 const escapeCell = (text: string): string => text.replaceAll("|", "\\|");
@@ -26,7 +26,7 @@ const section = (title: string, intro: string, table: FieldTable): string =>
 
 /** The fields of `table` that are not shared by both processes. */
 function ownFields(table: FieldTable): FieldTable {
-  const shared = new Set(Object.keys({ ...earlyFields, ...imageFields }));
+  const shared = new Set(Object.keys({ ...earlyFields, ...imageFields, ...patienceFields }));
   return Object.fromEntries(Object.entries(table).filter(([name]) => !shared.has(name)));
 }
 
@@ -38,7 +38,7 @@ export function configurationPage(): string {
     "Both pod processes are configured by environment variables, which are read once at start. The uploader, and of the",
     "importer the verbosity, can be set by flags too; a flag wins over its variable. An empty variable counts as unset. All",
     "problems are reported at once as `E_CONFIG`, by name, with what was given and what was expected; secrets are never shown.\n",
-    section("Both processes", "What is reported, where, and what becomes of the image.", { ...earlyFields, ...imageFields }),
+    section("Both processes", "What is reported, where, and what becomes of the image, and how long faults are waited out.", { ...earlyFields, ...imageFields, ...patienceFields }),
     section("dvcr-uploader", "Ports, TLS and destination of the upload server.", ownFields(uploaderFields)),
     section("dvcr-importer", "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` holds one more HTTP header, `Name: value`, for http sources.", ownFields(importerFields)),
   ].join("\n");

@@ -1,5 +1,5 @@
 import { withDefault, optional } from "./field.ts";
-import { bytes, choice, flag, integer, path, port, text } from "./kinds.ts";
+import { bytes, choice, flag, integer, path, port, seconds, text } from "./kinds.ts";
 
 const gibi = 2 ** 30;
 
@@ -17,6 +17,16 @@ export const earlyFields = {
   verbosity: withDefault("DVCR_VERBOSITY", integer(0, 10, "a level"), 3, {
     flag: "v",
     description: "How much is logged: up to 1 warnings, up to 3 what a person wants to know, 4 and 5 debug, more traces everything.",
+  }),
+};
+
+/** How long faults are waited out; the same in both processes. */
+export const patienceFields = {
+  retrySeconds: withDefault("DVCR_RETRY_SECONDS", seconds, 17 * 60, {
+    description: "How long a registry or source that is away or read-only is waited for, in seconds, before the import fails. The default covers the registry's garbage collection.",
+  }),
+  stopSeconds: withDefault("DVCR_STOP_SECONDS", seconds, 25, {
+    description: "How long, in seconds, the removal of an unfinished upload from the registry is tried after the signal to stop. A little less than the pod's grace period.",
   }),
 };
 

@@ -1,7 +1,7 @@
 import { optional, required, withDefault, type ValuesOf } from "./field.ts";
 import { checksums, ciphers, flag, path, port, seconds, text, tlsVersion } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
-import { earlyFields, imageFields } from "./shared-fields.ts";
+import { earlyFields, imageFields, patienceFields } from "./shared-fields.ts";
 
 /** Everything that dvcr-uploader reads from its environment and flags. */
 export const uploaderFields = {
@@ -48,6 +48,7 @@ export const uploaderFields = {
     description: "Seconds that a client may send nothing before its upload is given up.",
   }),
   ...imageFields,
+  ...patienceFields,
   metricsPort: earlyFields.metricsPort,
   terminationLog: earlyFields.terminationLog,
   verbosity: earlyFields.verbosity,

@@ -6,8 +6,11 @@ export interface Destination {
   readonly reference: string;
   /** The manifest that stands at the tag now, with its config, or nothing. Never throws for a missing one. */
   current(signal: AbortSignal): Promise<CurrentImage | undefined>;
-  /** Checks access and opens an upload for the layer. */
-  beginLayer(signal: AbortSignal): Promise<LayerUpload>;
+  /**
+   * Checks access and opens an upload for the layer. What may get lost on the way is kept in `insurance`, if it is given
+   * and the destination is of the kind that loses something.
+   */
+  beginLayer(signal: AbortSignal, insurance?: LayerInsurance): Promise<LayerUpload>;
   /** Writes config, manifest and, last, the tag. The layer has been committed before. */
   commitImage(image: ImageManifest, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -30,4 +33,21 @@ export interface LayerUpload {
   commit(digest: string, size: number): Promise<void>;
   /** Drops everything sent so far, best effort, never throws. */
   abort(): Promise<void>;
+  /** How often the upload was begun again from what was kept. */
+  readonly restarts?: number;
+}
+
+/** A copy of a layer, from its first byte on, for a destination that may lose what it has acknowledged. */
+export interface LayerInsurance {
+  /** Bytes kept. */
+  readonly size: number;
+  /** Adds to the copy. False: there is no room, and nothing is kept any more. */
+  append(chunks: readonly Uint8Array[]): Promise<boolean>;
+  /** @throws DvcrError E_SCRATCH_IO. */
+  read(offset: number, length: number): AsyncIterable<Uint8Array>;
+}
+
+/** True when a destination lost the layer halfway and it must be made again from the source's first byte. */
+export function isUploadLost(error: unknown): boolean {
+  return error instanceof Error && "sessionLost" in error && error.sessionLost === true;
 }

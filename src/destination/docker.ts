@@ -7,7 +7,7 @@ import { getManifest, putManifest } from "../registry/manifests.ts";
 import { RegistryError } from "../registry/errors.ts";
 import { formatReference, isDigest, type ImageReference } from "../registry/reference.ts";
 import { currentImage, type ManifestDocument } from "./current-image.ts";
-import type { CurrentImage, Destination } from "./destination.ts";
+import type { CurrentImage, Destination, LayerInsurance } from "./destination.ts";
 
 export type TaggedReference = ImageReference & { readonly tag: string };
 export interface RegistryDestinationOptions extends Omit<RegistryOptions, "host"> {
@@ -39,8 +39,8 @@ export class RegistryDestination implements Destination {
     return currentImage(found.digest, manifest, await this.#readConfig(config, signal));
   }
 
-  beginLayer(signal: AbortSignal): Promise<BlobUpload> {
-    return BlobUpload.begin(this.client, this.#name.repository, signal, this.#upload);
+  beginLayer(signal: AbortSignal, insurance?: LayerInsurance): Promise<BlobUpload> {
+    return BlobUpload.begin(this.client, this.#name.repository, signal, { ...this.#upload, ...(insurance === undefined ? {} : { insurance }) });
   }
 
   async commitImage(image: ImageManifest, signal: AbortSignal): Promise<void> {

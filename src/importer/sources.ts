@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { isHeaderLine, type ImporterConfig } from "../config/importer-config.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
-import { logRetries } from "../process/pod-destination.ts";
+import { logRetries } from "../log/events.ts";
+import { podRetryPolicy } from "../process/pod-destination.ts";
 import { fileSource } from "../source/file.ts";
 import { httpSource } from "../source/http/http-source.ts";
 import type { Source } from "../source/source.ts";
@@ -29,6 +30,7 @@ function httpFrom(config: ImporterConfig, log: Logger): Source {
     proxies: config,
     headers: Object.fromEntries([...config.headerLines, ...mountedHeaders(config.extraHeadersDir)].map(splitHeader)),
     ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
+    policy: podRetryPolicy(config),
     onRetry: logRetries(log, "source"),
   });
 }

@@ -108,6 +108,11 @@ export class Conversion {
     return this.#job.sourceBytes();
   }
 
+  /** Bytes that the core holds in scratch. */
+  scratchBytes(): number {
+    return this.#job.scratchBytes();
+  }
+
   #fail(error: unknown): void {
     this.#error ??= toDvcrError(error);
     this.#job.cancel();

@@ -17,6 +17,8 @@ export interface ImportOptions {
   readonly scratchDirectory: string;
   /** Seconds since 1970 for the image's creation time; without it the image carries none of its own. */
   readonly sourceDateEpoch?: number;
+  /** Told in one line what a person reading the log should know. */
+  readonly onNotice?: (text: string) => void;
 }
 
 export interface ImportLimits {
@@ -46,6 +48,8 @@ export interface ImportReport {
   readonly sizeFrom: string;
   /** False when the destination had the very same layer already. */
   readonly layerPushed: boolean;
+  /** How often the registry lost the layer and was given it again, from scratch or from the source. */
+  readonly restarts: number;
   readonly warnings: readonly string[];
 }
 

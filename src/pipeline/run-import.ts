@@ -1,11 +1,16 @@
-import type { CurrentImage, Destination, LayerUpload } from "../destination/destination.ts";
-import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { isUploadLost, type CurrentImage, type Destination } from "../destination/destination.ts";
+import { toDvcrError } from "../errors/dvcr-error.ts";
 import { tarFrame } from "../layer/tar-frame.ts";
 import type { NativeResult } from "../native/addon.ts";
 import type { OpenSource, Source } from "../source/source.ts";
 import { Conversion, makeLayerBuffers, SizeHintWrong, type LayerSink } from "./conversion.ts";
 import type { ImportImage, ImportOptions, ImportProgress, ImportReport } from "./import-image.ts";
+import { KeptLayer } from "./kept-layer.ts";
+import { PushingSink } from "./pushing-sink.ts";
 import { diskSizeOf, imageOf, maySameImage } from "./same-image.ts";
+
+/** A source is not read again and again for a registry that keeps nothing. */
+const MAX_RESTARTS = 5;
 
 /** See ImportImage. */
 export const importImage: ImportImage = (source, destination, options, signal) => {
@@ -24,6 +29,8 @@ class ImportRun {
   #sourceSize: number | undefined;
   #sourceBytes = 0;
   #layerBytes = 0;
+  #restarts = 0;
+  #scratchPeak = 0;
 
   constructor(source: Source, destination: Destination, options: ImportOptions, signal: AbortSignal) {
     this.#source = source;
@@ -75,15 +82,49 @@ class ImportRun {
   }
 
   async #push(): Promise<ImportReport> {
-    const sink = new PushingSink(this.#destination, this.#signal, (bytes) => { this.#layerBytes += bytes; });
+    for (let reruns = 0; ; reruns += 1) {
+      try {
+        return await this.#pushOnce();
+      } catch (error) {
+        const again = this.#source.replayable || this.#source.refetchable;
+        if (!isUploadLost(error) || !again || reruns === MAX_RESTARTS) throw error;
+        this.#restarts += 1;
+        this.#notice(`${toDvcrError(error).message}; the source is read again from its start`);
+      }
+    }
+  }
+
+  async #pushOnce(): Promise<ImportReport> {
+    const sink = new PushingSink(this.#destination, this.#signal, {
+      onAcknowledged: (bytes) => { this.#layerBytes += bytes; },
+      // A file is read again sooner than its layer is kept.
+      keptLayer: this.#source.replayable ? () => undefined : () => this.#keptLayer(),
+    });
     try {
       const result = await this.#convert(await this.#source.open(this.#signal), sink);
       await sink.commit(result.layerDigest, result.layerSize);
+      this.#restarts += sink.restarts;
+      this.#scratchPeak = Math.max(this.#scratchPeak, sink.scratchPeak);
       return await this.#commit(result, true);
     } catch (error) {
       await sink.abort();
       throw error;
     }
+  }
+
+  #keptLayer(): KeptLayer {
+    return new KeptLayer({
+      directory: this.#options.scratchDirectory,
+      limit: this.#options.limits.maxScratch,
+      coreBytes: () => this.#conversion?.scratchBytes() ?? 0,
+      onDropped: (reason) => {
+        this.#notice(`the layer is no longer kept in case the registry loses it: ${reason}`);
+      },
+    });
+  }
+
+  #notice(text: string): void {
+    this.#options.onNotice?.(text);
   }
 
   /** Converts, a second time where a file turned out to have another size than hinted. Closes `opened`. */
@@ -127,58 +168,12 @@ class ImportRun {
       durationSeconds,
       averageSpeed: Math.round(result.sourceSize / Math.max(durationSeconds, 0.001)),
       checksums: result.checksums,
-      scratchPeak: result.scratchPeak,
+      scratchPeak: Math.max(result.scratchPeak, this.#scratchPeak),
       sizeFrom: result.sizeFrom,
       layerPushed,
+      restarts: this.#restarts,
       warnings: result.image.warnings,
     };
-  }
-}
-
-/** Sends the layer to a destination; a further attempt drops the upload and begins another. */
-class PushingSink implements LayerSink {
-  readonly #destination: Destination;
-  readonly #signal: AbortSignal;
-  readonly #onAcknowledged: (bytes: number) => void;
-  #upload: LayerUpload | undefined;
-
-  constructor(destination: Destination, signal: AbortSignal, onAcknowledged: (bytes: number) => void) {
-    this.#destination = destination;
-    this.#signal = signal;
-    this.#onAcknowledged = onAcknowledged;
-  }
-
-  async begin(size: number) {
-    await this.abort();
-    this.#upload = await this.#destination.beginLayer(this.#signal);
-    return await tarFrame(size);
-  }
-
-  async write(chunk: Uint8Array): Promise<void> {
-    const upload = this.#upload;
-    try {
-      await this.#active().write(chunk);
-      this.#onAcknowledged(chunk.byteLength);
-    } catch (error) {
-      // What was on its way when a further attempt began is void, and so is its failure.
-      if (upload === this.#upload) throw error;
-    }
-  }
-
-  async commit(digest: string, size: number): Promise<void> {
-    await this.#active().commit(digest, size);
-    this.#upload = undefined;
-  }
-
-  async abort(): Promise<void> {
-    const upload = this.#upload;
-    this.#upload = undefined;
-    await upload?.abort();
-  }
-
-  #active(): LayerUpload {
-    if (!this.#upload) throw new DvcrError("E_INTERNAL", "layer bytes came before the layer began");
-    return this.#upload;
   }
 }
 

@@ -3,11 +3,12 @@
  *
  *   write() --> gathered chunks --> one PATCH in flight --> acknowledged: its chunks are the caller's again
  *
- * After a fault the session is asked what it holds and the PATCH goes on from there. What has been acknowledged is not
- * kept: a registry that loses it ends the upload, with `sessionLost` on the error.
+ * After a fault the session is asked what it holds and the PATCH goes on from there. What has been acknowledged is kept
+ * only where the registry has shown that it may lose it and the caller gave a place for it; then a lost session is begun
+ * again from that copy. Without one it ends the upload, with `sessionLost` on the error.
  */
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
-import type { LayerUpload } from "../destination/destination.ts";
+import type { LayerInsurance, LayerUpload } from "../destination/destination.ts";
 import { cancellation, throwIfCancelled } from "../retry/cancel.ts";
 import { FailureError } from "../retry/failure.ts";
 import { Backoff, decide } from "../retry/retry.ts";
@@ -27,6 +28,10 @@ export interface BlobUploadOptions {
   readonly abortGraceMs?: number;
   /** Told the path of a session that abort() could not remove. */
   readonly onOrphan?: (sessionPath: string) => void;
+  /** Where acknowledged bytes are kept, if the registry may lose them. */
+  readonly insurance?: LayerInsurance;
+  /** Told how many acknowledged bytes a new session is given again from the insurance. */
+  readonly onRestart?: (bytes: number) => void;
 }
 
 interface Pending {
@@ -41,12 +46,20 @@ interface Batch {
   readonly chunks: readonly Pending[];
 }
 
-const defaults = { patchBytes: 8 * 1024 * 1024, patchChunks: 12, flushAfterMs: 200, abortGraceMs: 10_000, onOrphan: () => {} };
+const defaults = { patchBytes: 8 * 1024 * 1024, patchChunks: 12, flushAfterMs: 200, abortGraceMs: 10_000, onOrphan: () => {}, onRestart: () => {} };
+
+/** A registry that loses every session it is given will not keep the next one either. */
+const maxRestarts = 20;
 
 export class BlobUpload implements LayerUpload {
   readonly #client: RegistryClient;
   readonly #repository: string;
-  readonly #options: Required<BlobUploadOptions>;
+  readonly #options: Required<Omit<BlobUploadOptions, "insurance">>;
+  /** Nothing where none was given, none is needed or there was no room. */
+  #insurance: LayerInsurance | undefined;
+  /** True once the registry was seen to lose sessions. */
+  #mustKeep = false;
+  #restarts = 0;
   /** Ends waiting: the caller's signal, or abort(). */
   readonly #stopped = new AbortController();
   readonly #signal: AbortSignal;
@@ -67,7 +80,9 @@ export class BlobUpload implements LayerUpload {
     this.#client = client;
     this.#repository = repository;
     this.#session = session;
-    this.#options = { ...defaults, ...options };
+    const { insurance, ...others } = options;
+    this.#options = { ...defaults, ...others };
+    this.#insurance = insurance;
     this.#signal = AbortSignal.any([signal, this.#stopped.signal]);
     this.#signal.addEventListener("abort", () => this.#fail(cancellation(this.#signal)), { once: true });
   }
@@ -86,6 +101,11 @@ export class BlobUpload implements LayerUpload {
   /** Bytes that the registry has acknowledged. */
   get acknowledgedBytes(): number {
     return this.#acknowledged;
+  }
+
+  /** How often a new session was filled from the insurance. */
+  get restarts(): number {
+    return this.#restarts;
   }
 
   write(chunk: Uint8Array): Promise<void> {
@@ -178,27 +198,63 @@ export class BlobUpload implements LayerUpload {
   }
 
   async #deliver(batch: Batch): Promise<void> {
+    const keeping = this.#mustKeep ? this.#keep(batch) : Promise.resolve();
     await this.#persist(
-      () => this.#synchronise(batch),
       async () => {
-        if (this.#acknowledged === batch.end) return;
-        const from = this.#acknowledged;
-        await this.#session.patch(from, batch.end - from, () => bytesFrom(batch, from), this.#cut.signal);
-        this.#acknowledged = batch.end;
+        await keeping;
+        await this.#synchronise(batch);
       },
+      () => this.#send(batch),
     );
+    await keeping;
+    if (batch.start === 0 && this.#insurance !== undefined) await this.#probe(batch);
+  }
+
+  /** While the first batch is still in hand: finds out whether what the registry acknowledges must be kept. */
+  async #probe(first: Batch): Promise<void> {
+    const survives = await this.#session.survivesCut(this.#signal).catch(() => false);
+    throwIfCancelled(this.#signal);
+    if (survives) {
+      this.#insurance = undefined;
+      return;
+    }
+    this.#mustKeep = true;
+    await this.#keep(first);
+  }
+
+  async #keep(batch: Batch): Promise<void> {
+    const kept = await this.#insurance?.append(batch.chunks.map(({ chunk }) => chunk));
+    if (kept === true) return;
+    this.#insurance = undefined;
+    this.#mustKeep = false;
+  }
+
+  /** Sends what the registry has not acknowledged up to the batch's end: after a restart also what came before it. */
+  async #send(batch: Batch): Promise<void> {
+    while (this.#acknowledged < batch.end) {
+      const from = this.#acknowledged;
+      const again = from < batch.start;
+      const end = again ? Math.min(from + this.#options.patchBytes, batch.start) : batch.end;
+      const body = () => (again ? this.#insurance!.read(from, end - from) : bytesFrom(batch, from));
+      await this.#session.patch(from, end - from, body, this.#cut.signal);
+      this.#acknowledged = end;
+      if (again) throwIfCancelled(this.#signal);
+    }
   }
 
   async #put(digest: string, size: number): Promise<void> {
+    const all: Batch = { start: size, end: size, chunks: [] };
     let done = false;
     await this.#persist(
       async () => {
         // A PUT whose answer was lost may have done its work, and has then ended the session.
         done = (await statBlob(this.#client, this.#repository, digest, this.#signal)) === size;
-        if (!done && (await this.#session.position(this.#signal)) !== size) throw await this.#sessionLost();
+        if (!done) await this.#synchronise(all);
       },
       async () => {
-        if (!done) await this.#session.put(digest, size, this.#cut.signal);
+        if (done) return;
+        await this.#send(all);
+        await this.#session.put(digest, size, this.#cut.signal);
       },
     );
   }
@@ -228,18 +284,24 @@ export class BlobUpload implements LayerUpload {
     }
   }
 
-  /** Takes over the registry's view of the session, or starts a new one while everything sent is still in hand. */
+  /** Takes over the registry's view of the session, or starts a new one where everything sent is still at hand. */
   async #synchronise(batch: Batch): Promise<void> {
     const position: SessionPosition = await this.#session.position(this.#signal);
-    if (typeof position === "number" && position >= batch.start && position <= batch.end) {
+    const insured = (this.#insurance?.size ?? 0) >= batch.start;
+    // From 1 on: without a Range in its answer a registry says nothing of what it holds.
+    if (typeof position === "number" && position >= (insured ? Math.min(1, batch.start) : batch.start) && position <= batch.end) {
       this.#acknowledged = position;
       return;
     }
-    if (batch.start > 0) throw await this.#sessionLost();
+    if (!insured || this.#restarts === maxRestarts) throw await this.#sessionLost();
     // `0-0` too: an empty session and one with a byte look alike, and 2.8 would append without a check.
     const old = this.#session;
     this.#session = await UploadSession.startOnce(this.#client, this.#repository, this.#signal);
     this.#acknowledged = 0;
+    if (batch.start > 0) {
+      this.#restarts += 1;
+      this.#options.onRestart(batch.start);
+    }
     if (position !== "gone") await old.cancel(this.#signal).catch(() => this.#options.onOrphan(old.path));
   }
 

@@ -16,11 +16,12 @@ export class UploadSession {
   readonly #scopes: readonly string[];
   /** Every answer's Location replaces the one before: it carries the registry's signed state. */
   #location: URL;
+  readonly #firstLocation: URL;
 
   private constructor(client: RegistryClient, scopes: readonly string[], location: URL) {
     this.#client = client;
     this.#scopes = scopes;
-    this.#location = location;
+    this.#location = this.#firstLocation = location;
   }
 
   /** Path of the session, for logs. */
@@ -64,6 +65,18 @@ export class UploadSession {
     const response = await this.#send({ method: "GET", target: this.#location, ok: [200, 202, 204, 404] }, signal);
     if (response.status === 404) return "gone";
     return parseRange(header(response.headers, "range")) ?? 0;
+  }
+
+  /**
+   * True when the session will outlive a PATCH that is cut, one try. To be asked after the first PATCH: a registry that
+   * takes the Location from before it, whose state is out of date, goes by what it has on disk. distribution 2.8 goes by
+   * the Location's state instead and answers 404, as it does, for ever, once a PATCH was cut.
+   */
+  async survivesCut(signal: AbortSignal): Promise<boolean> {
+    const spec = { method: "GET", target: this.#firstLocation, scopes: this.#scopes, ok: [200, 202, 204, 400, 404, 416] } as const;
+    const response = await this.#client.sendOnce(spec, signal);
+    await discard(response);
+    return response.status < 300;
   }
 
   /** Makes the blob permanent, one try. `size` only stretches the time allowed. */

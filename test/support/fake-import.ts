@@ -20,6 +20,7 @@ export const sampleReport: ImportReport = {
   scratchPeak: 0,
   sizeFrom: "header",
   layerPushed: true,
+  restarts: 0,
   warnings: [],
 };
 

@@ -1,7 +1,7 @@
 /** A real docker-registry for tests: its own storage, port and life, killed and started again at will. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,14 @@ export interface RegistryTestOptions {
   readonly port?: number;
   /** Where the storage is, for a file system of a given size; a temporary directory otherwise. */
   readonly storage?: string;
+}
+
+/** Debian's, or another one of the distribution project's releases. */
+const registryBinary = process.env["DVCR_TEST_REGISTRY"] ?? "docker-registry";
+
+/** True for a registry whose sessions outlive a PATCH that was cut, as those of distribution 3 do. */
+export async function sessionsSurviveCuts(): Promise<boolean> {
+  return !/\sv?2\./.test(await tool(registryBinary, "--version"));
 }
 
 /** Who may push where `auth` is set. */
@@ -60,15 +68,15 @@ export class TestRegistry implements AsyncDisposable {
   async start(readonly = false): Promise<void> {
     const config = join(this.directory, "config.yml");
     await writeFile(config, JSON.stringify(this.#config(readonly)));
-    const child = spawn("docker-registry", ["serve", config], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(registryBinary, ["serve", config], { stdio: ["ignore", "ignore", "pipe"] });
     let log = "";
     child.stderr.on("data", (data: Buffer) => (log = (log + data.toString()).slice(-4000)));
     let failure: Error | undefined;
     child.on("error", (error) => (failure = error));
     this.#process = child;
     for (let tries = 0; tries < 400; tries++) {
-      if (failure !== undefined) throw new Error(`docker-registry (Debian package docker-registry) cannot be run: ${failure.message}`);
-      if (child.exitCode !== null) throw new Error(`docker-registry ended at once:\n${log}`);
+      if (failure !== undefined) throw new Error(`${registryBinary} (Debian package docker-registry) cannot be run: ${failure.message}`);
+      if (child.exitCode !== null) throw new Error(`${registryBinary} ended at once:\n${log}`);
       if (await this.#answers()) return;
       await delay(25);
     }
@@ -106,6 +114,13 @@ export class TestRegistry implements AsyncDisposable {
       if ((await list(join(uploads, id))).some((name) => name === "data" || name === "startedat")) found.push(id);
     }
     return found;
+  }
+
+  /** Bytes in the largest unfinished upload of a repository. */
+  async uploadedBytes(repository: string): Promise<number> {
+    const uploads = join(this.storage, "docker/registry/v2/repositories", repository, "_uploads");
+    const sizes = (await list(uploads)).map((id) => stat(join(uploads, id, "data")).then(({ size }) => size, () => 0));
+    return Math.max(0, ...(await Promise.all(sizes)));
   }
 
   /** Tags of a repository, from disk: also when the process does not run. */

@@ -1,0 +1,108 @@
+import { randomBytes } from "node:crypto";
+import { open, unlink, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { LayerInsurance } from "../destination/destination.ts";
+import { DvcrError } from "../errors/dvcr-error.ts";
+
+const READ_BYTES = 1 << 20;
+
+export interface ScratchRoom {
+  readonly directory: string;
+  /** Most bytes in all scratch files of the import. */
+  readonly limit: number;
+  /** Bytes that the core holds in scratch now. */
+  readonly coreBytes: () => number;
+  /** Told once when nothing is kept any more, and why. */
+  readonly onDropped: (reason: string) => void;
+}
+
+/** The layer as the destination has acknowledged it, in an unlinked file, until the blob is committed. */
+export class KeptLayer implements LayerInsurance {
+  readonly #room: ScratchRoom;
+  #file: FileHandle | undefined;
+  #size = 0;
+  #peak = 0;
+  #dropped = false;
+
+  constructor(room: ScratchRoom) {
+    this.#room = room;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Most bytes in scratch, the core's included, at any time something was kept here. */
+  get peak(): number {
+    return this.#peak;
+  }
+
+  async append(chunks: readonly Uint8Array[]): Promise<boolean> {
+    if (this.#dropped) return false;
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+    const total = this.#room.coreBytes() + this.#size + bytes;
+    if (total > this.#room.limit) {
+      await this.#drop(`${String(total)} bytes would be in scratch, ${String(this.#room.limit)} are allowed`);
+      return false;
+    }
+    try {
+      this.#file ??= await openUnlinked(this.#room.directory);
+      let position = this.#size;
+      for (const chunk of chunks) {
+        await writeFully(this.#file, chunk, position);
+        position += chunk.byteLength;
+      }
+    } catch (error) {
+      await this.#drop(`writing scratch failed: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+      return false;
+    }
+    this.#size += bytes;
+    this.#peak = Math.max(this.#peak, total);
+    return true;
+  }
+
+  async *read(offset: number, length: number): AsyncGenerator<Uint8Array> {
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
+      const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const { bytesRead } = (await this.#file?.read(piece, 0, piece.length, at)) ?? { bytesRead: 0 };
+      if (bytesRead === 0) throw new DvcrError("E_SCRATCH_IO", `the kept layer ends early at byte ${String(at)}`);
+      at += bytesRead;
+      yield piece.subarray(0, bytesRead);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#dropped = true;
+    this.#size = 0;
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  async #drop(reason: string): Promise<void> {
+    await this.close();
+    this.#room.onDropped(reason);
+  }
+}
+
+async function openUnlinked(directory: string): Promise<FileHandle> {
+  const path = join(directory, `.dvcr-layer-${randomBytes(8).toString("hex")}`);
+  const file = await open(path, "wx+", 0o600);
+  try {
+    await unlink(path);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** The kernel may take less than it was given, on a disk that is nearly full for one. */
+async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, position + done);
+    done += bytesWritten;
+  }
+}
