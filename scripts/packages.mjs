@@ -26,6 +26,12 @@ const build = [
 /** What a built addon loads at run time; the other codecs are linked into it. */
 const run = ["libbz2-1.0", "libgcrypt20", "libisal2"];
 
+/** The packages inside the container image: what Node and the addon load, and the CAs. */
+const runtime = ["ca-certificates", "libbz2-1.0", "libc6", "libgcc-s1", "libgcrypt20", "libgpg-error0", "libisal2", "libstdc++6"];
+
+/** `npm run image`: the builder, and strip. */
+const builder = ["binutils", "buildah"];
+
 /** `npm run demo`: a registry, a disk to upload, and tools of others that judge the result. */
 const demo = ["curl", "docker-registry", "e2fsprogs", "fdisk", "qemu-utils", "skopeo"];
 
@@ -40,15 +46,19 @@ const fuzz = ["clang"];
 
 const purposes = {
   image: [...build, ...run],
+  runtime,
+  builder: [...build, ...run, ...builder],
   demo: [...build, ...run, ...demo],
   test: [...build, ...run, ...demo, ...test],
-  ci: [...build, ...run, ...demo, ...test, ...lint],
+  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint],
   fuzz: [...build, ...run, ...fuzz],
 };
 
 /** Commands that stand for the packages above where there is no dpkg to ask. */
 export const commands = {
   image: ["cmake", "g++", "ninja"],
+  runtime: [],
+  builder: ["cmake", "g++", "ninja", "strip", "buildah"],
   demo: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo"],
   test: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd"],
   ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format"],
