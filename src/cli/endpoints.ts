@@ -51,6 +51,7 @@ function cliHttpSource(url: string, flags: SourceFlags, context: EndpointContext
     ...(flags.srcCreds === undefined ? {} : { credentials: splitCredentials(flags.srcCreds, "--src-creds") }),
     policy: retryPolicy(flags),
     onRetry: logRetries(context.logger, "source"),
+    onNotice: (text) => { context.logger.warn(text); },
   });
 }
 

@@ -32,6 +32,7 @@ function httpFrom(config: ImporterConfig, log: Logger): Source {
     ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
     policy: podRetryPolicy(config),
     onRetry: logRetries(log, "source"),
+    onNotice: (text) => { log.warn(text); },
   });
 }
 

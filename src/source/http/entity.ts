@@ -6,9 +6,12 @@ import { DvcrError } from "../../errors/dvcr-error.ts";
 export interface Entity {
   /** Whole size in bytes, when the server tells. */
   readonly size?: number;
-  /** For If-Range: a strong ETag, else Last-Modified (RFC 9110 section 13.1.5). */
+  /** For If-Range: a strong ETag, else a Last-Modified that is one (RFC 9110 section 13.1.5). */
   readonly validator?: string;
-  /** True once a request for a range was answered with that range. */
+  /** As sent; evidence of a change also where it is too weak to be a validator. */
+  readonly etag?: string;
+  readonly lastModified?: string;
+  /** True where a request for a range was answered with one. */
   readonly ranges: boolean;
 }
 
@@ -27,22 +30,29 @@ export function parseContentRange(text: string | undefined): ContentRange | unde
   return match[3] === "*" ? { first, last } : { first, last, size: Number(match[3]) };
 }
 
-/** The entity that the answer to `Range: bytes=0-` describes. */
+/** The entity that an answer to a GET describes. */
 export function entityOf(status: number, headers: IncomingHttpHeaders): Entity {
+  const { etag, "last-modified": lastModified } = headers;
   const validator = validatorOf(headers);
   const range = status === 206 ? parseContentRange(headers["content-range"]) : undefined;
   const size = status === 206 ? range?.size : lengthOf(headers);
   return {
     ...(size === undefined ? {} : { size }),
     ...(validator === undefined ? {} : { validator }),
-    ranges: range?.first === 0,
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { lastModified }),
+    ranges: range !== undefined,
   };
 }
 
-/** True when both can be the same file: no validator or size of one contradicts the other's. */
+/**
+ * True when `seen` is the file known. The answer to a conditional range may leave headers out that the client has (RFC
+ * 9110 section 15.3.7); a whole answer must carry them again, or it may be of a file that was replaced.
+ */
 export function sameEntity(known: Entity, seen: Entity): boolean {
-  const sizeFits = known.size === undefined || seen.size === undefined || known.size === seen.size;
-  return sizeFits && known.validator === seen.validator;
+  const fits = (one: number | string | undefined, other: number | string | undefined) => one === other || one === undefined || other === undefined;
+  if (!fits(known.size, seen.size) || !fits(known.etag, seen.etag) || !fits(known.lastModified, seen.lastModified)) return false;
+  return seen.ranges || (known.etag === seen.etag && known.lastModified === seen.lastModified);
 }
 
 /** Refuses an answer whose body is not the file itself: compressed in transfer although identity was asked for. */
@@ -54,8 +64,11 @@ export function requireIdentity(headers: IncomingHttpHeaders, description: strin
 }
 
 function validatorOf(headers: IncomingHttpHeaders): string | undefined {
-  const { etag } = headers;
-  return etag !== undefined && !etag.startsWith("W/") ? etag : headers["last-modified"];
+  const { etag, "last-modified": lastModified, date } = headers;
+  if (etag !== undefined && !etag.startsWith("W/")) return etag;
+  // A file written in the very second of the answer may be written again in it (RFC 9110 section 8.8.2.2).
+  const isFresh = lastModified !== undefined && date !== undefined && Date.parse(date) - Date.parse(lastModified) < 1000;
+  return isFresh ? undefined : lastModified;
 }
 
 function lengthOf(headers: IncomingHttpHeaders): number | undefined {

@@ -8,6 +8,7 @@ import { Backoff, decide, defaultRetryPolicy, retrying, type RetryEvent, type Re
 import type { OpenSource, Source } from "../source.ts";
 import { sourceDispatcher, type ProxySettings } from "./dispatcher.ts";
 import { entityOf, parseContentRange, requireIdentity, sameEntity, type Entity } from "./entity.ts";
+import { defaultParallel, inPieces, SlownessWatch, type ParallelOptions } from "./parallel.ts";
 import { describe, discard, HttpClient, networkFailure, type HttpAnswer, type HttpClientOptions } from "./request.ts";
 
 export interface HttpSourceOptions extends Omit<HttpClientOptions, "stallTimeoutMs" | "dispatcher"> {
@@ -17,6 +18,9 @@ export interface HttpSourceOptions extends Omit<HttpClientOptions, "stallTimeout
   readonly policy?: RetryPolicy;
   readonly clock?: Clock;
   readonly onRetry?: (event: RetryEvent) => void;
+  /** Told in one line what a person reading the log should know. */
+  readonly onNotice?: (text: string) => void;
+  readonly parallel?: ParallelOptions;
 }
 
 const DEFAULT_STALL_MS = 60_000;
@@ -26,7 +30,8 @@ const FIRST_CONTACT_CODES = new Set(["ENOTFOUND", "ECONNREFUSED", "EHOSTUNREACH"
 
 /**
  * A file behind http:// or https://. A broken or stalled connection is continued where it stopped, by Range and If-Range;
- * a file that changed meanwhile is E_SOURCE_CHANGED, never mixed.
+ * a file that changed meanwhile is E_SOURCE_CHANGED, never mixed. Where one connection proves to be what limits the
+ * import, several ranges are fetched at once.
  *
  * @throws DvcrError E_USAGE for what is no such URL.
  */
@@ -59,6 +64,9 @@ interface Continuation {
   readonly known: number;
 }
 
+/** Statuses by which servers refuse more than one connection of a client. */
+const ONE_AT_A_TIME = new Set([403, 429, 503]);
+
 /** One pass over the file, with as many connections after each other as it takes. */
 class Download {
   readonly #url: URL;
@@ -69,8 +77,12 @@ class Download {
   readonly #policy: RetryPolicy;
   readonly #clock: Clock;
   readonly #onRetry: ((event: RetryEvent) => void) | undefined;
+  readonly #onNotice: (text: string) => void;
+  readonly #parallel: ParallelOptions;
   #resolved: URL;
   #entity: Entity = { ranges: false };
+  /** Size and a validator are known and the server answers ranges. */
+  #resumable = false;
 
   constructor(url: URL, options: HttpSourceOptions & { readonly dispatcher: Dispatcher }, signal: AbortSignal) {
     this.#url = url;
@@ -81,6 +93,8 @@ class Download {
     this.#policy = options.policy ?? defaultRetryPolicy;
     this.#clock = options.clock ?? systemClock;
     this.#onRetry = options.onRetry;
+    this.#onNotice = options.onNotice ?? (() => undefined);
+    this.#parallel = options.parallel ?? defaultParallel;
   }
 
   async open(): Promise<OpenSource> {
@@ -94,12 +108,17 @@ class Download {
       throw new DvcrError("E_EMPTY", `${describe(this.#url)} is empty`);
     }
     this.#entity = entityOf(first.status, first.headers);
+    if (first.status === 206 && promisedRange(first)?.first !== 0) {
+      await discard(first.body);
+      throw new DvcrError("E_SOURCE_HTTP", `${describe(this.#url)} answers with another range than the one asked for`);
+    }
+    this.#noteContentType(first);
     const { size } = this.#entity;
-    const resumable = this.#entity.ranges && this.#entity.validator !== undefined && size !== undefined;
+    this.#resumable = this.#entity.ranges && this.#entity.validator !== undefined && size !== undefined;
     return {
       ...(size === undefined ? {} : { size }),
       chunks: this.#chunks(first),
-      ...(resumable ? { readRange: (offset: number, length: number) => this.#readRange(offset, length) } : {}),
+      ...(this.#resumable ? { readRange: (offset: number, length: number) => this.#readRange(offset, length, this.#signal) } : {}),
       close: async () => {
         this.#abort.abort(new DvcrError("E_CANCELLED", "the source was closed"));
         first.body.on("error", () => undefined).destroy();
@@ -113,22 +132,44 @@ class Download {
     const { size } = this.#entity;
     let offset = 0;
     let next: Continuation | undefined = { answer: first, known: 0 };
-    let failure: FailureError;
+    let mayWiden = this.#resumable;
     for (;;) {
+      let failure: FailureError;
+      let widened = false;
       try {
         next ??= await this.#continueAt(offset);
-        let { known } = next;
-        for await (const chunk of next.answer.body as AsyncIterable<Uint8Array>) {
-          const fresh = chunk.subarray(Math.min(known, chunk.byteLength));
-          known -= chunk.byteLength - fresh.byteLength;
-          if (fresh.byteLength === 0) continue;
-          offset += fresh.byteLength;
+        const promised = promisedRange(next.answer);
+        const watch = mayWiden ? new SlownessWatch(this.#clock, this.#parallel) : undefined;
+        for await (const chunk of this.#body(next, watch)) {
+          offset += chunk.byteLength;
+          this.#checkEnd(offset);
           backoff.reset();
-          yield fresh;
+          yield chunk;
+          if (watch?.isSlow() === true && size! - offset > this.#parallel.pieceBytes) {
+            widened = true;
+            break;
+          }
+        }
+        next = undefined;
+        if (widened) {
+          mayWiden = false;
+          this.#onNotice(`one connection is slow: ${String(this.#parallel.connections)} ranges are fetched at once from byte ${String(offset)} on`);
+          const fetch = (at: number, length: number, signal: AbortSignal) => this.#readPiece(at, length, signal);
+          for await (const piece of inPieces({ from: offset, size: size! }, this.#parallel, fetch)) {
+            offset += piece.byteLength;
+            backoff.reset();
+            yield piece;
+          }
         }
         if (size === undefined || offset >= size) return;
+        // Some servers give a few megabytes of what was asked for at a time; that is no fault.
+        if (promised !== undefined && offset === promised.last + 1) continue;
         failure = new FailureError("E_SOURCE_IO", `${describe(this.#url)}: the connection ended after ${offset} of ${size} bytes`, { code: "UND_ERR_SOCKET" });
       } catch (error) {
+        if (widened && isRefusalOfMore(error) && !this.#signal.aborted) {
+          this.#onNotice(`the server refuses several connections (${(error as Error).message}); one is used from byte ${String(offset)} on`);
+          continue;
+        }
         failure = this.#transferFailure(error, offset);
       }
       next = undefined;
@@ -139,6 +180,29 @@ class Download {
       });
       if (!waited) throw error;
     }
+  }
+
+  /** What of an answer's body has not been delivered; the connection is closed when the reader leaves early. */
+  async *#body({ answer, known }: Continuation, watch: SlownessWatch | undefined): AsyncGenerator<Uint8Array> {
+    const iterator = (answer.body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+    let skip = known;
+    try {
+      for (;;) {
+        const next = iterator.next();
+        const result = watch ? await watch.waitFor(next) : await next;
+        if (result.done === true) return;
+        const fresh = result.value.subarray(Math.min(skip, result.value.byteLength));
+        skip -= result.value.byteLength - fresh.byteLength;
+        if (fresh.byteLength > 0) yield fresh;
+      }
+    } finally {
+      answer.body.on("error", () => undefined).destroy();
+    }
+  }
+
+  #checkEnd(offset: number): void {
+    const { size } = this.#entity;
+    if (size !== undefined && offset > size) throw new DvcrError("E_SOURCE_HTTP", `${describe(this.#url)} sends more than the ${size} bytes that it announced`);
   }
 
   /** The failure to go on from; rethrows what cannot be mended. */
@@ -154,45 +218,75 @@ class Download {
 
   /** An answer of the same file, from `offset` or, where the server knows no ranges, from its start again. */
   async #continueAt(offset: number): Promise<Continuation> {
-    const { validator } = this.#entity;
-    const conditions = validator === undefined ? {} : { "if-range": validator };
-    const answer = await this.#getAgain({ range: `bytes=${offset}-`, ...conditions });
-    if (answer.status === 206 && parseContentRange(answer.headers["content-range"])?.first === offset && this.#isSame(answer)) return { answer, known: 0 };
+    const answer = await this.#getRange(`bytes=${offset}-`);
+    if (answer.status === 206 && promisedRange(answer)?.first === offset && this.#isSame(answer)) return { answer, known: 0 };
     if (answer.status === 200 && this.#isSame(answer)) return { answer, known: offset };
-    await discard(answer.body);
-    throw new DvcrError("E_SOURCE_CHANGED", `${describe(this.#url)} changed after ${offset} bytes had been read`);
+    throw this.#changed(answer, `after ${offset} bytes had been read`);
   }
 
-  async #readRange(offset: number, length: number): Promise<Uint8Array> {
-    const last = offset + length - 1;
-    return await retrying(async () => {
-      const answer = await this.#getAgain({ range: `bytes=${offset}-${last}`, "if-range": this.#entity.validator! });
-      const range = parseContentRange(answer.headers["content-range"]);
-      if (answer.status !== 206 || range?.first !== offset || range.last !== last || !this.#isSame(answer)) {
-        await discard(answer.body);
-        throw new DvcrError("E_SOURCE_CHANGED", `${describe(this.#url)} changed while it was read`);
-      }
+  /** `length` bytes from `offset`, gone on with after a cut where it stopped. */
+  async #readRange(offset: number, length: number, signal: AbortSignal, refuse?: (error: FailureError) => boolean): Promise<Uint8Array> {
+    const bytes = Buffer.allocUnsafe(length);
+    let filled = 0;
+    await retrying(async () => {
+      const [first, last] = [offset + filled, offset + length - 1];
       try {
-        return await collect(answer, length);
+        const answer = await this.#getRange(`bytes=${first}-${last}`, signal);
+        const range = promisedRange(answer);
+        const fits = answer.status === 206 && range?.first === first && range.last <= last && this.#isSame(answer);
+        if (!fits) throw this.#changed(answer, "while it was read");
+        for await (const chunk of this.#body({ answer, known: 0 }, undefined)) {
+          if (chunk.byteLength > length - filled) throw new DvcrError("E_SOURCE_HTTP", `${describe(this.#url)} sends more than the range asked for`);
+          bytes.set(chunk, filled);
+          filled += chunk.byteLength;
+        }
+        if (filled < length) throw new FailureError("E_SOURCE_IO", `${describe(this.#url)}: the connection ended inside a range`, { code: "UND_ERR_SOCKET" });
       } catch (error) {
-        throw networkFailure(this.#url, error);
+        const failed = networkFailure(this.#url, error);
+        // Taken for final, so that the caller hears of it now.
+        if (failed instanceof FailureError && refuse?.(failed) === true) throw new RefusedRange(failed);
+        throw failed;
       }
-    }, this.#retryOptions());
+    }, { ...this.#retryOptions(), signal });
+    return bytes;
+  }
+
+  #readPiece(offset: number, length: number, abandoned: AbortSignal): Promise<Uint8Array> {
+    const signal = AbortSignal.any([this.#signal, abandoned]);
+    return this.#readRange(offset, length, signal, ({ failure }) => failure.status !== undefined && ONE_AT_A_TIME.has(failure.status));
+  }
+
+  async #getRange(range: string, signal = this.#signal): Promise<HttpAnswer> {
+    const { validator } = this.#entity;
+    return await this.#getAgain({ range, ...(validator === undefined ? {} : { "if-range": validator }) }, signal);
+  }
+
+  #changed(answer: HttpAnswer, when: string): DvcrError {
+    answer.body.on("error", () => undefined).destroy();
+    return new DvcrError("E_SOURCE_CHANGED", `${describe(this.#url)} changed ${when}`);
+  }
+
+  /** What a server believes to send is a help to people, nothing to go by. */
+  #noteContentType(answer: HttpAnswer): void {
+    const type = answer.headers["content-type"]?.split(";")[0]?.trim().toLowerCase() ?? "";
+    if (/^text\/|^application\/(?:json|xml|xhtml\+xml)$/.test(type)) this.#onNotice(`${describe(this.#url)} is said to be ${type}, which no disk image is`);
   }
 
   /** From where the first answer came; when that address has expired, from the URL itself again. */
-  async #getAgain(headers: Readonly<Record<string, string>>): Promise<HttpAnswer> {
+  async #getAgain(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
     try {
-      return await this.#get(this.#resolved, headers);
+      return await this.#get(this.#resolved, headers, signal);
     } catch (error) {
-      if (this.#resolved === this.#url || !(error instanceof FailureError) || error.failure.status === undefined) throw error;
+      if (this.#resolved === this.#url || !(error instanceof FailureError)) throw error;
       this.#resolved = this.#url;
-      return await this.#get(this.#url, headers);
+      // A refusal comes from an address that has expired; a fault is waited out first.
+      if (error.failure.status === undefined) throw error;
+      return await this.#get(this.#url, headers, signal);
     }
   }
 
-  async #get(url: URL, headers: Readonly<Record<string, string>>): Promise<HttpAnswer> {
-    const answer = await this.#client.get(url, headers, this.#signal);
+  async #get(url: URL, headers: Readonly<Record<string, string>>, signal = this.#signal): Promise<HttpAnswer> {
+    const answer = await this.#client.get(url, headers, signal);
     requireIdentity(answer.headers, describe(answer.url));
     this.#resolved = answer.url;
     return answer;
@@ -213,24 +307,36 @@ class Download {
   }
 }
 
-async function collect(answer: HttpAnswer, length: number): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let total = 0;
-  for await (const part of answer.body as AsyncIterable<Uint8Array>) {
-    total += part.byteLength;
-    if (total > length) throw new Error("the server sent more than the range asked for");
-    parts.push(part);
+/** A range that is refused while others are under way. */
+class RefusedRange extends DvcrError {
+  constructor(refusal: FailureError) {
+    super(refusal.code, refusal.message, { cause: refusal });
   }
-  if (total < length) throw new Error("the connection ended inside a range");
-  return Buffer.concat(parts);
+}
+
+function isRefusalOfMore(error: unknown): boolean {
+  return error instanceof RefusedRange;
+}
+
+/** The range that an answer says it carries. */
+function promisedRange(answer: HttpAnswer) {
+  return answer.status === 206 ? parseContentRange(answer.headers["content-range"]) : undefined;
 }
 
 function splitUrl(text: string) {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || (url.protocol !== "http:" && url.protocol !== "https:")) throw new DvcrError("E_USAGE", "the source is not an http:// or https:// URL");
-  const credentials = url.username === "" && url.password === "" ? undefined : { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+  const credentials = url.username === "" && url.password === "" ? undefined : { username: unescaped(url.username), password: unescaped(url.password) };
   url.username = "";
   url.password = "";
   url.hash = "";
   return { target: url, credentials };
+}
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new DvcrError("E_USAGE", "the user or password in the source's URL is not percent-encoded as it should be");
+  }
 }

@@ -1,0 +1,74 @@
+/** nginx as a web server for one directory: plain, with TLS and client certificates, with a password, rate limited. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { tool } from "./tools.ts";
+
+export interface NginxOptions {
+  /** Directives of the one location. */
+  readonly directives?: string;
+  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa?: string };
+}
+
+export class Nginx implements AsyncDisposable {
+  readonly url: string;
+  readonly #directory: string;
+  readonly #process: ChildProcess;
+
+  private constructor(url: string, directory: string, process: ChildProcess) {
+    this.url = url;
+    this.#directory = directory;
+    this.#process = process;
+  }
+
+  static async start(root: string, options: NginxOptions = {}): Promise<Nginx> {
+    const directory = await mkdtemp(join(tmpdir(), "dvcr-nginx-"));
+    const port = await freePort();
+    const { tls } = options;
+    await writeFile(join(directory, "nginx.conf"), `
+daemon off; master_process off; pid ${directory}/pid; error_log ${directory}/error.log;
+events {}
+http {
+  access_log off;
+  client_body_temp_path ${directory}/b; proxy_temp_path ${directory}/p; fastcgi_temp_path ${directory}/f; uwsgi_temp_path ${directory}/u; scgi_temp_path ${directory}/s;
+  server {
+    listen 127.0.0.1:${String(port)}${tls ? " ssl" : ""};
+    ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};` : ""}
+    ${tls?.clientCa === undefined ? "" : `ssl_client_certificate ${tls.clientCa}; ssl_verify_client on;`}
+    location / { root ${root}; ${options.directives ?? ""} }
+  }
+}`);
+    const child = spawn("/usr/sbin/nginx", ["-c", join(directory, "nginx.conf"), "-e", join(directory, "error.log")], { stdio: "ignore" });
+    let failure: Error | undefined;
+    child.on("error", (error) => (failure = error));
+    for (let tries = 0; tries < 400; tries += 1) {
+      if (failure !== undefined || child.exitCode !== null) break;
+      const up = await tool("curl", "-s", "-k", "-o", "/dev/null", "--max-time", "2", `${tls ? "https" : "http"}://127.0.0.1:${String(port)}/`).then(() => true, () => false);
+      if (up) return new Nginx(`${tls ? "https" : "http"}://127.0.0.1:${String(port)}`, directory, child);
+      await delay(25);
+    }
+    throw new Error(`nginx (Debian package nginx-light) cannot be run: ${String(failure ?? child.exitCode)}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#process.exitCode === null) {
+      this.#process.kill("SIGTERM");
+      await once(this.#process, "exit");
+    }
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
