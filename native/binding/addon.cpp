@@ -78,7 +78,7 @@ class Job final : public Napi::ObjectWrap<Job> {
     }
     output_ = std::make_unique<PooledOutput>(post, config_.buffers);
     gate_ = std::make_unique<BeginGate>(post);
-    if (!config_.inspect_only) make_session(post);
+    if (!config_.inspect_only && !config_.list_only) make_session(post);
     thread_ = std::thread([this, post] { run(post); });
   }
 
@@ -102,10 +102,13 @@ class Job final : public Napi::ObjectWrap<Job> {
 
   void run(const Post& post) {
     try {
-      if (config_.inspect_only) {
+      if (config_.list_only) {
         const SessionOptions& options = config_.session;
+        ContainerLayerSource layer(source(), options.container_layer.value(), options.limits);
+        post(LayerListed{layer.list()});
+      } else if (config_.inspect_only) {
         SessionResult result;
-        result.image = inspect(source(), options.limits, options.open, options.layer.scratch_directory);
+        result.image = inspect(source(), config_.session);
         post(Finished{std::move(result)});
       } else {
         SessionResult result = session_->run();

@@ -28,6 +28,23 @@ LayerCodec codec_of(const std::string& name) {
   return name == "zstd" ? LayerCodec::kZstd : LayerCodec::kGzip;
 }
 
+ContainerLayer to_layer(const Napi::Object& object) {
+  ContainerLayer layer;
+  std::string content = text(object, "content");
+  if (content == "tar-or-file") layer.content = LayerContent::kTarOrFile;
+  if (content == "file") layer.content = LayerContent::kFile;
+  layer.digest = text(object, "digest");
+  Napi::Array hidden = object.Get("hidden").As<Napi::Array>();
+  for (uint32_t i = 0; i < hidden.Length(); ++i) layer.hidden.push_back(hidden.Get(i).As<Napi::String>());
+  return layer;
+}
+
+Napi::Array strings(Napi::Env env, const std::vector<std::string>& texts) {
+  Napi::Array out = Napi::Array::New(env, texts.size());
+  for (uint32_t i = 0; i < out.Length(); ++i) out.Set(i, texts[i]);
+  return out;
+}
+
 Napi::Value number(Napi::Env env, uint64_t value) {
   return Napi::Number::New(env, static_cast<double>(value));
 }
@@ -48,12 +65,8 @@ Napi::Object image_to_js(Napi::Env env, const ImageReport& image) {
     }
   }
   out.Set("specific", specific);
-  Napi::Array warnings = Napi::Array::New(env);
-  for (const std::string& warning : image.info.warnings) warnings.Set(warnings.Length(), warning);
-  out.Set("warnings", warnings);
-  Napi::Array compressions = Napi::Array::New(env);
-  for (const std::string& name : image.compressions) compressions.Set(compressions.Length(), name);
-  out.Set("compressions", compressions);
+  out.Set("warnings", strings(env, image.info.warnings));
+  out.Set("compressions", strings(env, image.compressions));
   return out;
 }
 
@@ -106,6 +119,12 @@ struct EventWriter {
     out.Set("type", "finished");
     out.Set("result", result_to_js(env, event.result));
   }
+  void operator()(const LayerListed& event) {
+    out.Set("type", "layer");
+    out.Set("disk", event.listing.disk);
+    out.Set("hides", strings(env, event.listing.hides));
+    out.Set("seen", strings(env, event.listing.seen));
+  }
   void operator()(const Failed& event) {
     out.Set("type", "failed");
     out.Set("code", event.code);
@@ -122,6 +141,7 @@ JobConfig to_config(const Napi::Object& options) {
   config.size = optional_u64(options, "size");
   config.range_size = optional_u64(options, "rangeSize");
   config.inspect_only = flag(options, "inspectOnly");
+  config.list_only = flag(options, "listOnly");
 
   SessionOptions& session = config.session;
   session.open.declared_format = text(options, "declaredFormat");
@@ -133,6 +153,10 @@ JobConfig to_config(const Napi::Object& options) {
   session.layer.threads = static_cast<unsigned>(u64(options, "threads"));
   session.layer.allow_nested = flag(options, "allowNested");
   session.layer.scratch_directory = text(options, "scratchDirectory");
+
+  if (options.Get("containerLayer").IsObject()) {
+    session.container_layer = to_layer(options.Get("containerLayer").As<Napi::Object>());
+  }
 
   Napi::Object limits = options.Get("limits").As<Napi::Object>();
   session.limits.max_virtual_size = u64(limits, "maxVirtualSize");

@@ -14,6 +14,7 @@ struct JobConfig {
   std::optional<uint64_t> size;        ///< exact source bytes
   std::optional<uint64_t> range_size;  ///< set when the event loop answers ranges
   bool inspect_only = false;
+  bool list_only = false;             ///< says what the container layer holds, with LayerListed, and ends
   std::vector<MutableBytes> buffers;  ///< kept alive by the JavaScript object
 };
 

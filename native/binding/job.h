@@ -39,6 +39,9 @@ struct RangeAsked {
 struct ImageFound {
   ImageReport report;
 };
+struct LayerListed {
+  LayerListing listing;
+};
 struct Finished {
   SessionResult result;
 };
@@ -47,7 +50,8 @@ struct Failed {
   std::string message;
   std::optional<uint64_t> actual_size;  ///< set for a wrong hint on a replayable source
 };
-using Event = std::variant<BatchReleased, OutputFilled, BeginAsked, RangeAsked, ImageFound, Finished, Failed>;
+using Event =
+    std::variant<BatchReleased, OutputFilled, BeginAsked, RangeAsked, ImageFound, LayerListed, Finished, Failed>;
 
 /// Delivers an event to the event loop. Any thread. Never blocks.
 using Post = std::function<void(Event)>;

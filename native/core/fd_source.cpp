@@ -6,14 +6,10 @@
 #include <cerrno>
 #include <cstring>
 
-#include "verify.h"
+#include "chunk_pool.h"
 
 namespace dvcr {
 namespace {
-
-// Small enough to stay in the L2 cache between the read and its use, large enough that the call does not show.
-constexpr size_t kChunkSize = 256 * 1024;
-constexpr size_t kPoolChunks = 16;
 
 [[noreturn]] void throw_errno(const char* what) {
   throw Error(code::kSourceIo, std::string(what) + " failed: " + std::strerror(errno));
@@ -41,19 +37,11 @@ class FdRanges final : public RangeReader {
 
 }  // namespace
 
-struct FdSource::Pool {
-  std::mutex mutex;
-  std::condition_variable returned;
-  std::vector<std::unique_ptr<uint8_t[]>> idle;
-  size_t made = 0;
-  bool cancelled = false;
-};
-
 FdSource::FdSource(int fd, std::optional<uint64_t> size)
     : fd_(fd),
       size_(size),
       ranges_(size ? std::make_unique<FdRanges>(fd, *size) : nullptr),
-      pool_(std::make_shared<Pool>()) {
+      pool_(std::make_unique<ChunkPool>()) {
   if (size_) ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
@@ -74,42 +62,16 @@ size_t FdSource::read_some(MutableBytes out) {
 }
 
 size_t FdSource::read_direct(MutableBytes out) {
-  {
-    std::lock_guard lock(pool_->mutex);
-    if (pool_->cancelled) throw Error(code::kCancelled, "the import was cancelled");
-  }
+  pool_->check();
   return read_some(out);
 }
 
 SharedChunk FdSource::next() {
-  std::unique_ptr<uint8_t[]> buffer;
-  {
-    std::unique_lock lock(pool_->mutex);
-    pool_->returned.wait(lock,
-                         [this] { return pool_->cancelled || !pool_->idle.empty() || pool_->made < kPoolChunks; });
-    if (pool_->cancelled) throw Error(code::kCancelled, "the import was cancelled");
-    if (pool_->idle.empty()) {
-      buffer = std::make_unique_for_overwrite<uint8_t[]>(kChunkSize);
-      ++pool_->made;
-    } else {
-      buffer = std::move(pool_->idle.back());
-      pool_->idle.pop_back();
-    }
-  }
-  size_t filled = read_some({buffer.get(), kChunkSize});
-  uint8_t* raw = buffer.get();
-  std::shared_ptr<const void> owner(buffer.release(), [pool = pool_](const void* memory) {
-    std::lock_guard lock(pool->mutex);
-    pool->idle.emplace_back(static_cast<uint8_t*>(const_cast<void*>(memory)));
-    pool->returned.notify_one();
-  });
-  return {Bytes(raw, filled), std::move(owner)};
+  return pool_->make([this](MutableBytes out) { return read_some(out); });
 }
 
 void FdSource::cancel() {
-  std::lock_guard lock(pool_->mutex);
-  pool_->cancelled = true;
-  pool_->returned.notify_all();
+  pool_->cancel();
 }
 
 }  // namespace dvcr

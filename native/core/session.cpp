@@ -41,6 +41,13 @@ SizePlan plan_size(const SessionOptions& options, const DiskInfo& info, Content&
   return plan;
 }
 
+/// Where the disk file is read from: the source itself, or the layer around it, made in `container`.
+ChunkSource& disk_file(ChunkSource& source, const SessionOptions& options,
+                       std::optional<ContainerLayerSource>& container) {
+  if (!options.container_layer) return source;
+  return container.emplace(source, *options.container_layer, options.limits);
+}
+
 uint64_t count_rest(ByteSource& source) {
   uint64_t count = 0;
   for (Bytes rest = source.peek(); !rest.empty(); rest = source.peek()) {
@@ -57,6 +64,7 @@ struct Session::Impl {
   LayerOutput& output;
   std::function<void(const ImageReport&)> on_image;
   ScratchBudget budget;
+  std::optional<ContainerLayerSource> container;
   VerifySource verify;
   // Declared before the layer and so destroyed after it: its threads still tell the image about decoded units.
   std::optional<ImageReader> reader;
@@ -69,7 +77,7 @@ struct Session::Impl {
         output(layer_output),
         on_image(std::move(image_callback)),
         budget(options.limits.max_scratch),
-        verify(source, options.checksums),
+        verify(disk_file(source, options, container), options.checksums),
         layer(options.layer, options.limits, budget, output, std::move(begin)) {}
 
   SessionResult run() {
@@ -82,11 +90,14 @@ struct Session::Impl {
     }
     content.finish();
     result.checksums = verify.finish();
-    result.source_size = verify.total();
+    if (container) container->finish();
+    result.source_size = source_bytes();
     result.layer = layer.finish();
     result.scratch_peak = budget.peak();
     return result;
   }
+
+  [[nodiscard]] uint64_t source_bytes() const { return container ? container->blob_bytes() : verify.total(); }
 
   void convert(Content& content, SessionResult& result) {
     PrefixSource& bytes = content.output();
@@ -168,16 +179,16 @@ uint64_t Session::scratch_bytes() const {
   return impl_->budget.used();
 }
 uint64_t Session::source_bytes() const {
-  return impl_->verify.total();
+  return impl_->source_bytes();
 }
 
-ImageReport inspect(ChunkSource& source, const Limits& limits, const OpenOptions& options,
-                    std::string scratch_directory) {
-  VerifySource verify(source, {});
-  Content content(verify, limits, 1, options.source_is_disk);
+ImageReport inspect(ChunkSource& source, const SessionOptions& options) {
+  std::optional<ContainerLayerSource> container;
+  VerifySource verify(disk_file(source, options, container), {});
+  Content content(verify, options.limits, 1, options.open.source_is_disk);
   ScratchBudget none(0);
-  ImageReader reader(content.output(), limits, none, scratch_directory);
-  return report_of(*open_image(content.output(), reader, options), content);
+  ImageReader reader(content.output(), options.limits, none, options.layer.scratch_directory);
+  return report_of(*open_image(content.output(), reader, options.open), content);
 }
 
 }  // namespace dvcr

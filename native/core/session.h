@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "container_layer.h"
 #include "disk_image.h"
 #include "import_limits.h"
 #include "layer/layer_builder.h"
@@ -20,9 +21,10 @@ struct SessionOptions {
   LayerOptions layer;
   OpenOptions open;
   std::vector<Checksum> checksums;
-  bool keep_source_format = false;        ///< --format source: store the unpacked file as it is
-  std::optional<uint64_t> declared_size;  ///< exact size of a raw disk, from a first pass over the same source
-  bool replayable = false;                ///< the source can be read again: nothing is kept for a wrong hint
+  bool keep_source_format = false;                ///< --format source: store the unpacked file as it is
+  std::optional<uint64_t> declared_size;          ///< exact size of a raw disk, from a first pass over the same source
+  std::optional<ContainerLayer> container_layer;  ///< the source is a blob that holds the disk file
+  bool replayable = false;                        ///< the source can be read again: nothing is kept for a wrong hint
 };
 
 /// What is known once the headers were read.
@@ -51,7 +53,7 @@ class Session {
   /// Ends run() with kCancelled soon. Any thread. The source and the output must be woken by their owner.
   void cancel();
   [[nodiscard]] uint64_t disk_bytes() const;
-  /// Source bytes taken in so far. Any thread.
+  /// Source bytes taken in so far, of the blob where the source is a container layer. Any thread.
   [[nodiscard]] uint64_t source_bytes() const;
   /// Bytes in scratch now. Any thread.
   [[nodiscard]] uint64_t scratch_bytes() const;
@@ -61,8 +63,8 @@ class Session {
   std::unique_ptr<Impl> impl_;
 };
 
-/// What `source` is, reading only what its headers need. Throws like Session::run.
-ImageReport inspect(ChunkSource& source, const Limits& limits, const OpenOptions& options,
-                    std::string scratch_directory);
+/// What `source` is, reading only what its headers need; of `options` only what the source is and its limits count.
+/// Throws like Session::run.
+ImageReport inspect(ChunkSource& source, const SessionOptions& options);
 
 }  // namespace dvcr

@@ -9,7 +9,6 @@
 namespace dvcr {
 namespace {
 
-constexpr unsigned kMaxMembers = 4096;
 constexpr size_t kMaxName = 200;
 
 std::string printable(const char* name) {
@@ -51,7 +50,8 @@ struct TarReader::Callbacks {
   }
 };
 
-TarReader::TarReader(TarBlocks& blocks) : blocks_(blocks), handle_(archive_read_new()) {
+TarReader::TarReader(TarBlocks& blocks, uint64_t max_members)
+    : blocks_(blocks), handle_(archive_read_new()), max_members_(max_members) {
   if (handle_ == nullptr) throw std::bad_alloc();
   archive_read_support_format_tar(handle_);
   // Others stop at the first end mark; what stands behind it must not go unseen.
@@ -81,29 +81,42 @@ std::optional<TarMember> TarReader::next() {
   int result = archive_read_next_header(handle_, &entry);
   check(result);
   if (result == ARCHIVE_EOF) return std::nullopt;
-  if (++members_ > kMaxMembers) {
-    throw Error(code::kMetadataLimit, "the tar has more than " + std::to_string(kMaxMembers) + " members");
+  if (++members_ > max_members_) {
+    throw Error(code::kMetadataLimit, "the tar has more than " + std::to_string(max_members_) + " members");
   }
+  position_ = 0;
   const char* name = archive_entry_pathname_utf8(entry);
   TarMember member;
   member.name = printable(name != nullptr ? name : archive_entry_pathname(entry));
   member.size = static_cast<uint64_t>(std::max<int64_t>(0, archive_entry_size(entry)));
   member.offset = static_cast<uint64_t>(archive_filter_bytes(handle_, 0));
   member.regular = archive_entry_filetype(entry) == AE_IFREG && archive_entry_hardlink(entry) == nullptr;
+  member.directory = archive_entry_filetype(entry) == AE_IFDIR;
   member.sparse = archive_entry_sparse_count(entry) > 0;
   return member;
 }
 
-Bytes TarReader::data() {
+std::optional<TarPiece> TarReader::piece() {
   const void* bytes = nullptr;
   size_t size = 0;
   la_int64_t offset = 0;
   do {
     int result = archive_read_data_block(handle_, &bytes, &size, &offset);
     check(result);
-    if (result == ARCHIVE_EOF) return {};
+    if (result == ARCHIVE_EOF) return std::nullopt;
   } while (size == 0);
-  return {static_cast<const uint8_t*>(bytes), size};
+  return TarPiece{static_cast<uint64_t>(offset), {static_cast<const uint8_t*>(bytes), size}};
+}
+
+Bytes TarReader::data() {
+  std::optional<TarPiece> next = piece();
+  if (!next) return {};
+  if (next->offset != position_) {
+    throw Error(code::kUnsupportedFeature, "the member is stored without its hole at byte " +
+                                               std::to_string(position_) + "; pack it without --sparse");
+  }
+  position_ += next->bytes.size();
+  return next->bytes;
 }
 
 }  // namespace dvcr

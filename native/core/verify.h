@@ -69,6 +69,8 @@ class VerifySource final : public ByteSource {
   bool next_chunk();
 };
 
+class ChunkPool;
+
 /// Reads an open file or device from its start. The descriptor stays the caller's.
 class FdSource final : public ChunkSource {
  public:
@@ -84,13 +86,12 @@ class FdSource final : public ChunkSource {
   void cancel();
 
  private:
-  struct Pool;
   size_t read_some(MutableBytes out);
   int fd_;
   std::optional<uint64_t> size_;
   uint64_t position_ = 0;
   std::unique_ptr<RangeReader> ranges_;
-  std::shared_ptr<Pool> pool_;
+  std::unique_ptr<ChunkPool> pool_;
 };
 
 }  // namespace dvcr
