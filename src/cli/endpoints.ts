@@ -6,12 +6,17 @@ import { openDestination } from "../destination/open.ts";
 import { parseDestination } from "../destination/parse.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { logRetries, logUploads } from "../log/events.ts";
+import { openRegistry, type RegistryAccess } from "../registry/open.ts";
+import { parseDockerReference } from "../registry/reference.ts";
+import type { TlsOptions } from "../registry/tls.ts";
 import { defaultRetryPolicy, type RetryPolicy } from "../retry/retry.ts";
 import { fileSource } from "../source/file.ts";
 import { httpSource } from "../source/http/http-source.ts";
+import { parsePlatform } from "../source/registry/image.ts";
+import { registrySource } from "../source/registry/registry-source.ts";
 import type { Source } from "../source/source.ts";
 import { streamSource } from "../source/stream.ts";
-import type { ImportFlags, SourceFlags } from "./import-flags.ts";
+import type { CopyFlags, DestinationFlags, ImportFlags, RetryFlags, SourceAccessFlags, SourceFlags } from "./import-flags.ts";
 
 export interface EndpointContext {
   readonly logger: Logger;
@@ -22,14 +27,31 @@ export interface EndpointContext {
 export function cliSource(text: string, flags: SourceFlags, context: EndpointContext): Source {
   if (text === "-") return streamSource(process.stdin, "standard input");
   if (/^https?:\/\//i.test(text)) return cliHttpSource(text, flags, context);
+  if (text.startsWith("docker://")) return cliRegistrySource(text, flags, context);
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1];
-  if (scheme !== undefined) throw new DvcrError("E_USAGE", `the source scheme "${scheme}" is unknown: it must be a file, -, http:// or https://`);
+  if (scheme !== undefined) throw new DvcrError("E_USAGE", `the source scheme "${scheme}" is unknown: it must be a file, -, http://, https:// or docker://`);
   return fileSource(text);
 }
 
 /** The destination that a command line names. Throws DvcrError E_USAGE. */
 export function cliDestination(text: string, flags: ImportFlags, context: EndpointContext): Destination {
-  return openDestination(parseDestination(text), {
+  return openDestination(parseDestination(text), { ...destinationAccess(flags, context), upload: logUploads(context.logger) });
+}
+
+/** Both ends of `dvcr copy`, which the caller closes. Throws DvcrError E_USAGE. */
+export function cliCopyEnds(from: string, to: string, flags: CopyFlags, context: EndpointContext) {
+  const source = parseDockerReference(from, "the source");
+  const destination = parseDestination(to);
+  if (destination.kind !== "docker") throw new DvcrError("E_USAGE", "a copy's destination must be docker://HOST/REPO:TAG");
+  return {
+    source: { reference: source, client: openRegistry(source, sourceAccess(flags, context)) },
+    destination: { reference: destination.reference, client: openRegistry(destination.reference, destinationAccess(flags, context)) },
+    upload: logUploads(context.logger),
+  };
+}
+
+function destinationAccess(flags: DestinationFlags & RetryFlags, context: EndpointContext): RegistryAccess {
+  return {
     tls: { verify: flags.destTlsVerify, ...(flags.destCertDir === undefined ? {} : { certDirectory: flags.destCertDir }) },
     credentials: {
       ...(flags.destCreds === undefined ? {} : { userPassword: flags.destCreds }),
@@ -38,14 +60,37 @@ export function cliDestination(text: string, flags: ImportFlags, context: Endpoi
     },
     onRetry: logRetries(context.logger, "registry"),
     retry: retryPolicy(flags),
-    upload: logUploads(context.logger),
+  };
+}
+
+function sourceAccess(flags: SourceAccessFlags, context: EndpointContext): RegistryAccess {
+  return {
+    tls: sourceTls(flags),
+    credentials: {
+      ...(flags.srcCreds === undefined ? {} : { userPassword: flags.srcCreds }),
+      ...(flags.srcAuthfile === undefined ? {} : { authFile: flags.srcAuthfile }),
+      defaultAuthFiles: context.environment.authFiles,
+    },
+    onRetry: logRetries(context.logger, "source"),
+    retry: retryPolicy(flags),
+  };
+}
+
+function sourceTls(flags: SourceAccessFlags): TlsOptions {
+  return { verify: flags.srcTlsVerify, ...(flags.srcCertDir === undefined ? {} : { certDirectory: flags.srcCertDir }) };
+}
+
+function cliRegistrySource(text: string, flags: SourceFlags, context: EndpointContext): Source {
+  return registrySource(text, {
+    ...sourceAccess(flags, context),
+    ...(flags.platform === undefined ? {} : { platform: parsePlatform(flags.platform) }),
+    limits: { maxVirtualSize: flags.maxVirtualSize, maxScratch: 0, maxDecoderMemory: flags.maxDecoderMemory },
   });
 }
 
 function cliHttpSource(url: string, flags: SourceFlags, context: EndpointContext): Source {
-  const tls = { verify: flags.srcTlsVerify, ...(flags.srcCertDir === undefined ? {} : { certDirectory: flags.srcCertDir }) };
   return httpSource(url, {
-    tls,
+    tls: sourceTls(flags),
     proxies: context.environment,
     headers: Object.fromEntries(flags.srcHeader.map(splitHeader)),
     ...(flags.srcCreds === undefined ? {} : { credentials: splitCredentials(flags.srcCreds, "--src-creds") }),
@@ -55,7 +100,7 @@ function cliHttpSource(url: string, flags: SourceFlags, context: EndpointContext
   });
 }
 
-function retryPolicy(flags: SourceFlags): RetryPolicy {
+function retryPolicy(flags: RetryFlags): RetryPolicy {
   return { ...defaultRetryPolicy, deadlineMs: flags.retryTime * 1000 };
 }
 

@@ -1,5 +1,5 @@
 
-import { inspectSource } from "../pipeline/conversion.ts";
+import { inspectSource } from "../pipeline/inspection.ts";
 import type { NativeImage } from "../native/addon.ts";
 import type { Source } from "../source/source.ts";
 import { formatBytes, formatTable } from "./units.ts";

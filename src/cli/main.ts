@@ -4,9 +4,10 @@ import type { Logger } from "pino";
 import type { Environment } from "../config/parse.ts";
 import { DvcrError, exitCode, toDvcrError } from "../errors/dvcr-error.ts";
 import { createLogger } from "../log/logger.ts";
-import { cliDestination, cliSource } from "./endpoints.ts";
+import { cliCopyEnds, cliDestination, cliSource } from "./endpoints.ts";
 import { readCliEnvironment } from "../config/cli-environment.ts";
-import { addImportFlags, addSourceFlags, type ImportFlags, type SourceFlags } from "./import-flags.ts";
+import { addCopyFlags, addImportFlags, addSourceFlags, type CopyFlags, type ImportFlags, type SourceFlags } from "./import-flags.ts";
+import { runCopy } from "./copy-command.ts";
 import { runImport } from "./import-command.ts";
 import { inspect, refusalJson } from "./inspect-command.ts";
 import { runImporter } from "../importer/main.ts";
@@ -66,7 +67,7 @@ class CliRun {
 
     addImportFlags(addSourceFlags(program.command("import"), settings.scratchDir))
       .description("Convert a disk image to raw and store it as a container image with /disk/disk.img.")
-      .argument("<source>", "file, block device, http(s):// URL, or - for standard input")
+      .argument("<source>", "file, block device, http(s):// URL, docker://HOST/REPO:TAG, or - for standard input")
       .argument("<destination>", "docker://HOST/REPO:TAG or oci:DIR:TAG")
       .addHelpText("after", IMPORT_HELP)
       .action(async (source: string, destination: string, flags: ImportFlags) => {
@@ -82,10 +83,19 @@ class CliRun {
 
     addSourceFlags(program.command("inspect"), settings.scratchDir)
       .description("Say what a disk image is, from its first bytes.")
-      .argument("<source>", "file, block device, http(s):// URL, or - for standard input")
+      .argument("<source>", "file, block device, http(s):// URL, docker://HOST/REPO:TAG, or - for standard input")
       .option("--json", "print JSON with the field names of qemu-img info", false)
       .action(async (source: string, flags: SourceFlags & { readonly json: boolean }) => {
         await this.#inspect(source, flags, settings);
+      });
+
+    addCopyFlags(program.command("copy"))
+      .description("Copy an image as it is; within one registry nothing is sent that it can take over by itself.")
+      .argument("<source>", "docker://HOST/REPO[:TAG|@DIGEST]")
+      .argument("<destination>", "docker://HOST/REPO:TAG")
+      .action(async (source: string, destination: string, flags: CopyFlags) => {
+        const context = { logger: this.#logger, environment: settings };
+        process.stdout.write(await runCopy(cliCopyEnds(source, destination, flags, context), flags, { logger: this.#logger, signal: this.#abort.signal }));
       });
 
     program.command("uploader").description("Run the upload server (environment and flags: docs/configuration.md).").helpOption(false);

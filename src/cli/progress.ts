@@ -6,8 +6,8 @@ const BAR_INTERVAL_MS = 200;
 const LOG_INTERVAL_MS = 5000;
 const BAR_WIDTH = 28;
 
-/** Shows a running import on a terminal as a bar, elsewhere as a log line every few seconds. Returns how to end it. */
-export function showProgress(running: RunningImport, stream: NodeJS.WriteStream, logger: Logger): () => void {
+/** Shows what runs on a terminal as a bar, elsewhere as a log line every few seconds. Returns how to end it. */
+export function showProgress(running: Pick<RunningImport, "progress">, stream: NodeJS.WriteStream, logger: Logger): () => void {
   const meter = new SpeedMeter();
   if (!stream.isTTY) {
     const timer = setInterval(() => {

@@ -78,6 +78,9 @@ export function parseImporterConfig(environment: Environment, argv: readonly str
   if (["http", "registry", "dvcr"].includes(values.source) && values.endpoint === undefined) {
     problems.push(`IMPORTER_ENDPOINT: got nothing, expected where the ${values.source} source is`);
   }
+  if (values.source === "dvcr" && values.checksums.length > 0) {
+    problems.push("IMPORTER_CHECKSUMS: got some, expected none for the dvcr source: the image is copied as it is");
+  }
   if (values.source === "http" && values.endpoint !== undefined && !isHttpUrl(values.endpoint)) {
     problems.push("IMPORTER_ENDPOINT: got something else, expected an http:// or https:// URL");
   }

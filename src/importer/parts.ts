@@ -1,11 +1,12 @@
 import { importImage } from "../pipeline/run-import.ts";
 import { podDestination } from "../process/pod-destination.ts";
 import type { ImporterParts } from "./run-importer.ts";
-import { sourceFactories } from "./sources.ts";
+import { copySource, sourceFactories } from "./sources.ts";
 
 /** What the importer works with, down to the native core. */
 export const importerParts: ImporterParts = {
   importImage,
   openDestination: (config, log) => podDestination(config, log),
   sources: sourceFactories,
+  copySource,
 };

@@ -6,7 +6,9 @@ import type { Destination } from "../destination/destination.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
 import { trackedImport } from "../metrics/tracked-import.ts";
-import type { ImportImage, ImportReport } from "../pipeline/import-image.ts";
+import type { RunningCopy } from "../pipeline/copy-image.ts";
+import type { ImportImage } from "../pipeline/import-image.ts";
+import type { StoredReport } from "../process/outcome.ts";
 import { runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
 import { Backoff } from "../retry/retry.ts";
 import type { Source } from "../source/source.ts";
@@ -14,27 +16,52 @@ import type { Source } from "../source/source.ts";
 /** One maker per kind of source that this build can import. */
 export type SourceFactories = Partial<Readonly<Record<ImporterConfig["source"], (config: ImporterConfig, log: Logger) => Source>>>;
 
+/** Copies the image that the configuration names as source, as it is. */
+export type CopySource = (config: ImporterConfig, log: Logger, signal: AbortSignal) => RunningCopy;
+
 export interface ImporterParts {
   readonly importImage: ImportImage;
   readonly openDestination: (config: ImporterConfig, log: Logger) => Destination;
   readonly sources: SourceFactories;
+  /** For the source `dvcr`, which is not converted. */
+  readonly copySource?: CopySource;
   /** Pauses between attempts; false when it has lasted long enough. */
   readonly backoff?: Pick<Backoff, "wait">;
 }
 
-/** Runs the import, again and again while its failures may pass. Throws the last one, saying how often it was tried. */
-async function importWithRetries(config: ImporterConfig, context: PodContext, parts: ImporterParts): Promise<ImportReport> {
-  const factory = parts.sources[config.source];
+/** One attempt at what the configuration asks for. Throws E_CONFIG where this build cannot do it. */
+function attemptOf(config: ImporterConfig, { log, tracker, signal }: PodContext, parts: ImporterParts): () => Promise<StoredReport> {
+  const { copySource, sources, importImage } = parts;
+  if (config.source === "dvcr" && copySource !== undefined) {
+    return async () => {
+      const running = copySource(config, log, signal);
+      tracker.attach(() => running.progress());
+      try {
+        const report = await running.done;
+        tracker.finish();
+        return report;
+      } finally {
+        tracker.detach();
+      }
+    };
+  }
+  const factory = sources[config.source];
   if (factory === undefined) {
-    const known = Object.keys(parts.sources).join(", ");
+    const known = Object.keys(sources).join(", ");
     throw new DvcrError("E_CONFIG", `IMPORTER_SOURCE: got ${JSON.stringify(config.source)}, expected one of those supported: ${known}`);
   }
-  const { log, tracker, signal } = context;
-  const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config, log), tracker, log });
+  const runImport = trackedImport({ importImage, openDestination: () => parts.openDestination(config, log), tracker, log });
+  return () => runImport(factory(config, log), importOptions(config, config.checksums), signal);
+}
+
+/** Runs the import, again and again while its failures may pass. Throws the last one, saying how often it was tried. */
+async function importWithRetries(config: ImporterConfig, context: PodContext, parts: ImporterParts): Promise<StoredReport> {
+  const { log, signal } = context;
+  const runAttempt = attemptOf(config, context, parts);
   const backoff = parts.backoff ?? new Backoff();
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await runImport(factory(config, log), importOptions(config, config.checksums), signal);
+      return await runAttempt();
     } catch (thrown) {
       const error = toDvcrError(thrown);
       if (signal.aborted || error.entry.kind !== "retry") throw error;

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 import type { LayerCompression } from "../pipeline/import-image.ts";
+import type { ContainerLayer } from "../source/source.ts";
 
 /** What an image is, from its headers. Sizes in bytes. */
 export interface NativeImage {
@@ -28,17 +29,31 @@ export interface NativeResult {
   readonly checksums: Readonly<Record<string, string>>;
 }
 
+/** What one layer says of the directory disk/. */
+export interface NativeLayerListing {
+  /** The file that would be read; empty where there is none. */
+  readonly disk: string;
+  /** Paths that it hides in the layers below; with a slash at the end, only what is in that directory. */
+  readonly hides: readonly string[];
+  /** The first few files, for messages. */
+  readonly seen: readonly string[];
+}
+
 export type NativeEvent =
   | { readonly type: "released"; readonly batch: number }
   | { readonly type: "output"; readonly index: number; readonly length: number }
   | { readonly type: "begin"; readonly size: number; readonly sizeFrom: string; readonly attempt: number }
   | { readonly type: "range"; readonly offset: number; readonly length: number }
   | { readonly type: "image"; readonly image: NativeImage }
+  | ({ readonly type: "layer" } & NativeLayerListing)
   | { readonly type: "finished"; readonly result: NativeResult }
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly actualSize?: number };
 
 export interface NativeJobOptions {
   readonly inspectOnly: boolean;
+  /** Ends with a "layer" event that says what `containerLayer` holds. */
+  readonly listOnly?: boolean;
+  readonly containerLayer?: ContainerLayer;
   readonly fd?: number;
   readonly size?: number;
   readonly rangeSize?: number;

@@ -3,7 +3,7 @@ import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import { addon, type NativeEvent, type NativeImage, type NativeJob, type NativeResult } from "../native/addon.ts";
 import { usefulThreads } from "../native/threads.ts";
 import { Feed } from "./feed.ts";
-import type { ImportLimits, ImportOptions } from "./import-image.ts";
+import type { ImportOptions } from "./import-image.ts";
 
 /** Where a conversion's layer bytes go. */
 export interface LayerSink {
@@ -138,6 +138,8 @@ export class Conversion {
       case "image":
         this.onImage?.(event.image);
         break;
+      case "layer":
+        break;
       case "finished":
         this.#settle.resolve(event.result);
         break;
@@ -167,61 +169,18 @@ export class Conversion {
   }
 }
 
-/** What `source` is, reading no more of it than its headers. Throws DvcrError. */
-export async function inspectSource(
-  source: OpenSource,
-  options: { readonly limits: ImportLimits; readonly declaredFormat?: string; readonly scratchDirectory: string },
-): Promise<NativeImage> {
-  return await new Promise((resolve, reject) => {
-    let failure: unknown;
-    const fail = (error: unknown) => {
-      failure ??= error;
-      job.cancel();
-    };
-    const onEvent = (event: NativeEvent) => {
-      if (event.type === "released") feed.released(event.batch);
-      else if (event.type === "finished") end(() => { resolve(event.result.image); });
-      else if (event.type === "failed") end(() => { reject(toDvcrError(failure ?? nativeError(event.code, event.message))); });
-      else if (event.type === "range") {
-        const read = source.readRange?.(event.offset, event.length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
-        read.then((bytes) => { job.range(bytes); }, fail);
-      }
-    };
-    const job = new addon.Job(
-      {
-        ...sourceOptions(source),
-        inspectOnly: true,
-        checksums: [],
-        codec: "none",
-        threads: 1,
-        allowNested: true,
-        declaredFormat: options.declaredFormat ?? "",
-        keepSourceFormat: false,
-        replayable: true,
-        limits: options.limits,
-        scratchDirectory: options.scratchDirectory,
-        buffers: [],
-      },
-      onEvent,
-    );
-    const feed = new Feed(job);
-    const end = (settle: () => void) => {
-      feed.close();
-      settle();
-    };
-    if (source.chunks) feed.run(source.chunks).catch(fail);
-  });
-}
-
-function sourceOptions(source: OpenSource) {
+/** The native job's options that say what `source` is. */
+export function sourceOptions(source: OpenSource) {
   return {
     ...(source.fd === undefined ? {} : { fd: source.fd }),
     ...(source.size === undefined ? {} : { size: source.size }),
     ...(source.size !== undefined && source.readRange ? { rangeSize: source.size } : {}),
+    ...(source.containerLayer === undefined ? {} : { containerLayer: source.containerLayer }),
     sourceIsDisk: source.isDisk ?? false,
   };
 }
 
-function nativeError(code: string, message: string): DvcrError {
+/** An error of the core by its code. */
+export function nativeError(code: string, message: string): DvcrError {
   return toDvcrError(Object.assign(new Error(message), { code }));
 }

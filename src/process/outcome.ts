@@ -1,8 +1,12 @@
 import type { DvcrError } from "../errors/dvcr-error.ts";
+import type { CopyReport } from "../pipeline/copy-image.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 
+/** An image that was stored: converted, or copied as it was, of which less is known. */
+export type StoredReport = ImportReport | CopyReport;
+
 /** How the one job of a pod process ended. */
-export type Outcome = { readonly kind: "stored"; readonly report: ImportReport } | { readonly kind: "failed"; readonly error: DvcrError };
+export type Outcome = { readonly kind: "stored"; readonly report: StoredReport } | { readonly kind: "failed"; readonly error: DvcrError };
 
 export type StopSignal = "SIGTERM" | "SIGINT";
 

@@ -63,20 +63,33 @@ export async function pushBlob(
 /** What the clean-up of a small push may take before the push is tried again. */
 const abandonMs = 5000;
 
+export interface BlobDescriptor {
+  /** "sha256:…". */
+  readonly digest: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
 /**
  * The blob's bytes from first to last. A cut is resumed with Range; size and digest are checked at the end, so what
  * was yielded must not be made permanent before the iteration has ended without an error.
  *
  * @throws RegistryError; E_REGISTRY_REFUSED where digest or size are wrong.
  */
-export async function* readBlob(
-  client: RegistryClient,
-  repository: string,
-  blob: { readonly digest: string; readonly size: number },
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const exchange = { host: client.host, method: "GET", path: blobPath(repository, blob.digest) };
+export async function* readBlob(client: RegistryClient, repository: string, blob: BlobDescriptor, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const hash = createHash("sha256");
+  for await (const chunk of streamBlob(client, repository, blob, signal)) {
+    hash.update(chunk);
+    yield chunk;
+  }
+  if (`sha256:${hash.digest("hex")}` !== blob.digest) {
+    throw mismatch({ host: client.host, method: "GET", path: blobPath(repository, blob.digest) }, "does not match its digest");
+  }
+}
+
+/** As readBlob(), for a caller that takes the digest itself: only the size is checked here. */
+export async function* streamBlob(client: RegistryClient, repository: string, blob: BlobDescriptor, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const exchange = { host: client.host, method: "GET", path: blobPath(repository, blob.digest) };
   const backoff = new Backoff(client.retry, client.clock);
   let position = 0;
   while (position < blob.size) {
@@ -84,7 +97,6 @@ export async function* readBlob(
       for await (const chunk of openBlob(client, repository, blob.digest, position, signal)) {
         position += chunk.byteLength;
         if (position > blob.size) throw mismatch(exchange, `is longer than ${String(blob.size)} bytes`);
-        hash.update(chunk);
         backoff.reset();
         yield chunk;
       }
@@ -99,7 +111,6 @@ export async function* readBlob(
       if (!(await backoff.wait(signal, { retryAfterMs, onWait }))) throw failed;
     }
   }
-  if (`sha256:${hash.digest("hex")}` !== blob.digest) throw mismatch(exchange, "does not match its digest");
 }
 
 async function* openBlob(

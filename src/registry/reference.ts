@@ -48,6 +48,14 @@ export function parseReference(text: string): ImageReference {
   return { host, repository, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }
 
+const dockerScheme = "docker://";
+
+/** Parses `docker://HOST/REPOSITORY[:TAG][@DIGEST]`; `subject` is for messages. @throws DvcrError E_USAGE. */
+export function parseDockerReference(text: string, subject: string): ImageReference {
+  if (!text.startsWith(dockerScheme)) throw new DvcrError("E_USAGE", `${subject} is not of the form docker://HOST/REPO[:TAG|@DIGEST]`);
+  return parseReference(text.slice(dockerScheme.length));
+}
+
 /** The reference as text, in full. */
 export function formatReference(reference: ImageReference): string {
   const tag = reference.tag === undefined ? "" : `:${reference.tag}`;

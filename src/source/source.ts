@@ -9,11 +9,23 @@ export interface Source {
   open(signal: AbortSignal): Promise<OpenSource>;
 }
 
+/** What the source's bytes are where they are a layer's blob and not the disk file. */
+export interface ContainerLayer {
+  /** "sha256:…" of the blob; the core compares it. */
+  readonly digest: string;
+  /** A tar with the file under disk/; by its content either that or the file itself; the file itself. */
+  readonly content: "tar" | "tar-or-file" | "file";
+  /** Paths under disk/ that layers above hide, as a layer's listing names them. */
+  readonly hidden: readonly string[];
+}
+
 export interface OpenSource {
   /** Exact bytes that will come, when known. */
   readonly size?: number;
   /** True when the content is a disk's own bytes whatever they look like (a block device). */
   readonly isDisk?: boolean;
+  /** Set where the bytes are a layer's blob: size and checksums are then the blob's and the disk file's. */
+  readonly containerLayer?: ContainerLayer;
   /** Set for files: the core reads the descriptor itself, with random access. Owned by the source. */
   readonly fd?: number;
   /** Set for everything else: chunks in order, from the first byte to the last. Ends or throws a DvcrError. */

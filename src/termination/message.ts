@@ -1,5 +1,5 @@
 import { redactText } from "../log/redact.ts";
-import type { ImportReport } from "../pipeline/import-image.ts";
+import type { StoredReport } from "../process/outcome.ts";
 
 /** The kubelet keeps the last 4096 bytes of the file: a longer message would be broken JSON. */
 export const maxMessageBytes = 4096;
@@ -33,8 +33,9 @@ function withoutEmpty(fields: Record<string, number | string | undefined>): Term
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== ""));
 }
 
-/** The message of a finished import. */
-export function successMessage(report: ImportReport): TerminationMessage {
+/** The message of a finished import. Of a copy only its duration: the controller takes the rest from the source's status. */
+export function successMessage(report: StoredReport): TerminationMessage {
+  if (!("storedSize" in report)) return withoutEmpty({ duration: whole(report.durationSeconds * 1e9) });
   return withoutEmpty({
     "source-image-size": whole(report.storedSize),
     "source-image-virtual-size": whole(report.virtualSize),

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import type { DvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
-import type { ImportReport } from "../pipeline/import-image.ts";
+import type { StoredReport } from "../process/outcome.ts";
 import { terminationText } from "./error-text.ts";
 import { errorLine, successMessage } from "./message.ts";
 
@@ -21,7 +21,7 @@ export class TerminationWriter {
     this.#options = options;
   }
 
-  success(report: ImportReport): boolean {
+  success(report: StoredReport): boolean {
     return this.#write(() => JSON.stringify(successMessage(report)));
   }
 

@@ -1,0 +1,68 @@
+/** Jobs that read a source's first bytes, say what it is, and store nothing. */
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { addon, type NativeEvent, type NativeImage, type NativeLayerListing } from "../native/addon.ts";
+import type { OpenSource } from "../source/source.ts";
+import { nativeError, sourceOptions } from "./conversion.ts";
+import { Feed } from "./feed.ts";
+import type { ImportLimits } from "./import-image.ts";
+
+export interface InspectionOptions {
+  readonly limits: ImportLimits;
+  readonly declaredFormat?: string;
+  readonly scratchDirectory: string;
+}
+
+/** What `source` is, reading no more of it than its headers. Throws DvcrError. */
+export function inspectSource(source: OpenSource, options: InspectionOptions): Promise<NativeImage> {
+  return inspection(source, options, false, (event) => (event.type === "finished" ? event.result.image : undefined));
+}
+
+/** What the container layer `source` says of disk/, reading as far as the first file there. Throws DvcrError. */
+export function listLayer(source: OpenSource, limits: ImportLimits): Promise<NativeLayerListing> {
+  return inspection(source, { limits, scratchDirectory: "" }, true, (event) => (event.type === "layer" ? event : undefined));
+}
+
+/** Runs a job until `pick` takes one of its events. */
+async function inspection<T>(source: OpenSource, options: InspectionOptions, listOnly: boolean, pick: (event: NativeEvent) => T | undefined): Promise<T> {
+  return await new Promise((resolve, reject) => {
+    let failure: unknown;
+    const fail = (error: unknown) => {
+      failure ??= error;
+      job.cancel();
+    };
+    const onEvent = (event: NativeEvent) => {
+      const picked = pick(event);
+      if (picked !== undefined) end(() => { resolve(picked); });
+      else if (event.type === "released") feed.released(event.batch);
+      else if (event.type === "failed") end(() => { reject(toDvcrError(failure ?? nativeError(event.code, event.message))); });
+      else if (event.type === "range") {
+        const read = source.readRange?.(event.offset, event.length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
+        read.then((bytes) => { job.range(bytes); }, fail);
+      }
+    };
+    const job = new addon.Job(
+      {
+        ...sourceOptions(source),
+        inspectOnly: !listOnly,
+        listOnly,
+        checksums: [],
+        codec: "none",
+        threads: 1,
+        allowNested: true,
+        declaredFormat: options.declaredFormat ?? "",
+        keepSourceFormat: false,
+        replayable: true,
+        limits: options.limits,
+        scratchDirectory: options.scratchDirectory,
+        buffers: [],
+      },
+      onEvent,
+    );
+    const feed = new Feed(job);
+    const end = (settle: () => void) => {
+      feed.close();
+      settle();
+    };
+    if (source.chunks) feed.run(source.chunks).catch(fail);
+  });
+}

@@ -1,0 +1,145 @@
+/** `docker://HOST/REPO[:TAG|@DIGEST]`: the disk in a container image or artifact. */
+import { DvcrError } from "../../errors/dvcr-error.ts";
+import { listLayer } from "../../pipeline/inspection.ts";
+import type { ImportLimits } from "../../pipeline/import-image.ts";
+import { streamBlob } from "../../registry/blobs.ts";
+import type { RegistryClient } from "../../registry/client.ts";
+import { openRegistry, type RegistryAccess } from "../../registry/open.ts";
+import { formatReference, parseDockerReference, type ImageReference } from "../../registry/reference.ts";
+import type { ContainerLayer, OpenSource, Source } from "../source.ts";
+import { asSource, sourceError } from "./errors.ts";
+import { resolveImage, type ImageLayer, type Platform, type ResolvedImage } from "./image.ts";
+
+export interface RegistrySourceOptions extends RegistryAccess {
+  /** Which image of an index. Default linux/amd64. */
+  readonly platform?: Platform;
+  /** Bounds of what looking through several layers may take. */
+  readonly limits: ImportLimits;
+}
+
+/**
+ * The disk file in an image: the first regular file under disk/ of the topmost layer that has one, where no layer above
+ * hides it, as an overlay of the layers would show it. One layer is streamed as it is; several are looked through from
+ * the top, each as far as its first file under disk/. In an artifact it may be the layer itself.
+ *
+ * @throws DvcrError E_USAGE for what is no such reference.
+ */
+export function registrySource(text: string, options: RegistrySourceOptions): Source {
+  const reference = parseDockerReference(text, "the source");
+  return {
+    description: `docker://${formatReference(reference)}`,
+    replayable: false,
+    refetchable: true,
+    open: (signal) => asSource(() => open(reference, options, signal)),
+  };
+}
+
+async function open(reference: ImageReference, options: RegistrySourceOptions, signal: AbortSignal): Promise<OpenSource> {
+  const client = openRegistry(reference, options);
+  try {
+    const image = await resolveImage(client, reference, options.platform, signal);
+    const blobs = new LayerBlobs(client, reference.repository, signal);
+    const { layer, containerLayer } = await findDisk(image, blobs, formatReference(reference), options.limits);
+    const blob = blobs.open(layer, containerLayer);
+    return {
+      ...blob,
+      close: async () => {
+        await blob.close();
+        await client.close();
+      },
+    };
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+/** The layers of one repository as sources. */
+class LayerBlobs {
+  readonly #client: RegistryClient;
+  readonly #repository: string;
+  readonly #signal: AbortSignal;
+
+  constructor(client: RegistryClient, repository: string, signal: AbortSignal) {
+    this.#client = client;
+    this.#repository = repository;
+    this.#signal = signal;
+  }
+
+  open(layer: ImageLayer, containerLayer: ContainerLayer): OpenSource {
+    const closed = new AbortController();
+    const signal = AbortSignal.any([this.#signal, closed.signal]);
+    return {
+      size: layer.size,
+      containerLayer,
+      chunks: withSourceErrors(streamBlob(this.#client, this.#repository, layer, signal)),
+      close: () => {
+        closed.abort(new DvcrError("E_CANCELLED", "the source was closed"));
+        return Promise.resolve();
+      },
+    };
+  }
+}
+
+async function* withSourceErrors(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    throw sourceError(error);
+  }
+}
+
+interface FoundLayer {
+  readonly layer: ImageLayer;
+  readonly containerLayer: ContainerLayer;
+}
+
+async function findDisk(image: ResolvedImage, blobs: LayerBlobs, name: string, limits: ImportLimits): Promise<FoundLayer> {
+  const candidates = image.layers.filter((layer) => layer.size > 0).map((layer) => ({ layer, containerLayer: asContainerLayer(image, layer, []) }));
+  const [only, ...more] = candidates;
+  if (only === undefined) throw new DvcrError("E_NO_DISK", `${name} has no layers with anything in them`);
+  if (more.length === 0) return only;
+  return image.isContainerImage ? await topmostDisk(image, blobs, name, limits) : await onlyDisk(candidates, blobs, name, limits);
+}
+
+function asContainerLayer(image: ResolvedImage, layer: ImageLayer, hidden: readonly string[]): ContainerLayer {
+  // Tools that push files give them a layer's media type, so in an artifact only the content tells the two apart.
+  const content = image.isContainerImage ? "tar" : /\btar\b/.test(layer.mediaType) ? "tar-or-file" : "file";
+  return { digest: layer.digest, content, hidden };
+}
+
+async function topmostDisk(image: ResolvedImage, blobs: LayerBlobs, name: string, limits: ImportLimits): Promise<FoundLayer> {
+  const hidden: string[] = [];
+  const seen: string[] = [];
+  for (const layer of image.layers.toReversed()) {
+    if (layer.size === 0) continue;
+    const containerLayer = asContainerLayer(image, layer, [...hidden]);
+    const listing = await list(blobs, { layer, containerLayer }, limits);
+    if (listing.disk !== "") return { layer, containerLayer };
+    hidden.push(...listing.hides);
+    seen.push(...listing.seen);
+  }
+  throw new DvcrError("E_NO_DISK", `${name} has no file under disk/ in its ${String(image.layers.length)} layers, only: ${seen.slice(0, 10).join(", ") || "nothing"}`);
+}
+
+/** An artifact's layers lie beside each other: exactly one of them may be a disk. */
+async function onlyDisk(candidates: readonly FoundLayer[], blobs: LayerBlobs, name: string, limits: ImportLimits): Promise<FoundLayer> {
+  const disks: FoundLayer[] = [];
+  for (const candidate of candidates) {
+    if ((await list(blobs, candidate, limits)).disk !== "") disks.push(candidate);
+  }
+  const titles = (found: readonly FoundLayer[]) => found.slice(0, 10).map(({ layer }) => layer.title ?? layer.digest).join(", ");
+  const [disk, ...more] = disks;
+  if (disk === undefined) throw new DvcrError("E_NO_DISK", `${name} holds no disk, only: ${titles(candidates)}`);
+  if (more.length > 0) throw new DvcrError("E_SEVERAL_DISKS", `${name} holds ${String(disks.length)} disks: ${titles(disks)}`);
+  return disk;
+}
+
+async function list(blobs: LayerBlobs, { layer, containerLayer }: FoundLayer, limits: ImportLimits) {
+  const blob = blobs.open(layer, containerLayer);
+  try {
+    return await listLayer(blob, limits);
+  } finally {
+    await blob.close();
+  }
+}
