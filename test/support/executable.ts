@@ -1,6 +1,7 @@
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 import { eventually, ownerUid } from "./pod.ts";
@@ -32,6 +33,11 @@ export function startExecutable(name: string, directory: string, environment: Re
       ...environment,
     },
   });
+  return observed(child, terminationLog);
+}
+
+/** Follows a pod process: its log, its end, its termination message. */
+export function observed(child: ChildProcessByStdio<null, Readable, Readable>, terminationLog: string): PodExecutable {
   let log = "";
   let exited = false;
   child.stdout.setEncoding("utf8").on("data", (text: string) => (log += text));
