@@ -49,7 +49,7 @@ const purposes = {
   runtime,
   builder: [...build, ...run, ...builder],
   demo: [...build, ...run, ...demo],
-  test: [...build, ...run, ...demo, ...test],
+  test: [...build, ...run, ...demo, ...test, ...builder],
   ci: [...build, ...run, ...demo, ...test, ...builder, ...lint],
   fuzz: [...build, ...run, ...fuzz],
 };
