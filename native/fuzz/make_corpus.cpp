@@ -1,5 +1,6 @@
 // Writes the corpus of one target: each seed under several configurations, and changed in ways that are the same every
 // time. Usage: make_corpus TARGET DIRECTORY
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -10,8 +11,8 @@
 namespace dvcr::fuzz {
 namespace {
 
-/// Changed copies of each seed.
-constexpr unsigned kMutants = 60;
+/// Changed copies of all seeds together, about.
+constexpr size_t kMutants = 1200;
 
 class Writer {
  public:
@@ -34,11 +35,12 @@ class Writer {
 unsigned write_corpus(std::string_view target, const std::string& directory) {
   const std::vector<Buffer> seeds = seeds_for(target);
   const std::string_view format = format_of(target);
+  const size_t mutants = std::clamp<size_t>(kMutants / std::max<size_t>(seeds.size(), 1), 10, 60);
   Writer writer(target, directory);
   for (const Buffer& seed : seeds) {
     for (int flags : {0x00, 0x03, 0x07, 0x1a, 0x2c, 0x41}) writer.add(seed, 0x60, static_cast<uint8_t>(flags));
     Random random(static_cast<unsigned>(seed.size() + writer.count()));
-    for (unsigned i = 0; i < kMutants; ++i) {
+    for (unsigned i = 0; i < mutants; ++i) {
       Buffer image = seed;
       if (i % 4 == 3) mutate_bytes(image, random);
       mutate_structure(format, image, random);

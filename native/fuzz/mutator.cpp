@@ -29,11 +29,11 @@ uint64_t pick(Random& random, uint64_t below) {
   return below == 0 ? 0 : (uint64_t{random()} << 31 | random()) % below;
 }
 
-uint64_t get(const Buffer& image, const Slot& slot) {
+uint64_t get(const Buffer& image, const test::Slot& slot) {
   return slot.big_endian ? load_be(image, slot.offset, slot.width) : load_le(image, slot.offset, slot.width);
 }
 
-void set(Buffer& image, const Slot& slot, uint64_t value) {
+void set(Buffer& image, const test::Slot& slot, uint64_t value) {
   if (slot.big_endian) {
     test::put_be(image, slot.offset, slot.width, value);
   } else {
@@ -41,9 +41,9 @@ void set(Buffer& image, const Slot& slot, uint64_t value) {
   }
 }
 
-void mutate_slot(Buffer& image, const std::vector<Slot>& slots, uint64_t step, Random& random) {
-  const Slot& slot = slots[pick(random, slots.size())];
-  const Slot& other = slots[pick(random, slots.size())];
+void mutate_slot(Buffer& image, const std::vector<test::Slot>& slots, uint64_t step, Random& random) {
+  const test::Slot& slot = slots[pick(random, slots.size())];
+  const test::Slot& other = slots[pick(random, slots.size())];
   const uint64_t value = get(image, slot);
   switch (pick(random, 9)) {
     case 0:
@@ -114,9 +114,9 @@ void mutate_bytes(Buffer& image, Random& random) {
 }
 
 void mutate_structure(std::string_view format, Buffer& image, Random& random) {
-  const Slots slots = slots_of(format, image);
+  const test::Slots slots = test::slots_of(format, image);
   const bool field = slots.entries.empty() || pick(random, 4) == 0;
-  const std::vector<Slot>& some = field ? slots.fields : slots.entries;
+  const std::vector<test::Slot>& some = field ? slots.fields : slots.entries;
   if (some.empty()) {
     mutate_bytes(image, random);
   } else {

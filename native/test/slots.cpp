@@ -6,7 +6,7 @@
 
 #include "block_images.h"
 
-namespace dvcr::fuzz {
+namespace dvcr::test {
 
 namespace {
 
@@ -152,22 +152,22 @@ Slots vhd_slots(Bytes image) {
 
 Slots vhdx_slots(Bytes image) {
   Collector at(image, false);
-  for (size_t header : test::kVhdxHeaders) {
+  for (size_t header : kVhdxHeaders) {
     at.fields(header, {{8, 8}, {48, 8}, {64, 2}, {66, 2}, {68, 4}, {72, 8}});
   }
-  for (size_t region : test::kVhdxRegions) {
+  for (size_t region : kVhdxRegions) {
     at.fields(region, {{8, 4}, {16, 8}, {32, 8}, {40, 4}, {44, 4}, {48, 8}, {64, 8}, {72, 4}, {76, 4}});
   }
-  at.fields(test::kVhdxMetadata, {{10, 2}});
+  at.fields(kVhdxMetadata, {{10, 2}});
   for (size_t item = 0; item < 5; ++item) {
-    at.fields(test::kVhdxMetadata + 32 + item * 32, {{0, 8}, {16, 4}, {20, 4}, {24, 4}});
+    at.fields(kVhdxMetadata + 32 + item * 32, {{0, 8}, {16, 4}, {20, 4}, {24, 4}});
   }
-  at.fields(test::kVhdxItems, {{0, 4}, {4, 4}, {8, 8}, {16, 4}, {20, 4}});
+  at.fields(kVhdxItems, {{0, 4}, {4, 4}, {8, 8}, {16, 4}, {20, 4}});
   for (size_t sector = 0; sector < 8; ++sector) {
-    const size_t entry = test::kVhdxLog + sector * 4096;
+    const size_t entry = kVhdxLog + sector * 4096;
     at.fields(entry, {{0, 4}, {8, 4}, {12, 4}, {16, 8}, {24, 4}, {48, 8}, {56, 8}, {64, 4}, {72, 8}, {80, 8}, {88, 8}});
   }
-  at.table(test::kVhdxTable, 64, 8);
+  at.table(kVhdxTable, 64, 8);
   at.found.step = uint64_t{1} << 20;
   return at.found;
 }
@@ -183,4 +183,4 @@ Slots slots_of(std::string_view format, Bytes image) {
   return {};
 }
 
-}  // namespace dvcr::fuzz
+}  // namespace dvcr::test

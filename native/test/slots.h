@@ -7,7 +7,7 @@
 
 #include "bytes.h"
 
-namespace dvcr::fuzz {
+namespace dvcr::test {
 
 /// One number in an image.
 struct Slot {
@@ -25,4 +25,4 @@ struct Slots {
 /// The slots of an image of `format` as far as its own, perhaps damaged, headers lead to them. All lie inside.
 Slots slots_of(std::string_view format, Bytes image);
 
-}  // namespace dvcr::fuzz
+}  // namespace dvcr::test
