@@ -39,6 +39,12 @@ export async function buildNative(toolchain, log) {
   writeStamp(stampPath, key);
 }
 
+/** Builds the fuzz targets and the maker of their corpus. `log`: where the output goes, else the terminal. */
+export async function buildFuzz(log) {
+  requireTools(["cmake", "ninja", "clang++"]);
+  await cmakeBuild("build/native-fuzz", ["-DDVCR_FUZZ=ON", "-DDVCR_SANITIZE=ON"], { env: { CXX: "clang++" }, log });
+}
+
 /** Configures and builds one directory. */
 async function cmakeBuild(directory, options, { env, log } = {}) {
   for (const name of headerPackages) {
@@ -83,10 +89,7 @@ async function main() {
     options: { sanitize: { type: "boolean" }, test: { type: "boolean" }, fuzz: { type: "boolean" } },
     allowPositionals: true,
   });
-  if (values.fuzz) {
-    requireTools(["cmake", "ninja", "clang++"]);
-    return cmakeBuild("build/native-fuzz", ["-DDVCR_FUZZ=ON", "-DDVCR_SANITIZE=ON"], { env: { CXX: "clang++" } });
-  }
+  if (values.fuzz) return buildFuzz();
   if (values.sanitize) {
     requireTools(["cmake", "ninja", process.env["CXX"] ?? "g++"]);
     await cmakeBuild("build/native-san", ["-DDVCR_SANITIZE=ON"]);

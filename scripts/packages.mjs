@@ -41,8 +41,8 @@ const test = ["bzip2", "genisoimage", "openssl", "pigz", "strace", "umoci", "xz-
 /** `npm run lint`. */
 const lint = ["clang-format"];
 
-/** `node scripts/build-native.mjs --fuzz`. */
-const fuzz = ["clang"];
+/** `npm run fuzz`: libFuzzer with its sanitizers, line coverage, and the makers of its corpus. */
+const fuzz = ["clang", "llvm", "qemu-utils"];
 
 const purposes = {
   image: [...build, ...run],

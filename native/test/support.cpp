@@ -52,7 +52,12 @@ std::string quoted(const std::string& word) {
 
 }  // namespace
 
+void CollectSink::expect_no_failure() const {
+  if (failed_) throw std::logic_error("the sink was used after its error");
+}
+
 MutableBytes CollectSink::reserve(size_t want) {
+  expect_no_failure();
   room_.resize(want);
   return room_;
 }
@@ -64,12 +69,14 @@ void CollectSink::commit(size_t count) {
 }
 
 void CollectSink::zero(uint64_t length) {
+  expect_no_failure();
   size += length;
   zeros += length;
   disk.resize(static_cast<size_t>(std::min(size, cap_)));
 }
 
 MutableBytes CollectSink::reserve_unit(size_t packed, size_t unit_size) {
+  expect_no_failure();
   if (unit_size == 0 || unit_size > kMaxUnitSize) throw std::logic_error("a unit larger than a window");
   room_.resize(packed);
   return room_;
@@ -81,6 +88,7 @@ void CollectSink::commit_unit(const CompressedUnit& unit) {
   pending_.push_back({unit, {room_.begin(), room_.begin() + static_cast<std::ptrdiff_t>(unit.packed_size)}, size});
   size += unit.guest_size;
   ++units;
+  unit_bytes += unit.guest_size;
   disk.resize(static_cast<size_t>(std::min(size, cap_)));
   while (pending_.size() > lag_) {
     decode(pending_.front());
@@ -95,6 +103,7 @@ void CollectSink::finish() {
 void CollectSink::decode(const Pending& pending) {
   const CompressedUnit& unit = pending.unit;
   std::vector<uint8_t> out(unit.unit_size);
+  failed_ = true;  // until all went well
   DecodedUnit decoded = decode_unit(unit.codec, pending.packed, out);
   if (decoded.produced < unit.min_size) {
     throw Error(code::kCorruptCluster, "the cluster at offset " + std::to_string(unit.host_offset) +
@@ -103,6 +112,7 @@ void CollectSink::decode(const Pending& pending) {
   std::fill(out.begin() + static_cast<std::ptrdiff_t>(decoded.produced), out.end(), uint8_t{0});
   if (unit.observer != nullptr) unit.observer->unit_decoded(unit.host_offset, decoded.consumed);
   keep(pending.at, Bytes(out).first(unit.guest_size));
+  failed_ = false;
 }
 
 void CollectSink::keep(uint64_t at, Bytes bytes) {
@@ -132,8 +142,8 @@ Converted convert(Bytes image, const ConvertOptions& options) {
     result.disk = std::move(sink.disk);
     result.size = sink.size;
     result.units = sink.units;
+    result.unit_bytes = sink.unit_bytes;
     result.zeros = sink.zeros;
-    result.units = sink.units;
     result.scratch_left = budget.used();
   }
   result.scratch_peak = budget.peak();

@@ -13,7 +13,8 @@
 
 namespace dvcr::test {
 
-/// Collects a disk's content; decodes units where they stand and tells their observers.
+/// Collects a disk's content; decodes units where they stand and tells their observers. After an error of its own it
+/// takes nothing more: a caller that goes on is a std::logic_error.
 class CollectSink final : public ExtentSink {
  public:
   /// `lag`: how many units are decoded only later, as in the real pipeline, where workers run behind the parser.
@@ -30,6 +31,7 @@ class CollectSink final : public ExtentSink {
   std::vector<uint8_t> disk;  ///< the content, up to the cap
   uint64_t size = 0;          ///< all bytes
   uint64_t units = 0;         ///< compressed ones
+  uint64_t unit_bytes = 0;    ///< disk bytes that came compressed
   uint64_t zeros = 0;         ///< bytes that came by zero()
 
  private:
@@ -39,10 +41,12 @@ class CollectSink final : public ExtentSink {
     uint64_t at;
   };
   void decode(const Pending& pending);
+  void expect_no_failure() const;
   void keep(uint64_t at, Bytes bytes);
 
   size_t lag_;
   uint64_t cap_;
+  bool failed_ = false;
   std::vector<uint8_t> room_;
   std::deque<Pending> pending_;
 };
@@ -63,9 +67,10 @@ struct Converted {
   uint64_t scratch_peak = 0;  ///< bytes
   uint64_t scratch_left = 0;  ///< bytes held at the end
   uint64_t units = 0;
-  uint64_t zeros = 0;   ///< bytes that came as zeros, without data
-  std::string code;     ///< of the Error, empty when all went well
-  std::string message;  ///< of the Error
+  uint64_t unit_bytes = 0;  ///< disk bytes that came compressed
+  uint64_t zeros = 0;       ///< bytes that came as zeros, without data
+  std::string code;         ///< of the Error, empty when all went well
+  std::string message;      ///< of the Error
 };
 
 /// Opens and converts `image`, then drains it; an Error ends up in the result.

@@ -1,3 +1,6 @@
+import { markAsUntransferable } from "node:worker_threads";
+
+import { DvcrError } from "../errors/dvcr-error.ts";
 import type { NativeJob } from "../native/addon.ts";
 
 const BATCH_BYTES = 1 << 20;
@@ -68,6 +71,10 @@ export class Feed {
   }
 
   #push(chunks: Uint8Array[], bytes: number): void {
+    for (const chunk of chunks) keepInPlace(chunk);
+    if (chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0) !== bytes) {
+      throw new DvcrError("E_INTERNAL", "a chunk of the source was taken away before it was read");
+    }
     const batch = this.#nextBatch++;
     this.#inCore.set(batch, { chunks, bytes });
     this.#outstanding += bytes;
@@ -85,4 +92,10 @@ export class Feed {
     this.#resume?.();
     this.#resume = undefined;
   }
+}
+
+/** The core's threads read the chunk where it is, so nobody may move its memory away or change it from another thread. */
+function keepInPlace(chunk: Uint8Array): void {
+  if (chunk.buffer instanceof ArrayBuffer) markAsUntransferable(chunk.buffer);
+  else throw new DvcrError("E_INTERNAL", "a chunk of the source is in memory that threads share");
 }
