@@ -1,0 +1,29 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+
+const here = new URL(".", import.meta.url);
+const rows = readFileSync(new URL("../docs/contract.md", here), "utf8")
+  .split("\n")
+  .filter((line) => line.startsWith("| ") && !line.startsWith("| item"))
+  .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+
+describe("the page of the contract", () => {
+  it("says of every item whether it is kept, improved or overruled, and why where it is not kept", () => {
+    expect(rows.length).toBeGreaterThan(50);
+    for (const [item, verdict, reason] of rows) {
+      expect([item, ["kept", "improved", "overruled"].includes(verdict ?? "")]).toEqual([item, true]);
+      if (verdict === "overruled") expect([item, reason]).not.toEqual([item, ""]);
+    }
+  });
+
+  it("names a test that exists for every item", () => {
+    const files = readdirSync(here);
+    for (const [item, , , test = ""] of rows) {
+      const [file = "", words = ""] = test.split(/: ?(.*)/);
+      expect(words, item).not.toBe("");
+      expect(files, item).toContain(`${file}.test.ts`);
+      const names = readFileSync(new URL(`${file}.test.ts`, here), "utf8").split("\n").filter((line) => /^\s*(?:it|test|describe)(?:\.each.*)?\(/.test(line));
+      expect(names.join("\n"), item).toContain(words);
+    }
+  });
+});

@@ -1,0 +1,25 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+
+import { importerFields, parseImporterConfig } from "../src/config/importer-config.ts";
+import { parseUploaderConfig, uploaderFields } from "../src/config/uploader-config.ts";
+
+/** Names and values of a manifest's `env`, one on each line. */
+function environmentOf(name: string): Record<string, string> {
+  const manifest = readFileSync(new URL(`../deploy/${name}`, import.meta.url), "utf8");
+  const lines = manifest.matchAll(/^ +- \{ name: ([A-Za-z_]+), value: "?([^"\n]*?)"? \}$/gm);
+  return Object.fromEntries([...lines].map(([, variable = "", value = ""]) => [variable, value]));
+}
+
+describe("the example pods", () => {
+  it.each([
+    ["importer-pod.yaml", importerFields, parseImporterConfig],
+    ["uploader-pod.yaml", uploaderFields, parseUploaderConfig],
+  ])("%s has an environment that the process takes, by names it knows", (name, fields, parse) => {
+    const environment = environmentOf(name);
+    expect(Object.keys(environment).length).toBeGreaterThan(3);
+    const known = Object.values(fields).map(({ env }) => env);
+    expect(known).toEqual(expect.arrayContaining(Object.keys(environment)));
+    expect(parse(environment, ["-v=3"]).destination).toMatch(/^dvcr\.d8-virtualization\.svc\//);
+  });
+});
