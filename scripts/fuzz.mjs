@@ -54,7 +54,7 @@ async function runTarget(target, flags, directories) {
   const log = place("logs", `${target}.log`);
   rmSync(log, { force: true });
   mkdirSync(place("findings"), { recursive: true });
-  const limits = [`-max_len=${targets[target].maxBytes}`, "-timeout=25", "-rss_limit_mb=2048", "-malloc_limit_mb=128"];
+  const limits = [`-max_len=${targets[target].maxBytes}`, "-timeout=60", "-rss_limit_mb=2048", "-malloc_limit_mb=128"];
   const findings = `-artifact_prefix=${place("findings", `${target}-`)}`;
   try {
     await run(built(`fuzz_${target}`), [...flags, ...limits, findings, ...directories], { env: environment(target), log });
