@@ -6,9 +6,7 @@ import type { ImportReport } from "../pipeline/import-image.ts";
 export type StoredReport = ImportReport | CopyReport;
 
 /** How the one job of a pod process ended. */
-export type Outcome<Report extends StoredReport = StoredReport> =
-  | { readonly kind: "stored"; readonly report: Report }
-  | { readonly kind: "failed"; readonly error: DvcrError };
+export type Outcome = { readonly kind: "stored"; readonly report: StoredReport } | { readonly kind: "failed"; readonly error: DvcrError };
 
 export type StopSignal = "SIGTERM" | "SIGINT";
 
