@@ -50,6 +50,7 @@ export interface ImportFlags extends SourceFlags, DestinationFlags, ReportFlags 
   readonly format: "raw" | "source";
   readonly manifest: "oci" | "docker";
   readonly allowNested: boolean;
+  readonly reuse: boolean;
   readonly scratchLimit: number;
 }
 
@@ -80,6 +81,7 @@ export function addImportFlags(command: Command, problems: UsageProblems): Comma
     .addOption(problems.choice(new Option("--compression <codec>", "compression of the layer"), ["gzip", "zstd", "none"]).default("gzip"))
     .addOption(problems.choice(new Option("--format <what>", "what /disk/disk.img holds: the disk (raw) or the source file, unpacked (source)"), ["raw", "source"]).default("raw"))
     .addOption(problems.choice(new Option("--manifest <kind>", "media types of the image"), ["oci", "docker"]).default("oci"))
+    .option("--reuse", "where the destination repository holds an image of this checksum, tag that and download nothing", false)
     .option("--allow-nested", "accept a disk whose content is itself a disk image", false);
   return addReportFlags(addDestinationFlags(command, problems).addOption(bytesFlag(problems, "--scratch-limit", "most bytes kept in scratch; 0 allows only images in order", 64 * GIB, "64Gi")));
 }
