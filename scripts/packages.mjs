@@ -17,6 +17,7 @@ const build = [
   "libgtest-dev",
   "libisal-dev",
   "liblzma-dev",
+  "libsnappy-dev",
   "libssl-dev",
   "libzstd-dev",
   "ninja-build",

@@ -146,6 +146,7 @@ JobConfig to_config(const Napi::Object& options) {
   SessionOptions& session = config.session;
   session.open.declared_format = text(options, "declaredFormat");
   session.open.source_is_disk = flag(options, "sourceIsDisk");
+  if (flag(options, "framedSnappy")) session.declared_compression = Compression::kSnappy;
   session.keep_source_format = flag(options, "keepSourceFormat");
   session.declared_size = optional_u64(options, "declaredSize");
   session.replayable = flag(options, "replayable");

@@ -7,15 +7,15 @@ constexpr size_t kTarHeaderSize = 512;
 
 }  // namespace
 
-Content::Content(ByteSource& source, const Limits& limits, unsigned threads, bool opaque) {
-  if (opaque) {
+Content::Content(ByteSource& source, const Limits& limits, unsigned threads, bool opaque, Compression declared) {
+  if (opaque && declared == Compression::kNone) {
     output_ = &plain_.emplace(source);
     return;
   }
-  outer_.emplace(source, limits, threads);
+  outer_.emplace(source, limits, threads, declared);
   output_ = &outer_->output();
   note(*outer_);
-  if (!is_tar(output_->prefix(kTarHeaderSize))) return;
+  if (opaque || !is_tar(output_->prefix(kTarHeaderSize))) return;
 
   archive_.emplace(*output_);
   archive_->open();

@@ -14,8 +14,10 @@ namespace dvcr {
 class Content {
  public:
   /// Looks at the first bytes of `source`, which must outlive this. With `opaque` nothing is interpreted: the bytes are
-  /// a disk's own, whatever they look like. Throws like UnpackChain and ArchiveSource::open.
-  Content(ByteSource& source, const Limits& limits, unsigned threads, bool opaque);
+  /// a disk's own, whatever they look like, within the `declared` compression. Throws like UnpackChain and
+  /// ArchiveSource::open.
+  Content(ByteSource& source, const Limits& limits, unsigned threads, bool opaque,
+          Compression declared = Compression::kNone);
 
   /// The innermost bytes.
   PrefixSource& output() { return *output_; }

@@ -81,7 +81,8 @@ struct Session::Impl {
         layer(options.layer, options.limits, budget, output, std::move(begin)) {}
 
   SessionResult run() {
-    Content content(verify, options.limits, options.layer.threads, options.open.source_is_disk);
+    Content content(verify, options.limits, options.layer.threads, options.open.source_is_disk,
+                    options.declared_compression);
     SessionResult result;
     if (options.keep_source_format) {
       store_as_is(content, result);

@@ -12,6 +12,7 @@
 #include "disk_image.h"
 #include "import_limits.h"
 #include "layer/layer_builder.h"
+#include "unpack/unpack.h"
 #include "verify.h"
 
 namespace dvcr {
@@ -21,7 +22,8 @@ struct SessionOptions {
   LayerOptions layer;
   OpenOptions open;
   std::vector<Checksum> checksums;
-  bool keep_source_format = false;                ///< --format source: store the unpacked file as it is
+  Compression declared_compression = Compression::kNone;  ///< the source is packed so, whatever its content looks like
+  bool keep_source_format = false;                        ///< --format source: store the unpacked file as it is
   std::optional<uint64_t> declared_size;          ///< exact size of a raw disk, from a first pass over the same source
   std::optional<ContainerLayer> container_layer;  ///< the source is a blob that holds the disk file
   bool replayable = false;                        ///< the source can be read again: nothing is kept for a wrong hint

@@ -45,7 +45,16 @@ export const uploaderFields = {
     description: "Checksums over the bytes as received; all must match.",
   }),
   uploadIdleTimeout: withDefault("DVCR_UPLOAD_IDLE_TIMEOUT", seconds, 120, {
-    description: "Seconds that a client may send nothing before its upload is given up.",
+    description: "Seconds that a client may send nothing, or next to nothing, before it is answered 408; its upload can then be continued.",
+  }),
+  uploadResumeTimeout: withDefault("DVCR_UPLOAD_RESUME_TIMEOUT", seconds, 3600, {
+    description: "Seconds that an interrupted upload is kept to be continued.",
+  }),
+  uploadSilence: withDefault("DVCR_UPLOAD_SILENCE", seconds, 2, {
+    description: "Seconds without a byte after which HEAD ends the connection that sends an upload, so that another can continue it.",
+  }),
+  uploadResultTime: withDefault("DVCR_UPLOAD_RESULT_TIME", seconds, 30, {
+    description: "Seconds that the process stays, when the client was cut off after its last byte, to tell it the result by HEAD.",
   }),
   ...imageFields,
   ...patienceFields,

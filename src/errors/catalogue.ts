@@ -59,8 +59,8 @@ export const catalogue = {
   E_SOURCE_IO: retry(502, "Reading the source failed", "Check the network and the server, then try again."),
   E_SOURCE_CHANGED: retry(502, "The source changed while it was read", "Start the import again."),
   E_SOURCE_TLS: refused(502, "The source's certificate is not trusted", "Give its CA with --src-cert-dir, or --src-tls-verify=false where you accept the risk."),
-  E_CLIENT_GONE: retry(400, "The client closed the connection before all data was sent", "Send the file again."),
-  E_CLIENT_STALLED: retry(408, "The client sent nothing for too long", "Send the file again."),
+  E_CLIENT_GONE: retry(400, "The client closed the connection before all data was sent", "Ask with HEAD for Upload-Offset and go on from there, or send the file again."),
+  E_CLIENT_STALLED: retry(408, "The client sent nothing for too long", "Ask with HEAD for Upload-Offset and go on from there, or send the file again."),
   // Registry
   E_REGISTRY_DENIED: refused(502, "The registry refuses access", "Check the credentials and that they may push to this repository."),
   E_REGISTRY_FULL: refused(507, "The registry has no space left", "Free space in the registry, then import again."),
@@ -72,6 +72,11 @@ export const catalogue = {
   // Server and process
   E_BUSY: retry(503, "Another upload is running", "Wait until it ends; one upload runs at a time."),
   E_UPLOAD_DONE: refused(409, "This upload has already ended", "Ask for a new upload URL."),
+  E_UPLOAD_OFFSET: retry(409, "The upload stands at another offset", "Go on from the Upload-Offset of this answer, or send the whole file without Content-Range."),
+  E_TUS_VERSION: refused(412, "This version of the tus protocol is not supported", "Use version 1.0.0."),
+  E_TUS_CHECKSUM: retry(460, "The checksum of this part is wrong", "Send the part again; it was dropped."),
+  E_TUS_TYPE: refused(415, "The request is not of the type that tus prescribes", "Send Content-Type application/offset+octet-stream."),
+  E_PART_TOO_LARGE: refused(413, "A part with a checksum is too large", "Send parts of at most 16 MiB, or without Upload-Checksum."),
   E_NOT_FOUND: refused(404, "There is nothing at this path", "Use /upload."),
   E_METHOD: refused(405, "The method is not allowed here", "Use PUT or POST."),
   E_CLIENT_DENIED: refused(403, "The client's certificate does not carry the required name", "Use the certificate that was made for this client."),

@@ -64,6 +64,8 @@ export interface NativeJobOptions {
   readonly allowNested: boolean;
   readonly declaredFormat: string;
   readonly sourceIsDisk: boolean;
+  /** The source is packed in snappy's framing format, which is never recognised by content. */
+  readonly framedSnappy: boolean;
   readonly keepSourceFormat: boolean;
   readonly declaredSize?: number;
   readonly replayable: boolean;

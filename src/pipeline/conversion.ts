@@ -177,6 +177,7 @@ export function sourceOptions(source: OpenSource) {
     ...(source.size !== undefined && source.readRange ? { rangeSize: source.size } : {}),
     ...(source.containerLayer === undefined ? {} : { containerLayer: source.containerLayer }),
     sourceIsDisk: source.isDisk ?? false,
+    framedSnappy: source.isFramedSnappy ?? false,
   };
 }
 

@@ -75,7 +75,9 @@ export async function runPodProcess<Config extends PodConfig>(
     else log.error({ err: one.error }, "no image stored");
   };
   // Written at once: the process may be killed before everything is cleaned up.
-  const stop = stopSignals(surroundings.signals ?? process, (error) => void termination.failure(error));
+  const stop = stopSignals(surroundings.signals ?? process, (error) => {
+    if (outcome === undefined) termination.failure(error);
+  });
   const tracker = new ProgressTracker();
   let metrics: MetricsServer | undefined;
   try {

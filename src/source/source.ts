@@ -26,6 +26,8 @@ export interface OpenSource {
   readonly isDisk?: boolean;
   /** Set where the bytes are a layer's blob: size and checksums are then the blob's and the disk file's. */
   readonly containerLayer?: ContainerLayer;
+  /** True when the bytes are packed in snappy's framing format. */
+  readonly isFramedSnappy?: boolean;
   /** Set for files: the core reads the descriptor itself, with random access. Owned by the source. */
   readonly fd?: number;
   /** Set for everything else: chunks in order, from the first byte to the last. Ends or throws a DvcrError. */

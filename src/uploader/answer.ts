@@ -6,6 +6,7 @@ import { redactText } from "../log/redact.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 import { BodyReader } from "./body-reader.ts";
 import { isHeldBack } from "./continue.ts";
+import { addResultHeaders } from "./status-answer.ts";
 
 /** How much of a refused body is still taken, so that its sender comes to read the answer. */
 const drainMilliseconds = 10_000;
@@ -84,6 +85,7 @@ export function answerError(request: FastifyRequest, reply: FastifyReply, thrown
 export function answerReport(request: FastifyRequest, reply: FastifyReply, report: ImportReport): FastifyReply {
   // The process ends after this answer: the connection must not keep it.
   void reply.code(200).header("connection", "close");
+  addResultHeaders(reply, report);
   if (wantsJson(request)) return send(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
   const line = `stored ${report.image}@${report.manifestDigest}: ${report.sourceFormat} as ${report.format}, ${report.virtualSize} bytes, ${report.storedSize} in the registry\n`;
   return send(request, reply, "text/plain; charset=utf-8", line);

@@ -1,20 +1,24 @@
 import multipart from "@fastify/multipart";
-import fastify, { LogController, type FastifyInstance, type FastifyServerOptions } from "fastify";
+import fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from "fastify";
 import type { UploaderConfig } from "../config/uploader-config.ts";
-import { DvcrError } from "../errors/dvcr-error.ts";
+import { importOptions } from "../config/import-options.ts";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
 import type { TrackedImport } from "../metrics/tracked-import.ts";
 import type { Outcome } from "../process/outcome.ts";
 import { answerError } from "./answer.ts";
 import { holdBodiesBack } from "./continue.ts";
-import { UploadGate } from "./gate.ts";
 import { checkClientName, tlsOptions } from "./tls.ts";
-import { uploadHandler } from "./upload-route.ts";
+import { addTusOptions, isTus, tusHandlers } from "./tus-route.ts";
+import { statusHandler, uploadHandler } from "./upload-route.ts";
+import { UploadSession } from "./upload-session.ts";
 
 export interface UploadAppDeps {
   readonly runImport: TrackedImport;
   /** Called once, before the client is answered. */
   readonly onVerdict: (verdict: Outcome) => void;
+  /** Called once the verdict was told to a client, or none came for it. */
+  readonly onDone: () => void;
   /** Aborted when the process is told to stop. */
   readonly signal: AbortSignal;
   readonly log: Logger;
@@ -23,10 +27,28 @@ export interface UploadAppDeps {
 }
 
 const uploadPath = "/upload";
+const methods = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS";
+/** A client that has not sent its request's head by then is cut off: it holds nothing but a connection. */
+const headMilliseconds = 20_000;
+const checkMilliseconds = 5000;
+const mostConnections = 512;
+
+/** The upload of this process, with imports as configured. */
+function openSession(config: UploaderConfig, { runImport, signal, onVerdict, onDone }: UploadAppDeps): UploadSession {
+  return new UploadSession({
+    startImport: (source, checksums, ended) => runImport(source, importOptions(config, checksums), AbortSignal.any([signal, ended])),
+    onVerdict,
+    onDone,
+    resumeTimeout: config.uploadResumeTimeout * 1000,
+    silence: config.uploadSilence * 1000,
+    resultTime: config.uploadResultTime * 1000,
+  });
+}
 
 /** The upload server, not listening yet. Throws E_CONFIG for TLS files that cannot be read. */
 export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Promise<FastifyInstance> {
   const tls = tlsOptions(config);
+  const timeouts = { headersTimeout: headMilliseconds, connectionsCheckingInterval: checkMilliseconds };
   const options: FastifyServerOptions = {
     loggerInstance: deps.log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -34,7 +56,8 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
     // An upload takes as long as it takes; a client that stops sending is found by the body's own clock.
     requestTimeout: 0,
   };
-  const app = tls === undefined ? fastify(options) : fastify({ ...options, https: tls } as FastifyServerOptions);
+  const app = tls === undefined ? fastify({ ...options, http: timeouts }) : fastify({ ...options, https: { ...tls, ...timeouts } } as FastifyServerOptions);
+  app.server.maxConnections = mostConnections;
 
   holdBodiesBack(app);
   // Any type, and none as with curl -T, is the raw body: what it is shows in its bytes.
@@ -43,15 +66,22 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
   await app.register(multipart, { limits: { fileSize: Infinity, files: 1, fields: 32, fieldSize: 4096 }, throwFileSizeLimit: false });
 
   const secrets = deps.secrets ?? [];
+  const session = openSession(config, deps);
+  app.addHook("onClose", () => session.close(deps.signal.aborted ? toDvcrError(deps.signal.reason) : new DvcrError("E_CANCELLED", "the process ends")));
   app.setErrorHandler((error, request, reply) => {
     request.log.warn({ err: error, method: request.method, path: request.url.split("?")[0] }, "request failed");
+    // Where to go on, for whoever was cut off or stands elsewhere.
+    if (!reply.hasHeader("upload-offset")) void reply.header("upload-offset", session.status().offset);
     return answerError(request, reply, error, secrets);
   });
+  const refuseMethod = (request: FastifyRequest, reply: FastifyReply, without = ""): FastifyReply => {
+    void reply.header("allow", methods);
+    return answerError(request, reply, new DvcrError("E_METHOD", `${request.method} is not allowed at ${uploadPath}${without}`), secrets);
+  };
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?")[0] ?? "";
-    if (path !== uploadPath) return answerError(request, reply, new DvcrError("E_NOT_FOUND", `there is nothing at ${JSON.stringify(path.slice(0, 200))}`), secrets);
-    void reply.header("allow", "GET, HEAD, PUT, POST");
-    return answerError(request, reply, new DvcrError("E_METHOD", `${request.method} is not allowed at ${uploadPath}`), secrets);
+    if (path === uploadPath) return refuseMethod(request, reply);
+    return answerError(request, reply, new DvcrError("E_NOT_FOUND", `there is nothing at ${JSON.stringify(path.slice(0, 200))}`), secrets);
   });
   const { clientName } = config;
   if (clientName !== undefined) {
@@ -61,9 +91,19 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
     });
   }
 
-  const gate = new UploadGate(deps.onVerdict);
+  const routes = { config, session, signal: deps.signal, secrets };
+  const plain = { upload: uploadHandler(routes), status: statusHandler(routes) };
+  const tus = tusHandlers(routes);
   // Asked for every second, also during an upload: "ready" is all that it says.
-  app.get(uploadPath, (_request, reply) => reply.header("cache-control", "no-store").send(""));
-  app.route({ method: ["PUT", "POST"], url: uploadPath, handler: uploadHandler(config, { gate, runImport: deps.runImport, signal: deps.signal }) });
+  app.get(uploadPath, { exposeHeadRoute: false }, (_request, reply) => reply.header("cache-control", "no-store").send(""));
+  app.head(uploadPath, (request, reply) => (isTus(request) ? tus.status(request, reply) : plain.status(request, reply)));
+  app.put(uploadPath, plain.upload);
+  app.post(uploadPath, (request, reply) => (isTus(request) ? tus.create(request, reply) : plain.upload(request, reply)));
+  app.patch(uploadPath, (request, reply) => (isTus(request) ? tus.append(request, reply) : refuseMethod(request, reply, " without Tus-Resumable")));
+  app.delete(uploadPath, (request, reply) => (isTus(request) ? tus.terminate(request, reply) : refuseMethod(request, reply, " without Tus-Resumable")));
+  app.options(uploadPath, (_request, reply) => {
+    addTusOptions(reply, config.maxVirtualSize);
+    return reply.code(204).header("allow", methods).send();
+  });
   return app;
 }

@@ -2,6 +2,9 @@ import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 
+/** Bytes that start the idle clock anew: one that comes a byte at a time counts as silent. */
+const heardBytes = 4096;
+
 export interface BodyReaderOptions {
   /** The request that carries `stream`: itself, or a form around it. */
   readonly request: IncomingMessage;
@@ -21,6 +24,10 @@ export class BodyReader implements AsyncIterableIterator<Uint8Array> {
   #failure: DvcrError | undefined;
   #stopped = false;
   #wake: (() => void) | undefined;
+  #waitingSince: number | undefined;
+  /** Milliseconds waited, and bytes that came, since enough of them had come. */
+  #waited = 0;
+  #heard = 0;
 
   constructor(stream: Readable, options: BodyReaderOptions) {
     this.#stream = stream;
@@ -37,12 +44,22 @@ export class BodyReader implements AsyncIterableIterator<Uint8Array> {
     return this;
   }
 
+  /** Since when it has been waiting for the client's next bytes (performance.now()), if it is. */
+  get waitingSince(): number | undefined {
+    return this.#waitingSince;
+  }
+
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#stopped) return { value: undefined, done: true };
       const chunk = this.#stream.read() as Uint8Array | null;
-      if (chunk !== null) return { value: chunk, done: false };
+      if (chunk !== null) {
+        this.#waitingSince = undefined;
+        this.#heard += chunk.length;
+        if (this.#heard >= heardBytes) this.#heard = this.#waited = 0;
+        return { value: chunk, done: false };
+      }
       if (this.#stream.readableEnded) return { value: undefined, done: true };
       if (this.#stream.destroyed || this.#options.request.destroyed) this.#fail(this.#gone());
       else await this.#change();
@@ -89,14 +106,17 @@ export class BodyReader implements AsyncIterableIterator<Uint8Array> {
   /** Resolves when there is something new to look at. The clock runs only here, so a slow registry stalls no client. */
   async #change(): Promise<void> {
     const { idleTimeout } = this.#options;
+    const from = performance.now();
+    this.#waitingSince ??= from;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       timer = setTimeout(() => {
         this.#fail(new DvcrError("E_CLIENT_STALLED", `no data came for ${idleTimeout / 1000} seconds`));
         resolve();
-      }, idleTimeout);
+      }, Math.max(0, idleTimeout - this.#waited));
     });
     clearTimeout(timer);
+    this.#waited += performance.now() - from;
   }
 }

@@ -7,9 +7,16 @@ const algorithms: Readonly<Record<string, { readonly name: string; readonly byte
   "sha-512": { name: "sha512", bytes: 64 },
 };
 
-/** One header's dictionary of digests (RFC 9530, section 2; algorithms we do not know are ignored, as it allows). */
-function parseField(name: string, value: string): Checksum[] {
-  return value.split(",").flatMap((member) => {
+const keyOf = ({ algorithm, expected }: Checksum): string => `${algorithm}:${expected}`;
+
+/**
+ * The digests that one header declares (RFC 9530, section 2; algorithms we do not know are ignored, as it allows).
+ * Content-Digest covers one request's bytes, Repr-Digest the whole file. Throws E_BAD_REQUEST for a malformed header.
+ */
+export function declaredDigests(headers: IncomingHttpHeaders, name: "content-digest" | "repr-digest"): Checksum[] {
+  const value = headers[name];
+  if (value === undefined) return [];
+  return [value].flat().join(",").split(",").flatMap((member) => {
     const match = /^\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]+={0,2}):\s*$/.exec(member);
     if (match === null) throw new DvcrError("E_BAD_REQUEST", `the header ${name} is malformed, expected algorithm=:base64:`);
     const algorithm = algorithms[match[1] ?? ""];
@@ -22,23 +29,31 @@ function parseField(name: string, value: string): Checksum[] {
   });
 }
 
-/**
- * The checksums to verify: those configured and those that the client declares by Content-Digest or Repr-Digest, each
- * once. Throws E_BAD_REQUEST for a malformed header and where two of one algorithm differ.
- */
-export function wantedChecksums(configured: readonly Checksum[], headers: IncomingHttpHeaders): Checksum[] {
-  const declared = ["content-digest", "repr-digest"].flatMap((name) => {
-    const value = headers[name];
-    return value === undefined ? [] : parseField(name, [value].flat().join(","));
-  });
-  const wanted = new Map<string, Checksum>();
-  for (const checksum of configured) wanted.set(`${checksum.algorithm}:${checksum.expected}`, checksum);
+/** `known` and `declared`, each once. Throws E_BAD_REQUEST where two of one algorithm differ. */
+export function mergeChecksums(known: readonly Checksum[], declared: readonly Checksum[]): Checksum[] {
+  const wanted = new Map(known.map((checksum) => [keyOf(checksum), checksum]));
   for (const checksum of declared) {
     const other = [...wanted.values()].find(({ algorithm, expected }) => algorithm === checksum.algorithm && expected !== checksum.expected);
     if (other !== undefined) {
       throw new DvcrError("E_BAD_REQUEST", `the declared ${checksum.algorithm} ${checksum.expected} is not the one asked for, ${other.expected}`);
     }
-    wanted.set(`${checksum.algorithm}:${checksum.expected}`, checksum);
+    wanted.set(keyOf(checksum), checksum);
   }
   return [...wanted.values()];
+}
+
+/** Throws E_BAD_REQUEST when `declared`, of a request that continues an upload, holds what its first request did not. */
+export function checkDeclaredBefore(known: readonly Checksum[], declared: readonly Checksum[]): void {
+  const before = new Set(known.map(keyOf));
+  const late = mergeChecksums(known, declared).find((checksum) => !before.has(keyOf(checksum)));
+  if (late !== undefined) {
+    throw new DvcrError("E_BAD_REQUEST", `the first request of this upload declared no ${late.algorithm} of the whole file, and its bytes have passed; send the file from its beginning`);
+  }
+}
+
+/** Checksums as a Repr-Digest, as far as it has names for them. */
+export function formatDigests(checksums: Readonly<Record<string, string>>): string {
+  return Object.entries(algorithms)
+    .flatMap(([member, { name }]) => (checksums[name] === undefined ? [] : [`${member}=:${Buffer.from(checksums[name], "hex").toString("base64")}:`]))
+    .join(", ");
 }

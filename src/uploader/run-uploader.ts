@@ -37,8 +37,8 @@ async function serve(config: UploaderConfig, context: PodContext, loadParts: () 
     onVerdict: (verdict) => {
       verdicts.push(verdict);
       conclude(verdict);
-      end();
     },
+    onDone: () => end(),
   });
   const health = buildHealthApp();
   try {

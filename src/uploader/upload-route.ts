@@ -1,79 +1,126 @@
-import type { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { importOptions } from "../config/import-options.ts";
 import type { Checksum } from "../config/kinds.ts";
 import type { UploaderConfig } from "../config/uploader-config.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
-import type { TrackedImport } from "../metrics/tracked-import.ts";
-import type { ImportReport } from "../pipeline/import-image.ts";
 import { answerReport } from "./answer.ts";
+import { passOn, type BodyPart } from "./body-part.ts";
+import { BodyReader } from "./body-reader.ts";
+import { parseContentRange, type ContentRange } from "./content-range.ts";
 import { letBodyCome } from "./continue.ts";
-import { wantedChecksums } from "./digest-headers.ts";
-import type { UploadGate } from "./gate.ts";
-import { UploadSource } from "./upload-source.ts";
+import { checkDeclaredBefore, declaredDigests, mergeChecksums } from "./digest-headers.ts";
+import type { UploadRoutes } from "./routes.ts";
+import { addStatusHeaders } from "./status-answer.ts";
+import { contentLength, fileOf, headerText } from "./upload-body.ts";
+import type { Upload } from "./upload.ts";
+import type { UploadSession } from "./upload-session.ts";
 
-export interface UploadRouteDeps {
-  readonly gate: UploadGate;
-  readonly runImport: TrackedImport;
-  /** Aborted when the process is told to stop. */
-  readonly signal: AbortSignal;
+/** What the head of a PUT or POST says. */
+interface UploadHead {
+  /** Set when the request brings a part of the file. */
+  readonly range: ContentRange | undefined;
+  /** Bytes of the whole file, where the head tells. */
+  readonly total: number | undefined;
+  /** Over this request's bytes. */
+  readonly contentDigests: readonly Checksum[];
+  /** Over the whole file. */
+  readonly fileDigests: readonly Checksum[];
+  readonly isFramedSnappy: boolean;
 }
 
 /** Decides by the head of the request alone; nothing of the body has been asked for yet. */
-function checksumsOfHead(config: UploaderConfig, request: FastifyRequest): Checksum[] {
-  const { headers } = request;
-  const coding = headers["content-encoding"] ?? "identity";
+function readHead(request: FastifyRequest): UploadHead {
+  const coding = request.headers["content-encoding"] ?? "identity";
   if (coding !== "" && coding !== "identity") {
     throw new DvcrError("E_CONTENT_CODING", `the request has Content-Encoding ${JSON.stringify(coding.slice(0, 40))}`);
   }
-  // A framing of another tool's own around the bytes; taken as they are they would be stored as a broken disk.
-  if (headers["x-cdi-content-type"] === "blockdevice-clone") {
-    throw new DvcrError("E_CONTENT_CODING", "the request has x-cdi-content-type blockdevice-clone");
-  }
-  const checksums = wantedChecksums(config.checksums, headers);
-  if (request.isMultipart() && (headers["content-digest"] ?? headers["repr-digest"]) !== undefined) {
-    throw new DvcrError("E_BAD_REQUEST", "a digest header covers the whole form, not the file in it; send the file as the body");
-  }
-  return checksums;
-}
-
-/** The bytes of the file and how many they will be, where the client said. */
-async function bodyOf(request: FastifyRequest): Promise<{ stream: Readable; size: number | undefined }> {
-  if (!request.isMultipart()) {
-    const length = request.headers["content-length"];
-    return { stream: request.raw, size: length === undefined ? undefined : Number(length) };
-  }
-  const part = await request.file();
-  if (part === undefined) throw new DvcrError("E_BAD_REQUEST", "the form holds no file");
-  return { stream: part.file, size: undefined };
-}
-
-/** PUT and POST /upload: one image, as the raw body or as the first file of a form. */
-export function uploadHandler(config: UploaderConfig, { gate, runImport, signal }: UploadRouteDeps) {
-  const receive = async (request: FastifyRequest, reply: FastifyReply, checksums: Checksum[]): Promise<ImportReport> => {
-    letBodyCome(request, reply);
-    const { stream, size } = await bodyOf(request);
-    request.log.info({ bytes: size }, "upload begins");
-    const source = new UploadSource(stream, size, { request: request.raw, idleTimeout: config.uploadIdleTimeout * 1000 });
-    try {
-      return await runImport(source, importOptions(config, checksums), signal);
-    } finally {
-      source.stop();
+  const length = contentLength(request);
+  const rangeText = headerText(request, "content-range");
+  const range = rangeText === undefined ? undefined : parseContentRange(rangeText, length);
+  const contentDigests = declaredDigests(request.headers, "content-digest");
+  const fileDigests = declaredDigests(request.headers, "repr-digest");
+  if (request.isMultipart()) {
+    if (contentDigests.length + fileDigests.length > 0) {
+      throw new DvcrError("E_BAD_REQUEST", "a digest header covers the whole form, not the file in it; send the file as the body");
     }
+    if (range !== undefined) throw new DvcrError("E_BAD_REQUEST", "a form has no Content-Range; continue with the file as the body");
+  }
+  return {
+    range,
+    total: range?.total ?? (request.isMultipart() ? undefined : length),
+    contentDigests,
+    fileDigests,
+    isFramedSnappy: headerText(request, "x-cdi-content-type") === "blockdevice-clone",
+  };
+}
+
+/** The upload that the request begins or continues, and what of its body is checked. Throws what UploadSession does. */
+async function uploadFor(head: UploadHead, config: UploaderConfig, session: UploadSession): Promise<{ upload: Upload; part: BodyPart }> {
+  const { range, total, contentDigests, fileDigests, isFramedSnappy } = head;
+  if (range !== undefined && (range.start > 0 || session.status().state !== "idle")) {
+    const upload = session.resume(range.start, range.total);
+    try {
+      checkDeclaredBefore(upload.plan.checksums, fileDigests);
+    } catch (error) {
+      session.release();
+      throw error;
+    }
+    return { upload, part: { length: range.length, endsFile: false, checksums: contentDigests } };
+  }
+  // The whole file in one request: both kinds of digest mean the same, and hold for what may have to be sent later.
+  const isWhole = range === undefined || range.length === range.total;
+  const declared = isWhole ? [...contentDigests, ...fileDigests] : fileDigests;
+  const upload = await session.begin({ total, checksums: mergeChecksums(config.checksums, declared), isFramedSnappy });
+  return { upload, part: { length: range?.length, endsFile: range === undefined, checksums: isWhole ? [] : contentDigests } };
+}
+
+/** PUT and POST /upload: one image, as the raw body or as the first file of a form, in one request or continued. */
+export function uploadHandler({ config, session, signal, secrets }: UploadRoutes) {
+  const receive = async (request: FastifyRequest, reply: FastifyReply, upload: Upload, part: BodyPart): Promise<void> => {
+    let reader: BodyReader;
+    try {
+      letBodyCome(request, reply);
+      reader = new BodyReader(await fileOf(request), { request: request.raw, idleTimeout: config.uploadIdleTimeout * 1000 });
+    } catch (error) {
+      session.release();
+      await session.discard(upload);
+      throw error;
+    }
+    request.log.info({ bytes: part.length, offset: upload.offset, total: upload.total }, "upload begins");
+    await session.receive(upload, reader, (from, to) => passOn(from, to, part));
   };
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (signal.aborted) throw toDvcrError(signal.reason);
-    const checksums = checksumsOfHead(config, request);
-    gate.enter();
-    let report: ImportReport;
+    const head = readHead(request);
+    const leave = session.attend(() => !request.raw.socket.destroyed);
     try {
-      report = await receive(request, reply, checksums);
+      let upload = head.range === undefined ? session.sameFile(head.total, head.fileDigests) : undefined;
+      if (upload === undefined) {
+        const begun = await uploadFor(head, config, session);
+        upload = begun.upload;
+        await receive(request, reply, upload, begun.part);
+      }
+      if (!upload.isWhole) {
+        addStatusHeaders(reply, session.status(), secrets);
+        return await reply.code(202).send(`received up to offset ${upload.offset}\n`);
+      }
+      return answerReport(request, reply, await upload.result());
     } catch (thrown) {
-      const error = toDvcrError(thrown);
-      if (gate.failed(error)) void reply.header("connection", "close");
-      throw error;
+      const { state } = session.status();
+      if (state === "stored" || state === "refused") void reply.header("connection", "close");
+      throw thrown;
+    } finally {
+      reply.raw.once("finish", () => session.told());
+      leave();
     }
-    gate.stored(report);
-    return answerReport(request, reply, report);
+  };
+}
+
+/** HEAD /upload: how the upload stands, after a connection that is silent was ended. */
+export function statusHandler({ session, secrets }: UploadRoutes) {
+  return async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    await session.endSilentConnection();
+    addStatusHeaders(reply, session.status(), secrets);
+    reply.raw.once("finish", () => session.told());
+    return reply.send("");
   };
 }

@@ -1,42 +1,44 @@
-import type { Readable } from "node:stream";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { OpenSource, Source } from "../source/source.ts";
-import { BodyReader, type BodyReaderOptions } from "./body-reader.ts";
+import type { ByteQueue } from "./byte-queue.ts";
 
-/** The body of one upload as a source. It comes once: it can be neither replayed nor fetched again. */
+export interface UploadSourceOptions {
+  /** Bytes in all, where the client declared them. */
+  readonly size: number | undefined;
+  /** The bytes are a disk's own, packed in snappy's framing format. */
+  readonly isFramedSnappy: boolean;
+}
+
+/** What the connections of one upload bring, as a source. It comes once: it can be neither replayed nor fetched again. */
 export class UploadSource implements Source {
   readonly description = "upload";
   readonly replayable = false;
   readonly refetchable = false;
-  readonly #reader: BodyReader;
-  readonly #size: number | undefined;
+  readonly #queue: ByteQueue;
+  readonly #options: UploadSourceOptions;
   #opened = false;
 
-  /** `size` in bytes where the client declared it. */
-  constructor(stream: Readable, size: number | undefined, options: BodyReaderOptions) {
-    this.#reader = new BodyReader(stream, options);
-    this.#size = size;
+  constructor(queue: ByteQueue, options: UploadSourceOptions) {
+    this.#queue = queue;
+    this.#options = options;
   }
 
   open(signal: AbortSignal): Promise<OpenSource> {
     if (this.#opened) return Promise.reject(new DvcrError("E_INTERNAL", "an upload's body can be read only once"));
     this.#opened = true;
-    const cancel = (): void => this.#reader.stop(toDvcrError(signal.reason));
+    const cancel = (): void => this.#queue.fail(toDvcrError(signal.reason));
     if (signal.aborted) cancel();
     else signal.addEventListener("abort", cancel, { once: true });
+    const { size, isFramedSnappy } = this.#options;
     return Promise.resolve({
-      ...(this.#size === undefined ? {} : { size: this.#size }),
-      chunks: this.#reader,
+      ...(size === undefined ? {} : { size }),
+      ...(isFramedSnappy ? { isDisk: true, isFramedSnappy } : {}),
+      chunks: this.#queue,
       close: () => {
         signal.removeEventListener("abort", cancel);
-        this.#reader.stop();
+        this.#queue.close();
         return Promise.resolve();
       },
     });
-  }
-
-  /** Stops reading for good, whether it was opened or not. */
-  stop(): void {
-    this.#reader.stop();
   }
 }

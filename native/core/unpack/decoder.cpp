@@ -133,6 +133,8 @@ std::unique_ptr<ByteSource> make_unpacker(Compression compression, PrefixSource&
       return make_zstd_decoder(inner, limits);
     case Compression::kBzip2:
       return make_bzip2_decoder(inner);
+    case Compression::kSnappy:
+      return make_snappy_decoder(inner);
     case Compression::kNone:
       break;
   }

@@ -1,4 +1,4 @@
-// What the four unpackers share: streams one after the other, padding, trailing data, early ends, and when an error
+// What the unpackers share: streams one after the other, padding, trailing data, early ends, and when an error
 // is raised. A codec only begins a stream and takes steps in it.
 #pragma once
 
@@ -61,5 +61,6 @@ std::unique_ptr<ByteSource> make_gzip_decoder(PrefixSource& inner);
 std::unique_ptr<ByteSource> make_xz_decoder(PrefixSource& inner, const Limits& limits, unsigned threads);
 std::unique_ptr<ByteSource> make_zstd_decoder(PrefixSource& inner, const Limits& limits);
 std::unique_ptr<ByteSource> make_bzip2_decoder(PrefixSource& inner);
+std::unique_ptr<ByteSource> make_snappy_decoder(PrefixSource& inner);
 
 }  // namespace dvcr

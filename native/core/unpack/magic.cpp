@@ -25,6 +25,8 @@ constexpr std::array kMagics{
     // The level digit, then the magic of a block or of the end. Three letters alone would be too little to go by.
     Magic{Compression::kBzip2, 6, {'B', 'Z', 'h', '0', 0x31, 0x41}, {0xff, 0xff, 0xff, 0xf0, 0xff, 0xff}},
     Magic{Compression::kBzip2, 6, {'B', 'Z', 'h', '0', 0x17, 0x72}, {0xff, 0xff, 0xff, 0xf0, 0xff, 0xff}},
+    // The stream identifier of snappy's framing format, section 4.1.
+    Magic{Compression::kSnappy, 6, {0xff, 0x06, 0x00, 0x00, 's', 'N'}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
 };
 
 bool matches(const Magic& magic, Bytes head) {
@@ -39,7 +41,8 @@ bool matches(const Magic& magic, Bytes head) {
 
 Compression detect_compression(Bytes head) {
   for (const Magic& magic : kMagics) {
-    if (head.size() >= magic.size && matches(magic, head)) return magic.compression;
+    bool declared_only = magic.compression == Compression::kSnappy;
+    if (!declared_only && head.size() >= magic.size && matches(magic, head)) return magic.compression;
   }
   return Compression::kNone;
 }
@@ -59,6 +62,8 @@ std::string_view compression_name(Compression compression) {
       return "zstd";
     case Compression::kBzip2:
       return "bzip2";
+    case Compression::kSnappy:
+      return "snappy";
     case Compression::kNone:
       break;
   }

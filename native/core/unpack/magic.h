@@ -1,4 +1,4 @@
-// The first bytes of the four compressed formats.
+// The first bytes of the compressed formats.
 #pragma once
 
 #include "unpack.h"

@@ -1,6 +1,6 @@
 // Outer compression: gzip (all members), xz (all streams, threaded where the blocks allow), zstd (all frames), bzip2.
-// Recognised by content, never by name. Zero padding after the last stream is accepted (tapes and dd add it),
-// anything else after it is kTrailingData.
+// Recognised by content, never by name; only framed snappy is unpacked where it was declared. Zero padding after the
+// last stream is accepted (tapes and dd add it), anything else after it is kTrailingData.
 #pragma once
 
 #include <functional>
@@ -13,11 +13,11 @@
 
 namespace dvcr {
 
-enum class Compression : uint8_t { kNone, kGzip, kXz, kZstd, kBzip2 };
+enum class Compression : uint8_t { kNone, kGzip, kXz, kZstd, kBzip2, kSnappy };
 
-/// By the first bytes (at least 6 wanted). zstd's skippable frames (RFC 8878 3.1.2) count as zstd.
+/// By the first bytes (at least 6 wanted). zstd's skippable frames (RFC 8878 3.1.2) count as zstd. Never kSnappy.
 Compression detect_compression(Bytes head);
-/// "gzip", "xz", "zstd", "bzip2" or "none".
+/// "gzip", "xz", "zstd", "bzip2", "snappy" or "none".
 std::string_view compression_name(Compression compression);
 
 /// What the outer stream says of its unpacked size before it was unpacked.
@@ -37,10 +37,11 @@ std::unique_ptr<ByteSource> make_unpacker(Compression compression, PrefixSource&
 /// inner.ranges() from the xz index (exact) or the last four bytes of a gzip file (inexact). Consumes nothing.
 std::optional<SizeHint> unpacked_size_hint(Compression compression, PrefixSource& inner, const Limits& limits);
 
-/// The chain of unpackers around `source`: at most limits.max_compression_depth, else kNestedCompression.
+/// The chain of unpackers around `source`: at most limits.max_compression_depth, else kNestedCompression. With a
+/// `declared` compression exactly that one: what it holds is taken as it is.
 class UnpackChain {
  public:
-  UnpackChain(ByteSource& source, const Limits& limits, unsigned threads);
+  UnpackChain(ByteSource& source, const Limits& limits, unsigned threads, Compression declared = Compression::kNone);
   /// The innermost, unpacked bytes.
   PrefixSource& output() { return *stages_.back().prefix; }
   /// Outermost first, empty when the source is not compressed.
@@ -52,6 +53,8 @@ class UnpackChain {
   void finish();
 
  private:
+  void add(Compression compression, const Limits& limits, unsigned threads);
+
   struct Stage {
     std::unique_ptr<ByteSource> unpacker;  // null for the first stage
     std::unique_ptr<PrefixSource> prefix;

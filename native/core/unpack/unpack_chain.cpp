@@ -3,23 +3,31 @@
 
 namespace dvcr {
 
-UnpackChain::UnpackChain(ByteSource& source, const Limits& limits, unsigned threads) {
+UnpackChain::UnpackChain(ByteSource& source, const Limits& limits, unsigned threads, Compression declared) {
   stages_.push_back({nullptr, std::make_unique<PrefixSource>(source)});
+  if (declared != Compression::kNone) {
+    add(declared, limits, threads);
+    return;
+  }
   while (true) {
-    PrefixSource& outer = output();
-    Compression compression = detect_compression(outer.prefix(kMagicSize));
+    Compression compression = detect_compression(output().prefix(kMagicSize));
     if (compression == Compression::kNone) return;
     if (compressions_.size() == limits.max_compression_depth) {
       throw Error(code::kNestedCompression,
                   "more than " + std::to_string(limits.max_compression_depth) + " compressions around each other");
     }
-    // Replaces the hint of the layer around: only the innermost content's size matters.
-    size_hint_ = unpacked_size_hint(compression, outer, limits);
-    compressions_.push_back(compression);
-    std::unique_ptr<ByteSource> unpacker = make_unpacker(compression, outer, limits, threads);
-    auto prefix = std::make_unique<PrefixSource>(*unpacker);
-    stages_.push_back({std::move(unpacker), std::move(prefix)});
+    add(compression, limits, threads);
   }
+}
+
+void UnpackChain::add(Compression compression, const Limits& limits, unsigned threads) {
+  PrefixSource& outer = output();
+  // Replaces the hint of the layer around: only the innermost content's size matters.
+  size_hint_ = unpacked_size_hint(compression, outer, limits);
+  compressions_.push_back(compression);
+  std::unique_ptr<ByteSource> unpacker = make_unpacker(compression, outer, limits, threads);
+  auto prefix = std::make_unique<PrefixSource>(*unpacker);
+  stages_.push_back({std::move(unpacker), std::move(prefix)});
 }
 
 void UnpackChain::finish() {

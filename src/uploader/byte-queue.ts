@@ -1,0 +1,105 @@
+import type { DvcrError } from "../errors/dvcr-error.ts";
+
+/** Bytes that wait for the import before the client is held back; the import has its own 12 MiB behind them. */
+const highWater = 2 ** 20;
+/** While the import takes nothing, so much is taken from the client at each interval, so that no proxy on the way sees silence. */
+const sipBytes = 2 ** 19;
+const sipMilliseconds = 20_000;
+/** What all sips together may hold. */
+const sipsLimit = 32 * 2 ** 20;
+
+/**
+ * The bytes of one upload between the connections that bring them, one after the other, and the import that reads
+ * them once. What was pushed is never lost: a new connection goes on behind it.
+ */
+export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
+  readonly #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  /** Bytes that may wait at most; more than highWater only while the import takes nothing. */
+  #limit = highWater;
+  #ended = false;
+  #closed = false;
+  #failure: DvcrError | undefined;
+  #wakeReader: (() => void) | undefined;
+  #wakeWriter: (() => void) | undefined;
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** The next bytes; ends after end() or close(), throws what fail() was given. */
+  async next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    for (;;) {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#closed) return { value: undefined, done: true };
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) {
+        this.#bytes -= chunk.byteLength;
+        if (this.#bytes < highWater) {
+          this.#limit = highWater;
+          this.#wakeWriter?.();
+        }
+        return { value: chunk, done: false };
+      }
+      if (this.#ended) return { value: undefined, done: true };
+      await new Promise<void>((resolve) => {
+        this.#wakeReader = resolve;
+      });
+    }
+  }
+
+  return(): Promise<IteratorResult<Uint8Array, undefined>> {
+    this.close();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  /** Appends; never waits, so room() is to be asked before. */
+  push(chunk: Uint8Array): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.byteLength;
+    this.#wakeReader?.();
+  }
+
+  /** Resolves when a chunk may be pushed, or nobody reads any more. */
+  async room(): Promise<void> {
+    while (this.#bytes >= this.#limit && !this.#closed && this.#failure === undefined) {
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#wakeWriter = resolve;
+        timer = setTimeout(() => this.stretch(sipBytes), sipMilliseconds);
+      });
+      clearTimeout(timer);
+    }
+  }
+
+  /** Lets `bytes` more wait than now, up to a bound, until the import takes some again. */
+  stretch(bytes: number): void {
+    this.#limit = Math.min(Math.max(this.#limit, this.#bytes) + bytes, highWater + sipsLimit);
+    this.#wakeWriter?.();
+  }
+
+  /** No bytes follow. */
+  end(): void {
+    this.#ended = true;
+    this.#wakeReader?.();
+  }
+
+  /** The reader gets `error` in place of what it has not read yet. */
+  fail(error: DvcrError): void {
+    this.#failure ??= error;
+    this.#drop();
+  }
+
+  /** Nobody reads any more. */
+  close(): void {
+    this.#closed = true;
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#chunks.length = 0;
+    this.#bytes = 0;
+    this.#wakeReader?.();
+    this.#wakeWriter?.();
+  }
+}

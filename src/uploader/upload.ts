@@ -1,0 +1,119 @@
+import type { Checksum } from "../config/kinds.ts";
+import { DvcrError } from "../errors/dvcr-error.ts";
+import type { ImportReport } from "../pipeline/import-image.ts";
+import type { Source } from "../source/source.ts";
+import { ByteQueue } from "./byte-queue.ts";
+import { UploadSource } from "./upload-source.ts";
+
+/** What an upload's first request says of it. */
+export interface UploadPlan {
+  /** Bytes of the whole file, where they are known already. */
+  readonly total: number | undefined;
+  /** Over the whole file, as it is sent. */
+  readonly checksums: readonly Checksum[];
+  readonly isFramedSnappy: boolean;
+  /** Names an upload by tus. */
+  readonly id?: string;
+}
+
+/** Runs one import to its report. */
+export type StartImport = (source: Source, checksums: readonly Checksum[], signal: AbortSignal) => Promise<ImportReport>;
+
+/** One file on its way in: the running import, how far it was fed, and nothing of HTTP. */
+export class Upload {
+  readonly plan: UploadPlan;
+  readonly #start: StartImport;
+  readonly #queue = new ByteQueue();
+  readonly #stopped = new AbortController();
+  #total: number | undefined;
+  #offset = 0;
+  #isWhole = false;
+  #result: Promise<ImportReport> | undefined;
+
+  constructor(plan: UploadPlan, start: StartImport) {
+    this.plan = plan;
+    this.#total = plan.total;
+    this.#start = start;
+  }
+
+  /** Bytes accepted: they are in the import or queued for it, and need never be sent again. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  get total(): number | undefined {
+    return this.#total;
+  }
+
+  /** True when every byte is in. */
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
+  /** True after it was cancelled. */
+  get isCancelled(): boolean {
+    return this.#stopped.signal.aborted;
+  }
+
+  /** Starts the import at the first call; settles with it. A failure that nobody waits for is no unhandled one. */
+  result(): Promise<ImportReport> {
+    this.#result ??= this.#start(
+      new UploadSource(this.#queue, { size: this.#total, isFramedSnappy: this.plan.isFramedSnappy }),
+      this.plan.checksums,
+      this.#stopped.signal,
+    );
+    this.#result.catch(() => undefined);
+    return this.#result;
+  }
+
+  /** The total is known only now. Throws E_UPLOAD_OFFSET when it is another than before, or less than what came. */
+  declareTotal(total: number): void {
+    if (total < this.#offset || (this.#total !== undefined && total !== this.#total)) {
+      const before = this.#total === undefined ? `${this.#offset} have come already` : `it was ${this.#total} before`;
+      throw new DvcrError("E_UPLOAD_OFFSET", `the file is said to have ${total} bytes, but ${before}`);
+    }
+    this.#total = total;
+  }
+
+  /** Throws E_BAD_REQUEST when `end` lies beyond the end of the file. */
+  checkEnd(end: number): void {
+    if (this.#total === undefined || end <= this.#total) return;
+    throw new DvcrError("E_BAD_REQUEST", `the body goes to ${end} bytes, beyond the file's ${this.#total}`);
+  }
+
+  /** Resolves when take() may be called. */
+  async room(): Promise<void> {
+    await this.#queue.room();
+  }
+
+  /** Accepts the next bytes of the file. Throws E_BAD_REQUEST for bytes beyond its end. */
+  take(chunk: Uint8Array): void {
+    this.checkEnd(this.#offset + chunk.byteLength);
+    this.#offset += chunk.byteLength;
+    this.#queue.push(chunk);
+  }
+
+  /** Takes a little more than the import asks for, so that what has arrived can be told from silence. */
+  stretch(): void {
+    this.#queue.stretch(2 ** 22);
+  }
+
+  /** Every byte is in. */
+  end(): void {
+    this.#total = this.#offset;
+    this.#isWhole = true;
+    this.#queue.end();
+  }
+
+  /** The bytes are wrong: the import fails with `error`. */
+  refuse(error: DvcrError): void {
+    this.#queue.fail(error);
+  }
+
+  /** Ends the import, waiting until nothing of it remains. Never throws. */
+  async cancel(reason: DvcrError): Promise<void> {
+    this.#stopped.abort(reason);
+    this.#queue.fail(reason);
+    await this.#result?.catch(() => undefined);
+  }
+}
