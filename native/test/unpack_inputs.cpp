@@ -3,6 +3,7 @@
 #include <bzlib.h>
 #include <gtest/gtest.h>
 #include <lzma.h>
+#include <snappy-c.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -11,6 +12,8 @@
 #include <fstream>
 #include <random>
 #include <stdexcept>
+
+#include "formats/crc32c.h"
 
 namespace dvcr::test {
 namespace {
@@ -122,6 +125,34 @@ Buffer bzip2_stream(Bytes content) {
   return out;
 }
 
+Buffer snappy_chunk(uint8_t type, Bytes plain, Bytes body) {
+  Crc32c crc;
+  crc.add(plain);
+  uint32_t masked = ((crc.value() >> 15) | (crc.value() << 17)) + 0xa282ead8U;
+  size_t length = body.size() + sizeof masked;
+  Buffer chunk{type, static_cast<uint8_t>(length), static_cast<uint8_t>(length >> 8),
+               static_cast<uint8_t>(length >> 16)};
+  for (unsigned shift = 0; shift < 32; shift += 8) chunk.push_back(static_cast<uint8_t>(masked >> shift));
+  chunk.insert(chunk.end(), body.begin(), body.end());
+  return chunk;
+}
+
+Buffer snappy_frames(Bytes content) {
+  Buffer out{0xff, 6, 0, 0, 's', 'N', 'a', 'P', 'p', 'Y'};
+  while (!content.empty()) {
+    Bytes plain = content.first(std::min<size_t>(content.size(), 64 * kKiB));
+    content = content.subspan(plain.size());
+    size_t size = snappy_max_compressed_length(plain.size());
+    Buffer body(size);
+    require(snappy_compress(reinterpret_cast<const char*>(plain.data()), plain.size(),
+                            reinterpret_cast<char*>(body.data()), &size) == SNAPPY_OK,
+            "snappy_compress");
+    Buffer chunk = snappy_chunk(0, plain, Bytes(body).first(size));
+    out.insert(out.end(), chunk.begin(), chunk.end());
+  }
+  return out;
+}
+
 Buffer packed(Compression compression, Bytes content) {
   switch (compression) {
     case Compression::kGzip:
@@ -132,6 +163,8 @@ Buffer packed(Compression compression, Bytes content) {
       return zstd_frame(content);
     case Compression::kBzip2:
       return bzip2_stream(content);
+    case Compression::kSnappy:
+      return snappy_frames(content);
     case Compression::kNone:
       break;
   }

@@ -22,6 +22,10 @@ Buffer xz_blocks(Bytes content, uint64_t block_size);
 Buffer zstd_frame(Bytes content, int window_log = 0, bool content_size = true);
 Buffer zstd_skippable(size_t size);
 Buffer bzip2_stream(Bytes content);
+/// One chunk of snappy's framing format with the checksum of `plain`; `body` is what the chunk holds of it.
+Buffer snappy_chunk(uint8_t type, Bytes plain, Bytes body);
+/// The stream identifier and compressed chunks of 64 KiB.
+Buffer snappy_frames(Bytes content);
 /// One stream of any format.
 Buffer packed(Compression compression, Bytes content);
 

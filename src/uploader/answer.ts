@@ -83,8 +83,7 @@ export function answerError(request: FastifyRequest, reply: FastifyReply, thrown
 
 /** Sends the report of a stored image, as JSON or as one line. */
 export function answerReport(request: FastifyRequest, reply: FastifyReply, report: ImportReport): FastifyReply {
-  // The process ends after this answer: the connection must not keep it.
-  void reply.code(200).header("connection", "close");
+  void reply.code(200);
   addResultHeaders(reply, report);
   if (wantsJson(request)) return send(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
   const line = `stored ${report.image}@${report.manifestDigest}: ${report.sourceFormat} as ${report.format}, ${report.virtualSize} bytes, ${report.storedSize} in the registry\n`;

@@ -66,6 +66,11 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
   await app.register(multipart, { limits: { fileSize: Infinity, files: 1, fields: 32, fieldSize: 4096 }, throwFileSizeLimit: false });
 
   const secrets = deps.secrets ?? [];
+  app.addHook("onSend", (_request, reply, payload, done) => {
+    // The process ends after the verdict was told: no connection must keep it.
+    if (session.status().verdict !== undefined) void reply.header("connection", "close");
+    done(null, payload);
+  });
   const session = openSession(config, deps);
   app.addHook("onClose", () => session.close(deps.signal.aborted ? toDvcrError(deps.signal.reason) : new DvcrError("E_CANCELLED", "the process ends")));
   app.setErrorHandler((error, request, reply) => {

@@ -131,6 +131,7 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
     if (checksum !== undefined && (length ?? 0) > heldBytes) throw new DvcrError("E_PART_TOO_LARGE", `a part with a checksum has ${length} bytes, more than ${heldBytes}`);
 
     const upload = resumeFor(offset, total, length ?? 0);
+    reply.raw.once("finish", () => session.told());
     const leave = session.attend(() => !request.raw.socket.destroyed);
     try {
       letBodyCome(request, reply);
@@ -140,7 +141,6 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
       // The last part's answer is the verdict on the whole.
       if (upload.isWhole) addResultHeaders(reply, await upload.result());
     } finally {
-      reply.raw.once("finish", () => session.told());
       leave();
     }
     return await reply.code(204).header("upload-offset", upload.offset).send();

@@ -88,28 +88,28 @@ export function uploadHandler({ config, session, signal, secrets }: UploadRoutes
     request.log.info({ bytes: part.length, offset: upload.offset, total: upload.total }, "upload begins");
     await session.receive(upload, reader, (from, to) => passOn(from, to, part));
   };
+  /** The answer tells the verdict, if there is one by then. */
+  const tellWith = (reply: FastifyReply): void => void reply.raw.once("finish", () => session.told());
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (signal.aborted) throw toDvcrError(signal.reason);
     const head = readHead(request);
     const leave = session.attend(() => !request.raw.socket.destroyed);
     try {
       let upload = head.range === undefined ? session.sameFile(head.total, head.fileDigests) : undefined;
-      if (upload === undefined) {
+      if (upload !== undefined) {
+        tellWith(reply);
+      } else {
         const begun = await uploadFor(head, config, session);
         upload = begun.upload;
+        tellWith(reply);
         await receive(request, reply, upload, begun.part);
       }
       if (!upload.isWhole) {
         addStatusHeaders(reply, session.status(), secrets);
         return await reply.code(202).send(`received up to offset ${upload.offset}\n`);
       }
-      return answerReport(request, reply, await upload.result());
-    } catch (thrown) {
-      const { state } = session.status();
-      if (state === "stored" || state === "refused") void reply.header("connection", "close");
-      throw thrown;
+      return await answerReport(request, reply, await upload.result());
     } finally {
-      reply.raw.once("finish", () => session.told());
       leave();
     }
   };
