@@ -16,6 +16,8 @@ export class PushingSink implements LayerSink {
   readonly #signal: AbortSignal;
   readonly #parts: PushingSinkParts;
   #upload: LayerUpload | undefined;
+  /** A layer that is being begun: its end, and how to end the wait for it. */
+  #beginning: { readonly settled: Promise<unknown>; readonly stop: AbortController } | undefined;
   #kept: KeptLayer | undefined;
   /** How often the destination was given the layer again from what was kept. */
   restarts = 0;
@@ -28,11 +30,11 @@ export class PushingSink implements LayerSink {
     this.#parts = parts;
   }
 
-  async begin(size: number) {
-    await this.abort();
-    this.#kept = this.#parts.keptLayer();
-    this.#upload = await this.#destination.beginLayer(this.#signal, this.#kept);
-    return await tarFrame(size);
+  begin(size: number) {
+    const stop = new AbortController();
+    const began = this.#begin(size, AbortSignal.any([this.#signal, stop.signal]));
+    this.#beginning = { settled: began.catch(() => undefined), stop };
+    return began;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -55,6 +57,21 @@ export class PushingSink implements LayerSink {
 
   /** Drops what was sent and what was kept. Never throws. */
   async abort(): Promise<void> {
+    // What the destination has begun by now would stay there if it were not waited for.
+    this.#beginning?.stop.abort(new DvcrError("E_CANCELLED", "the layer is not wanted any more"));
+    await this.#beginning?.settled;
+    await this.#drop();
+  }
+
+  async #begin(size: number, signal: AbortSignal) {
+    await this.#drop();
+    this.#kept = this.#parts.keptLayer();
+    this.#upload = await this.#destination.beginLayer(signal, this.#kept);
+    this.#beginning = undefined;
+    return await tarFrame(size);
+  }
+
+  async #drop(): Promise<void> {
     const upload = this.#upload;
     this.#upload = undefined;
     await upload?.abort();

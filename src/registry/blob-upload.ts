@@ -87,9 +87,22 @@ export class BlobUpload implements LayerUpload {
     this.#signal.addEventListener("abort", () => this.#fail(cancellation(this.#signal)), { once: true });
   }
 
-  /** Opens the session, tried again by the table. @throws RegistryError. */
+  /**
+   * Opens the session, tried again by the table. A request under way outlives `signal` for half of the grace time: one
+   * that was cut may have opened a session that nobody knows. @throws RegistryError.
+   */
   static async begin(client: RegistryClient, repository: string, signal: AbortSignal, options: BlobUploadOptions = {}): Promise<BlobUpload> {
-    const session = await client.retrying(() => UploadSession.startOnce(client, repository, signal), signal);
+    const cut = new AbortController();
+    let cutting: NodeJS.Timeout | undefined;
+    const cutLater = (): void => {
+      cutting = setTimeout(() => cut.abort(signal.reason), (options.abortGraceMs ?? defaults.abortGraceMs) / 2);
+    };
+    signal.addEventListener("abort", cutLater, { once: true });
+    const opening = client.retrying(() => UploadSession.startOnce(client, repository, cut.signal), signal);
+    const session = await opening.finally(() => {
+      signal.removeEventListener("abort", cutLater);
+      clearTimeout(cutting);
+    });
     const upload = new BlobUpload(client, repository, session, signal, options);
     if (signal.aborted) {
       await upload.abort();
