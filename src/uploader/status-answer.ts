@@ -1,12 +1,12 @@
 import type { FastifyReply } from "fastify";
 import { redactText } from "../log/redact.ts";
-import type { ImportReport } from "../pipeline/import-image.ts";
+import type { StoredReport } from "../process/outcome.ts";
 import { formatDigests } from "./digest-headers.ts";
 import type { UploadStatus } from "./upload-session.ts";
 
 /** Says by headers which image was stored and what its source's checksums are. */
-export function addResultHeaders(reply: FastifyReply, report: ImportReport): void {
-  const digests = formatDigests(report.checksums);
+export function addResultHeaders(reply: FastifyReply, report: StoredReport): void {
+  const digests = "checksums" in report ? formatDigests(report.checksums) : "";
   if (digests !== "") void reply.header("repr-digest", digests);
   void reply.header("docker-content-digest", report.manifestDigest);
 }
