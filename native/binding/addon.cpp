@@ -116,13 +116,20 @@ class Job final : public Napi::ObjectWrap<Job> {
         post(Finished{std::move(result)});
       }
     } catch (const SizeHintWrong& wrong) {
-      post(Failed{std::string(wrong.code()), wrong.what(), wrong.actual});
+      fail(post, {std::string(wrong.code()), wrong.what(), wrong.actual});
     } catch (const Error& error) {
-      post(Failed{std::string(error.code()), error.what(), std::nullopt});
+      fail(post, {std::string(error.code()), error.what(), std::nullopt});
     } catch (const std::exception& error) {
-      post(Failed{std::string(code::kInternal), error.what(), std::nullopt});
+      fail(post, {std::string(code::kInternal), error.what(), std::nullopt});
     }
     channel_->close();
+  }
+
+  // JavaScript may give the output buffers to another job as soon as it hears of the failure.
+  void fail(const Post& post, Failed failed) {
+    output_->cancel();
+    if (session_) session_->stop();
+    post(std::move(failed));
   }
 
   void cancel() {

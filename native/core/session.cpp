@@ -172,6 +172,9 @@ SessionResult Session::run() {
 void Session::cancel() {
   impl_->layer.cancel();
 }
+void Session::stop() {
+  impl_->layer.stop();
+}
 uint64_t Session::disk_bytes() const {
   return impl_->layer.disk_bytes();
 }

@@ -52,6 +52,9 @@ class Session {
   SessionResult run();
   /// Ends run() with kCancelled soon. Any thread. The source and the output must be woken by their owner.
   void cancel();
+  /// After run() threw: waits until no thread of the session touches the output any more. The output must have been
+  /// woken by its owner. Same thread as run().
+  void stop();
   [[nodiscard]] uint64_t disk_bytes() const;
   /// Source bytes taken in so far, of the blob where the source is a container layer. Any thread.
   [[nodiscard]] uint64_t source_bytes() const;

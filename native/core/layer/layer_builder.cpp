@@ -307,6 +307,9 @@ LayerResult LayerBuilder::finish() {
 void LayerBuilder::cancel() {
   impl_->pipeline.fail(std::make_exception_ptr(Error(code::kCancelled, "the import was cancelled")));
 }
+void LayerBuilder::stop() {
+  impl_->pipeline.stop();
+}
 uint64_t LayerBuilder::disk_bytes() const {
   return impl_->disk.load();
 }

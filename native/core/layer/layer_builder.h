@@ -92,6 +92,9 @@ class LayerBuilder final : public ExtentSink {
   LayerResult finish();
   /// Ends all waiting calls with kCancelled. Any thread.
   void cancel();
+  /// Cancels and waits until no thread touches the output any more. Not while another thread is in a call, and only
+  /// once a waiting LayerOutput::write() was woken by its owner.
+  void stop();
   /// Bytes of disk content committed so far. Any thread.
   [[nodiscard]] uint64_t disk_bytes() const;
 

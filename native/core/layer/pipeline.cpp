@@ -11,8 +11,13 @@ constexpr size_t kMostItems = 128;
 }  // namespace
 
 Pipeline::~Pipeline() {
+  stop();
+}
+
+void Pipeline::stop() {
   fail(std::make_exception_ptr(Error(code::kCancelled, "the import was cancelled")));
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void Pipeline::start(const Setup& setup) {

@@ -52,6 +52,8 @@ class Pipeline {
   void use_large_windows();
   /// Stops every thread soon; the first call's error is the one that is seen. Any thread.
   void fail(std::exception_ptr error);
+  /// Ends every thread and waits for it. Not from one of them.
+  void stop();
   /// Hex of the tar's SHA-256, after drain().
   std::string finish_diff_id() { return diff_id_->finish(); }
 
