@@ -1,7 +1,8 @@
-import { InvalidArgumentError, Option, type Command } from "commander";
+import { Option, type Command } from "commander";
 
 import { parseBytes, parseChecksum, seconds, type Checksum } from "../config/kinds.ts";
 import type { LayerCompression } from "../pipeline/import-image.ts";
+import type { UsageProblems } from "./usage.ts";
 
 /** Flags that say how the source is reached, as commander hands them over. */
 export interface SourceAccessFlags extends RetryFlags {
@@ -57,46 +58,46 @@ export const SOURCE_FORMATS = ["raw", "iso", "qcow2", "vmdk", "vdi", "vpc", "vhd
 const GIB = 2 ** 30;
 
 /** Adds the flags that say what the source is and how it is reached; shared by import and inspect. */
-export function addSourceFlags(command: Command, scratchDirectory: string): Command {
-  return addSourceAccessFlags(command)
-    .addOption(new Option("--src-format <format>", "declare the source's format; other content is refused").choices(SOURCE_FORMATS))
+export function addSourceFlags(command: Command, scratchDirectory: string, problems: UsageProblems): Command {
+  return addSourceAccessFlags(command, problems)
+    .addOption(problems.choice(new Option("--src-format <format>", "declare the source's format; other content is refused"), SOURCE_FORMATS))
     .option("--src-header <name: value>", "extra header for an HTTP source; repeatable", collect, [])
     .option("--platform <os/arch>", "which image of a docker:// source's index; linux/amd64 if not given")
-    .addOption(bytesFlag("--max-virtual-size", "largest disk accepted", 64 * 1024 * GIB, "64Ti"))
-    .addOption(bytesFlag("--max-decoder-memory", "most memory that unpacking may need", GIB / 4, "256Mi"))
+    .addOption(bytesFlag(problems, "--max-virtual-size", "largest disk accepted", 64 * 1024 * GIB, "64Ti"))
+    .addOption(bytesFlag(problems, "--max-decoder-memory", "most memory that unpacking may need", GIB / 4, "256Mi"))
     .option("--scratch-dir <dir>", "where bytes that arrive out of order are kept", scratchDirectory);
 }
 
 /** Adds the flags of `dvcr copy`. */
-export function addCopyFlags(command: Command): Command {
-  return addReportFlags(addDestinationFlags(addSourceAccessFlags(command)));
+export function addCopyFlags(command: Command, problems: UsageProblems): Command {
+  return addReportFlags(addDestinationFlags(addSourceAccessFlags(command, problems), problems));
 }
 
 /** Adds the flags of `dvcr import` beyond the source's. */
-export function addImportFlags(command: Command): Command {
+export function addImportFlags(command: Command, problems: UsageProblems): Command {
   command
-    .option("--checksum <algo:hex>", "md5, sha1, sha256 or sha512 of the source as sent; repeatable", collectChecksum, [])
-    .addOption(new Option("--compression <codec>", "compression of the layer").choices(["gzip", "zstd", "none"]).default("gzip"))
-    .addOption(new Option("--format <what>", "what /disk/disk.img holds: the disk (raw) or the source file, unpacked (source)").choices(["raw", "source"]).default("raw"))
-    .addOption(new Option("--manifest <kind>", "media types of the image").choices(["oci", "docker"]).default("oci"))
+    .addOption(checksumFlag(problems))
+    .addOption(problems.choice(new Option("--compression <codec>", "compression of the layer"), ["gzip", "zstd", "none"]).default("gzip"))
+    .addOption(problems.choice(new Option("--format <what>", "what /disk/disk.img holds: the disk (raw) or the source file, unpacked (source)"), ["raw", "source"]).default("raw"))
+    .addOption(problems.choice(new Option("--manifest <kind>", "media types of the image"), ["oci", "docker"]).default("oci"))
     .option("--allow-nested", "accept a disk whose content is itself a disk image", false);
-  return addReportFlags(addDestinationFlags(command).addOption(bytesFlag("--scratch-limit", "most bytes kept in scratch; 0 allows only images in order", 64 * GIB, "64Gi")));
+  return addReportFlags(addDestinationFlags(command, problems).addOption(bytesFlag(problems, "--scratch-limit", "most bytes kept in scratch; 0 allows only images in order", 64 * GIB, "64Gi")));
 }
 
-function addSourceAccessFlags(command: Command): Command {
+function addSourceAccessFlags(command: Command, problems: UsageProblems): Command {
   return command
     .option("--src-creds <user:password>", "credentials for the source")
     .option("--src-authfile <file>", "docker config.json with credentials for a docker:// source")
-    .addOption(booleanFlag("--src-tls-verify", "verify the source's certificate; false allows a registry plain HTTP too"))
-    .addOption(secondsFlag("--retry-time", "how long a source or registry that is away or read-only is waited for", 17 * 60))
+    .addOption(booleanFlag(problems, "--src-tls-verify", "verify the source's certificate; false allows a registry plain HTTP too"))
+    .addOption(secondsFlag(problems, "--retry-time", "how long a source or registry that is away or read-only is waited for", 17 * 60))
     .option("--src-cert-dir <dir>", "CA (*.crt, *.pem) and client (*.cert, *.key) files for the source");
 }
 
-function addDestinationFlags(command: Command): Command {
+function addDestinationFlags(command: Command, problems: UsageProblems): Command {
   return command
     .option("--dest-creds <user:password>", "credentials for the destination")
     .option("--authfile <file>", "docker config.json with credentials")
-    .addOption(booleanFlag("--dest-tls-verify", "verify the destination's certificate; false allows plain HTTP too"))
+    .addOption(booleanFlag(problems, "--dest-tls-verify", "verify the destination's certificate; false allows plain HTTP too"))
     .option("--dest-cert-dir <dir>", "CA (*.crt, *.pem) and client (*.cert, *.key) files for the destination");
 }
 
@@ -110,33 +111,27 @@ function collect(value: string, before: readonly string[]): string[] {
   return [...before, value];
 }
 
-function collectChecksum(value: string, before: readonly Checksum[]): Checksum[] {
-  const checksum = parseChecksum(value);
-  if (!checksum) throw new InvalidArgumentError("Expected algo:hex, with the hex digits that the algorithm has.");
-  return [...before, checksum];
+function checksumFlag(problems: UsageProblems): Option {
+  const option = new Option("--checksum <algo:hex>", "md5, sha1, sha256 or sha512 of the source as sent; repeatable");
+  const parse = (value: string, before: readonly Checksum[]) => {
+    const checksum = parseChecksum(value);
+    return checksum && [...before, checksum];
+  };
+  return problems.parsed<readonly Checksum[]>(option, "algo:hex with the hex digits that the algorithm has", parse, []).default([]);
 }
 
-function bytesFlag(flag: string, description: string, fallback: number, shown: string): Option {
-  return new Option(`${flag} <bytes>`, `${description}; plain or with Ki, Mi, Gi, Ti`).default(fallback, shown).argParser((value) => {
-    const bytes = parseBytes(value);
-    if (bytes === undefined) throw new InvalidArgumentError("Expected bytes, plain or with Ki, Mi, Gi, Ti.");
-    return bytes;
-  });
+function bytesFlag(problems: UsageProblems, flag: string, description: string, fallback: number, shown: string): Option {
+  const option = new Option(`${flag} <bytes>`, `${description}; plain or with Ki, Mi, Gi, Ti`);
+  return problems.parsed(option, "bytes, plain or with Ki, Mi, Gi, Ti", parseBytes, fallback).default(fallback, shown);
 }
 
-function secondsFlag(flag: string, description: string, fallback: number): Option {
-  return new Option(`${flag} <seconds>`, description).default(fallback).argParser((value) => {
-    const parsed = seconds.parse(value);
-    if (parsed === undefined) throw new InvalidArgumentError(`Expected ${seconds.expected}.`);
-    return parsed;
-  });
+function secondsFlag(problems: UsageProblems, flag: string, description: string, fallback: number): Option {
+  const parse = (value: string) => seconds.parse(value);
+  return problems.parsed(new Option(`${flag} <seconds>`, description), seconds.expected, parse, fallback).default(fallback);
 }
 
 /** `--flag`, `--flag=true` or `--flag=false`, as skopeo has them. */
-function booleanFlag(flag: string, description: string): Option {
-  return new Option(`${flag} [boolean]`, description).default(true).argParser((value) => {
-    if (value === "true") return true;
-    if (value === "false") return false;
-    throw new InvalidArgumentError("Expected true or false.");
-  });
+function booleanFlag(problems: UsageProblems, flag: string, description: string): Option {
+  const parse = (value: string) => (value === "true" ? true : value === "false" ? false : undefined);
+  return problems.parsed<boolean>(new Option(`${flag} [boolean]`, description), "true or false", parse, true).default(true);
 }

@@ -5,11 +5,12 @@ import type { Environment } from "../config/parse.ts";
 import { DvcrError, exitCode, toDvcrError } from "../errors/dvcr-error.ts";
 import { createLogger } from "../log/logger.ts";
 import { cliCopyEnds, cliDestination, cliSource } from "./endpoints.ts";
-import { readCliEnvironment } from "../config/cli-environment.ts";
+import { readCliEnvironment, type CliEnvironment } from "../config/cli-environment.ts";
 import { addCopyFlags, addImportFlags, addSourceFlags, type CopyFlags, type ImportFlags, type SourceFlags } from "./import-flags.ts";
 import { runCopy } from "./copy-command.ts";
 import { runImport } from "./import-command.ts";
 import { inspect, refusalJson } from "./inspect-command.ts";
+import { operandsOf, UsageProblems, withOperands } from "./usage.ts";
 import { runImporter } from "../importer/main.ts";
 import { runUploader } from "../uploader/main.ts";
 
@@ -26,8 +27,10 @@ export async function main(argv: readonly string[], environment: Environment): P
     await run.program().parseAsync([...argv], { from: "user" });
     return run.code;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    return run.report(toDvcrError(error));
+    if (!(error instanceof CommanderError)) return run.report(toDvcrError(error));
+    // Help and version were printed; nothing else is by commander itself.
+    if (error.exitCode === 0) return 0;
+    return error.code === "commander.help" ? 2 : run.report(new DvcrError("E_USAGE", error.message.replace(/^error: /, "")));
   } finally {
     run.dispose();
   }
@@ -36,6 +39,7 @@ export async function main(argv: readonly string[], environment: Environment): P
 class CliRun {
   readonly #environment: Environment;
   readonly #abort = new AbortController();
+  readonly #problems = new UsageProblems();
   readonly #logger: Logger = createLogger({ output: 2 });
   readonly #onSignal = (signal: NodeJS.Signals) => {
     this.#signalled = signal as keyof typeof SIGNAL_CODES;
@@ -63,48 +67,61 @@ class CliRun {
     const program = new Command("dvcr")
       .description("Streams virtual machine disk images into OCI registries.")
       .exitOverride()
-      .showHelpAfterError("Run with --help for the flags.");
+      .configureOutput({ outputError: () => undefined });
 
-    addImportFlags(addSourceFlags(program.command("import"), settings.scratchDir))
+    const importing = withOperands(program.command("import"), ["source", "destination"]);
+    addImportFlags(addSourceFlags(importing, settings.scratchDir, this.#problems), this.#problems)
       .description("Convert a disk image to raw and store it as a container image with /disk/disk.img.")
-      .argument("<source>", "file, block device, http(s):// URL, docker://HOST/REPO:TAG, or - for standard input")
-      .argument("<destination>", "docker://HOST/REPO:TAG or oci:DIR:TAG")
-      .addHelpText("after", IMPORT_HELP)
-      .action(async (source: string, destination: string, flags: ImportFlags) => {
-        const context = { logger: this.#logger, environment: settings };
-        process.stdout.write(
-          await runImport(cliSource(source, flags, context), cliDestination(destination, flags, context), flags, {
-            logger: this.#logger,
-            signal: this.#abort.signal,
-            sourceDateEpoch: settings.sourceDateEpoch,
-          }),
-        );
-      });
+      .addHelpText("after", SOURCE_HELP + DESTINATION_HELP + IMPORT_HELP)
+      .action(() => this.#import(importing, settings));
 
-    addSourceFlags(program.command("inspect"), settings.scratchDir)
+    const inspecting = withOperands(program.command("inspect"), ["source"]);
+    addSourceFlags(inspecting, settings.scratchDir, this.#problems)
       .description("Say what a disk image is, from its first bytes.")
-      .argument("<source>", "file, block device, http(s):// URL, docker://HOST/REPO:TAG, or - for standard input")
       .option("--json", "print JSON with the field names of qemu-img info", false)
-      .action(async (source: string, flags: SourceFlags & { readonly json: boolean }) => {
-        await this.#inspect(source, flags, settings);
-      });
+      .addHelpText("after", SOURCE_HELP)
+      .action(() => this.#inspect(inspecting, settings));
 
-    addCopyFlags(program.command("copy"))
+    const copying = withOperands(program.command("copy"), ["source", "destination"]);
+    addCopyFlags(copying, this.#problems)
       .description("Copy an image as it is; within one registry nothing is sent that it can take over by itself.")
-      .argument("<source>", "docker://HOST/REPO[:TAG|@DIGEST]")
-      .argument("<destination>", "docker://HOST/REPO:TAG")
-      .action(async (source: string, destination: string, flags: CopyFlags) => {
-        const context = { logger: this.#logger, environment: settings };
-        process.stdout.write(await runCopy(cliCopyEnds(source, destination, flags, context), flags, { logger: this.#logger, signal: this.#abort.signal }));
-      });
+      .addHelpText("after", COPY_HELP)
+      .action(() => this.#copy(copying, settings));
 
     program.command("uploader").description("Run the upload server (environment and flags: docs/configuration.md).").helpOption(false);
     program.command("importer").description("Run the environment-driven importer (docs/configuration.md).").helpOption(false);
     return program;
   }
 
-  async #inspect(text: string, flags: SourceFlags & { readonly json: boolean }, settings: ReturnType<typeof readCliEnvironment>): Promise<void> {
-    const source = cliSource(text, flags, { logger: this.#logger, environment: settings });
+  async #import(command: Command, settings: CliEnvironment): Promise<void> {
+    const flags = command.opts<ImportFlags>();
+    const context = { logger: this.#logger, environment: settings };
+    const [from, to] = operandsOf(command, this.#problems) as [string, string];
+    const source = this.#problems.attempt(() => cliSource(from, flags, context));
+    const destination = to === "" ? undefined : this.#problems.attempt(() => cliDestination(to, flags, context));
+    this.#problems.throwIfAny();
+    process.stdout.write(
+      await runImport(source!, destination!, flags, {
+        logger: this.#logger,
+        signal: this.#abort.signal,
+        sourceDateEpoch: settings.sourceDateEpoch,
+      }),
+    );
+  }
+
+  async #copy(command: Command, settings: CliEnvironment): Promise<void> {
+    const flags = command.opts<CopyFlags>();
+    const [from, to] = operandsOf(command, this.#problems) as [string, string];
+    this.#problems.throwIfAny();
+    const ends = cliCopyEnds(from, to, flags, { logger: this.#logger, environment: settings });
+    process.stdout.write(await runCopy(ends, flags, { logger: this.#logger, signal: this.#abort.signal }));
+  }
+
+  async #inspect(command: Command, settings: CliEnvironment): Promise<void> {
+    const flags = command.opts<SourceFlags & { readonly json: boolean }>();
+    const [from] = operandsOf(command, this.#problems) as [string];
+    const source = this.#problems.attempt(() => cliSource(from, flags, { logger: this.#logger, environment: settings }))!;
+    this.#problems.throwIfAny();
     try {
       const limits = { maxVirtualSize: flags.maxVirtualSize, maxScratch: 0, maxDecoderMemory: flags.maxDecoderMemory };
       process.stdout.write(
@@ -117,6 +134,17 @@ class CliRun {
     }
   }
 }
+
+const SOURCE_HELP = `
+Source: a file, a block device, an http(s):// URL, docker://HOST/REPO:TAG, or - for standard input.
+`;
+
+const DESTINATION_HELP = `Destination: docker://HOST/REPO:TAG or oci:DIR:TAG.
+`;
+
+const COPY_HELP = `
+Source: docker://HOST/REPO[:TAG|@DIGEST]. Destination: docker://HOST/REPO:TAG.
+`;
 
 const IMPORT_HELP = `
 Exit codes: 0 done; 1 failed, trying again may help; 2 wrong usage; 3 the input is refused, trying again cannot help.

@@ -12,12 +12,24 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Runs bin/dvcr as a user would; `input` is a file for its standard input. */
-export async function dvcr(args: readonly string[], options: { readonly input?: string; readonly wrapper?: readonly string[]; readonly env?: NodeJS.ProcessEnv } = {}): Promise<Finished> {
+export interface RunOptions {
+  /** A file for its standard input. */
+  readonly input?: string;
+  /** A stream for its standard input. */
+  readonly stream?: NodeJS.ReadableStream;
+  /** A program and its first arguments, which then runs bin/dvcr: taskset, strace, another Node. */
+  readonly wrapper?: readonly string[];
+  /** More environment. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** Runs bin/dvcr as a user would. */
+export async function dvcr(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const [command, ...rest] = [...(options.wrapper ?? []), executable, ...args];
   const child = spawn(command!, rest, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...options.env } });
-  if (options.input === undefined) child.stdin.end();
-  else createReadStream(options.input, { highWaterMark: 1 << 18 }).pipe(child.stdin.on("error", () => undefined));
+  const input = options.input === undefined ? options.stream : createReadStream(options.input, { highWaterMark: 1 << 18 });
+  if (input === undefined) child.stdin.end();
+  else input.pipe(child.stdin.on("error", () => undefined));
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
   const code = await new Promise<number | null>((resolve, reject) => {
     child.on("error", reject).on("close", resolve);
@@ -30,7 +42,7 @@ export async function dvcrImport(source: string, destination: string, ...flags: 
   return await dvcrImportWith({}, source, destination, ...flags);
 }
 
-export async function dvcrImportWith(options: Parameters<typeof dvcr>[1], source: string, destination: string, ...flags: string[]): Promise<ImportReport> {
+export async function dvcrImportWith(options: RunOptions, source: string, destination: string, ...flags: string[]): Promise<ImportReport> {
   const finished = await dvcr(["import", "--json", "--quiet", "--dest-tls-verify=false", ...flags, source, destination], options);
   if (finished.code !== 0) throw new Error(`dvcr import ended with ${String(finished.code)}: ${finished.stderr}`);
   return JSON.parse(finished.stdout) as ImportReport;

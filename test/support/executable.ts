@@ -18,11 +18,12 @@ export interface PodExecutable {
 
 const nodeDirectory = fileURLToPath(new URL(".", `file://${process.execPath}`));
 
-/** Starts bin/NAME with `-v=3`; its termination log, scratch and metrics are its own. */
-export function startExecutable(name: string, directory: string, environment: Readonly<Record<string, string>>): PodExecutable {
+/** Starts bin/NAME with `-v=3`; its termination log, scratch and metrics are its own. `wrapper` must end up being it by exec. */
+export function startExecutable(name: string, directory: string, environment: Readonly<Record<string, string>>, wrapper: readonly string[] = []): PodExecutable {
   const terminationLog = join(directory, `${name}-termination-log`);
   writeFileSync(terminationLog, "");
-  const child = spawn(fileURLToPath(new URL(`../../bin/${name}`, import.meta.url)), ["-v=3"], {
+  const [command, ...args] = [...wrapper, fileURLToPath(new URL(`../../bin/${name}`, import.meta.url)), "-v=3"];
+  const child = spawn(command, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       PATH: `${nodeDirectory}:/usr/bin:/bin`,

@@ -128,6 +128,17 @@ export class TestRegistry implements AsyncDisposable {
     return list(join(this.storage, "docker/registry/v2/repositories", repository, "_manifests/tags"));
   }
 
+  /** All that a repository shows or holds, from disk: after a refusal every list is empty. */
+  async content(repository: string): Promise<{ tags: string[]; manifests: string[]; layers: string[]; sessions: string[] }> {
+    const at = join(this.storage, "docker/registry/v2/repositories", repository);
+    return {
+      tags: await this.tags(repository),
+      manifests: await list(join(at, "_manifests/revisions/sha256")),
+      layers: await list(join(at, "_layers/sha256")),
+      sessions: await this.sessions(repository),
+    };
+  }
+
   async #answers(): Promise<boolean> {
     const flags = ["-s", "-k", "-o", "/dev/null", "--max-time", "2"];
     return tool("curl", ...flags, `${this.#options.tls === true ? "https" : "http"}://${this.host}/v2/`).then(
