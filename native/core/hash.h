@@ -1,4 +1,5 @@
-// Digests: OpenSSL's EVP (inside Node the symbols are Node's own; core_test links libcrypto), and libgcrypt for Streebog.
+// Digests: OpenSSL's EVP (inside Node the symbols are Node's own; core_test links libcrypto), and libgcrypt for
+// Streebog.
 #pragma once
 
 #include <memory>
