@@ -62,6 +62,7 @@ interface Ended {
 }
 
 async function start(source: string, endpoint: string, name: string, more: Record<string, string> = {}, options: Partial<SealedOptions> = {}): Promise<SealedPod> {
+  pod?.dispose();
   metricsPort = await freePort();
   pod = startSealed("dvcr-importer", {
     ...options,
