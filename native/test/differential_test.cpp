@@ -151,7 +151,7 @@ TEST_F(Differential, ImagesThatWereChangedAfterwards) {
   };
   const std::string write = "qemu-io -t unsafe -f qcow2 -c 'write -P 77 100k 300k' $1";
   for (const char* options : {"-o cluster_size=512", "-o cluster_size=64k", "-c -o cluster_size=4k", "-c"}) {
-    add(options, "qemu-img resize $1 200M");
+    add(options, "qemu-img resize $1 50M");
     add(options, "qemu-img resize --shrink $1 1M");
     add(options, "qemu-img snapshot -c one $1; " + write + "; qemu-img snapshot -c two $1");
     add(options,
