@@ -37,6 +37,7 @@ function importOptions(flags: ImportFlags, sourceDateEpoch: number | undefined):
     format: flags.format,
     ...(flags.srcFormat === undefined ? {} : { sourceFormat: flags.srcFormat }),
     allowNested: flags.allowNested,
+    reuse: flags.reuse,
     manifestKind: flags.manifest,
     limits: { maxVirtualSize: flags.maxVirtualSize, maxScratch: flags.scratchLimit, maxDecoderMemory: flags.maxDecoderMemory },
     scratchDirectory: flags.scratchDir,

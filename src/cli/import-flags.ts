@@ -49,6 +49,7 @@ export interface ImportFlags extends SourceFlags, DestinationFlags, ReportFlags 
   readonly format: "raw" | "source";
   readonly manifest: "oci" | "docker";
   readonly allowNested: boolean;
+  readonly reuse: boolean;
   readonly scratchLimit: number;
 }
 
@@ -79,6 +80,7 @@ export function addImportFlags(command: Command): Command {
     .addOption(new Option("--compression <codec>", "compression of the layer").choices(["gzip", "zstd", "none"]).default("gzip"))
     .addOption(new Option("--format <what>", "what /disk/disk.img holds: the disk (raw) or the source file, unpacked (source)").choices(["raw", "source"]).default("raw"))
     .addOption(new Option("--manifest <kind>", "media types of the image").choices(["oci", "docker"]).default("oci"))
+    .option("--reuse", "where the destination repository holds an image of this checksum, tag that and download nothing", false)
     .option("--allow-nested", "accept a disk whose content is itself a disk image", false);
   return addReportFlags(addDestinationFlags(command).addOption(bytesFlag("--scratch-limit", "most bytes kept in scratch; 0 allows only images in order", 64 * GIB, "64Gi")));
 }

@@ -1,4 +1,5 @@
 /** Reading back what stands at a tag, whoever wrote it. */
+import { mediaTypes } from "../layer/image-config.ts";
 import type { CurrentImage } from "./destination.ts";
 
 interface LayerDocument {
@@ -18,9 +19,12 @@ export interface ManifestDocument {
 export function currentImage(manifestDigest: string, manifest: unknown, config: unknown): CurrentImage | undefined {
   const { layers, annotations } = (manifest ?? {}) as ManifestDocument;
   if (!Array.isArray(layers)) return undefined;
+  const rootfs = (config as { rootfs?: { diff_ids?: unknown } } | undefined)?.rootfs;
   const labels = (config as { config?: { Labels?: unknown } } | undefined)?.config?.Labels;
   return {
     manifestDigest,
+    kind: (manifest as { mediaType?: unknown }).mediaType === mediaTypes.dockerManifest ? "docker" : "oci",
+    diffIds: Array.isArray(rootfs?.diff_ids) ? rootfs.diff_ids.map(String) : [],
     layers: (layers as LayerDocument[]).map((layer) => ({
       digest: String(layer.digest),
       size: Number(layer.size),

@@ -1,11 +1,15 @@
 /** Where the image goes. `docker://` and `oci:` are the two kinds; both only ever hold complete, verified images. */
-import type { ImageManifest } from "../layer/image-config.ts";
+import type { ImageManifest, ManifestKind } from "../layer/image-config.ts";
 
 export interface Destination {
   /** As the user would write it, for reports: `docker://host/repo:tag` or `oci:dir:tag`. */
   readonly reference: string;
   /** The manifest that stands at the tag now, with its config, or nothing. Never throws for a missing one. */
   current(signal: AbortSignal): Promise<CurrentImage | undefined>;
+  /** Other images of the same place, a bounded number of them. Missing where there is no way to list them. */
+  others?(signal: AbortSignal): AsyncIterable<CurrentImage>;
+  /** Puts an image that the destination holds already at the tag too. */
+  tagImage?(image: CurrentImage, signal: AbortSignal): Promise<void>;
   /**
    * Checks access and opens an upload for the layer. What may get lost on the way is kept in `insurance`, if it is given
    * and the destination is of the kind that loses something.
@@ -18,6 +22,9 @@ export interface Destination {
 
 export interface CurrentImage {
   readonly manifestDigest: string;
+  readonly kind: ManifestKind;
+  /** "sha256:…" of the unpacked layers. */
+  readonly diffIds: readonly string[];
   readonly layers: readonly { readonly digest: string; readonly size: number; readonly mediaType: string }[];
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;

@@ -3,7 +3,7 @@ import type { ImageManifest } from "../layer/image-config.ts";
 import { BlobUpload, type BlobUploadOptions } from "../registry/blob-upload.ts";
 import { pushBlob, readBlob } from "../registry/blobs.ts";
 import { RegistryClient, type RegistryOptions } from "../registry/client.ts";
-import { getManifest, putManifest } from "../registry/manifests.ts";
+import { getManifest, listTags, putManifest } from "../registry/manifests.ts";
 import { RegistryError } from "../registry/errors.ts";
 import { formatReference, isDigest, type ImageReference } from "../registry/reference.ts";
 import { currentImage, type ManifestDocument } from "./current-image.ts";
@@ -16,6 +16,8 @@ export interface RegistryDestinationOptions extends Omit<RegistryOptions, "host"
 
 /** Configs of images are a few KiB; one that is larger is not ours and its labels are not looked at. */
 const maxConfigBytes = 1024 * 1024;
+/** Two requests each: more would take longer than many an import. */
+const maxListedTags = 100;
 
 export class RegistryDestination implements Destination {
   readonly reference: string;
@@ -30,9 +32,27 @@ export class RegistryDestination implements Destination {
     this.#upload = options.upload ?? {};
   }
 
-  async current(signal: AbortSignal): Promise<CurrentImage | undefined> {
+  current(signal: AbortSignal): Promise<CurrentImage | undefined> {
+    return this.#imageAt(this.#name.tag, signal);
+  }
+
+  async *others(signal: AbortSignal): AsyncGenerator<CurrentImage> {
     const { repository, tag } = this.#name;
-    const found = await getManifest(this.client, repository, tag, signal);
+    for (const other of await listTags(this.client, repository, maxListedTags, signal)) {
+      const image = other === tag ? undefined : await this.#imageAt(other, signal);
+      if (image !== undefined) yield image;
+    }
+  }
+
+  async tagImage(image: CurrentImage, signal: AbortSignal): Promise<void> {
+    const { repository, tag } = this.#name;
+    const manifest = await getManifest(this.client, repository, image.manifestDigest, signal);
+    if (manifest === undefined) throw new RegistryError("E_REGISTRY_UNAVAILABLE", `registry ${this.client.host}: the image ${image.manifestDigest} went away`, {});
+    await putManifest(this.client, repository, tag, manifest, signal);
+  }
+
+  async #imageAt(name: string, signal: AbortSignal): Promise<CurrentImage | undefined> {
+    const found = await getManifest(this.client, this.#name.repository, name, signal);
     if (found === undefined) return undefined;
     const manifest = parseJson(found.bytes);
     const config = (manifest as ManifestDocument | undefined)?.config;

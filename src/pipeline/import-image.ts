@@ -17,6 +17,8 @@ export interface ImportOptions {
   readonly scratchDirectory: string;
   /** Seconds since 1970 for the image's creation time; without it the image carries none of its own. */
   readonly sourceDateEpoch?: number;
+  /** Tag an image that the destination holds of the same source, known by its checksum, and read nothing. */
+  readonly reuse?: boolean;
   /** Told in one line what a person reading the log should know. */
   readonly onNotice?: (text: string) => void;
 }

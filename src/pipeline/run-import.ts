@@ -7,6 +7,7 @@ import { Conversion, makeLayerBuffers, SizeHintWrong, type LayerSink } from "./c
 import type { ImportImage, ImportOptions, ImportProgress, ImportReport } from "./import-image.ts";
 import { KeptLayer } from "./kept-layer.ts";
 import { PushingSink } from "./pushing-sink.ts";
+import { findMade, reuseReport, withDigestForReuse } from "./reuse.ts";
 import { diskSizeOf, imageOf, maySameImage } from "./same-image.ts";
 
 /** A source is not read again and again for a registry that keeps nothing. */
@@ -22,6 +23,7 @@ class ImportRun {
   readonly #source: Source;
   readonly #destination: Destination;
   readonly #options: ImportOptions;
+  readonly #given: ImportOptions;
   readonly #signal: AbortSignal;
   readonly #buffers = makeLayerBuffers();
   readonly #started = performance.now();
@@ -35,7 +37,8 @@ class ImportRun {
   constructor(source: Source, destination: Destination, options: ImportOptions, signal: AbortSignal) {
     this.#source = source;
     this.#destination = destination;
-    this.#options = options;
+    this.#options = withDigestForReuse(options);
+    this.#given = options;
     this.#signal = signal;
   }
 
@@ -50,7 +53,7 @@ class ImportRun {
 
   async run(): Promise<ImportReport> {
     try {
-      return (await this.#confirmPresent()) ?? (await this.#push());
+      return (await this.#reuse()) ?? (await this.#confirmPresent()) ?? (await this.#push());
     } catch (error) {
       throw toDvcrError(error);
     } finally {
@@ -58,6 +61,13 @@ class ImportRun {
       this.progress();
       this.#conversion = undefined;
     }
+  }
+
+  async #reuse(): Promise<ImportReport | undefined> {
+    const found = await findMade(this.#destination, this.#given, this.#signal);
+    if (found === undefined || this.#destination.tagImage === undefined) return undefined;
+    await this.#destination.tagImage(found, this.#signal);
+    return reuseReport(found, this.#destination.reference, this.#given, (performance.now() - this.#started) / 1000);
   }
 
   /**

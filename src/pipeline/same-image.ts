@@ -2,12 +2,14 @@ import type { CurrentImage } from "../destination/destination.ts";
 import { buildImage, createdAt, ownKeys, type ImageManifest } from "../layer/image-config.ts";
 import { addon, type NativeResult } from "../native/addon.ts";
 import type { ImportOptions } from "./import-image.ts";
+import { reuseKeys } from "./reuse.ts";
 
 /** Own label: whether the disk was converted (`raw`) or kept as it came (`source`). */
 const storedAs = "io.deckhouse.dvcr.stored-as";
 
 /** The image around a finished conversion. */
 export function imageOf(result: NativeResult, options: ImportOptions): ImageManifest {
+  const keys = reuseKeys(result, options);
   return buildImage({
     kind: options.manifestKind,
     compression: options.compression,
@@ -18,7 +20,8 @@ export function imageOf(result: NativeResult, options: ImportOptions): ImageMani
     virtualSize: result.image.virtualSize ?? result.diskSize,
     sourceSize: result.sourceSize,
     encoderId: addon.encoderId(options.compression),
-    labels: { [storedAs]: options.format },
+    labels: { [storedAs]: options.format, ...keys },
+    annotations: keys,
     created: createdAt(options.sourceDateEpoch),
   });
 }

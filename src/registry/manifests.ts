@@ -72,3 +72,18 @@ export async function putManifest(
     throw new RegistryError("E_REGISTRY_REFUSED", `${subject}: it stored ${stored} instead of ${manifest.digest}`, {});
   }
 }
+
+/** Up to `limit` tags of a repository, in the registry's order; none where there is no repository. */
+export async function listTags(client: RegistryClient, repository: string, limit: number, signal: AbortSignal): Promise<readonly string[]> {
+  const target = `/v2/${repository}/tags/list?n=${String(limit)}`;
+  const exchange = { host: client.host, method: "GET", path: `/v2/${repository}/tags/list` };
+  const response = await client.send({ method: "GET", target, scopes: pullScopes(repository), ok: [200, 404] }, signal);
+  const text = await client.reading(exchange, signal, () => readBytes(response, maxManifestBytes, exchange));
+  if (response.status === 404) return [];
+  try {
+    const { tags } = JSON.parse(text.toString("utf8")) as { tags?: unknown };
+    return Array.isArray(tags) ? tags.filter((tag) => typeof tag === "string").slice(0, limit) : [];
+  } catch {
+    throw new RegistryError("E_REGISTRY_REFUSED", `${describe(exchange)}: the list of tags is not JSON`, {});
+  }
+}
