@@ -51,7 +51,7 @@ const purposes = {
   builder: [...build, ...run, ...builder],
   demo: [...build, ...run, ...demo],
   test: [...build, ...run, ...demo, ...test, ...builder],
-  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint, ...fuzz],
+  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint],
   fuzz: [...build, ...run, ...fuzz],
 };
 
