@@ -133,7 +133,7 @@ describe("what is stored byte for byte", () => {
     await writeFile(odd, textBytes(3 * (1 << 20) + 17, 5));
     const report = await dvcrImport(odd, inRegistry(`odd-${compression}`), "--compression", compression);
     const pulled = await pullDisk(inRegistry(`odd-${compression}`), directory);
-    expect(pulled).toEqual({ digest: await fileDigest(odd), size: 3 * (1 << 20) + 17, names: ["disk", "disk/disk.img"] });
+    expect(pulled).toMatchObject({ digest: await fileDigest(odd), size: 3 * (1 << 20) + 17, names: ["disk", "disk/disk.img"] });
     expect(report.virtualSize).toBe(3 * (1 << 20) + 17);
   });
 
