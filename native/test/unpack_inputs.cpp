@@ -1,19 +1,17 @@
 #include "unpack_inputs.h"
 
 #include <bzlib.h>
-#include <gtest/gtest.h>
 #include <lzma.h>
 #include <snappy-c.h>
-#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <cstdio>
-#include <fstream>
 #include <random>
 #include <stdexcept>
 
 #include "formats/crc32c.h"
+#include "support.h"
 
 namespace dvcr::test {
 namespace {
@@ -172,9 +170,9 @@ Buffer packed(Compression compression, Bytes content) {
 }
 
 Buffer run_tool(const std::string& command, Bytes input) {
-  std::string path = testing::TempDir() + "dvcr-unpack-" + std::to_string(getpid());
-  std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(input.data()), static_cast<std::streamsize>(input.size()));
+  TempDir directory;
+  const std::string path = directory.path("input");
+  write_file(path, input);
   FILE* pipe = popen((command + " < '" + path + "'").c_str(), "r");
   require(pipe != nullptr, "popen");
   Buffer out;
@@ -184,7 +182,6 @@ Buffer run_tool(const std::string& command, Bytes input) {
     out.insert(out.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(got));
   }
   int status = pclose(pipe);
-  unlink(path.c_str());
   require(status == 0, command.c_str());
   return out;
 }
