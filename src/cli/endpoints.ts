@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 
+import { parseHeaderLine } from "../config/header-line.ts";
 import type { CliEnvironment } from "../config/cli-environment.ts";
 import type { Destination } from "../destination/destination.ts";
 import { openDestination } from "../destination/open.ts";
@@ -110,8 +111,8 @@ function splitCredentials(text: string, flag: string) {
   return { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
-function splitHeader(text: string): [string, string] {
-  const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)$/.exec(text);
-  if (!match) throw new DvcrError("E_USAGE", "--src-header: expected `Name: value`");
-  return [match[1]!, match[2]!];
+function splitHeader(text: string): readonly [string, string] {
+  const field = parseHeaderLine(text);
+  if (!field) throw new DvcrError("E_USAGE", "--src-header: expected `Name: value`");
+  return field;
 }

@@ -1,3 +1,4 @@
+import { parseHeaderLine } from "./header-line.ts";
 import { optional, required, withDefault, type ValuesOf } from "./field.ts";
 import { checksums, choice, flag, integer, path, text, unused } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
@@ -92,7 +93,7 @@ export function parseImporterConfig(environment: Environment, argv: readonly str
   }
   const headers = Object.entries(environment).filter(([name, value]) => name.startsWith(headerPrefix) && (value ?? "") !== "");
   for (const [name, value] of headers) {
-    if (!isHeaderLine(value ?? "")) problems.push(`${name}: got (hidden), expected \`Name: value\``);
+    if (parseHeaderLine(value ?? "") === undefined) problems.push(`${name}: got (hidden), expected \`Name: value\``);
   }
   failOnProblems(problems);
   return Object.freeze({ ...values, headerLines: Object.freeze(headers.map(([, value]) => value ?? "")) });
@@ -100,9 +101,4 @@ export function parseImporterConfig(environment: Environment, argv: readonly str
 
 function isHttpUrl(value: string): boolean {
   return /^https?:\/\//i.test(value) && URL.canParse(value);
-}
-
-/** True for one HTTP header field, `Name: value`. */
-export function isHeaderLine(line: string): boolean {
-  return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*$/.test(line);
 }

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { importOptions } from "../config/import-options.ts";
-import { isHeaderLine, type ImporterConfig } from "../config/importer-config.ts";
+import { parseHeaderLine } from "../config/header-line.ts";
+import type { ImporterConfig } from "../config/importer-config.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
 import { logRetries } from "../log/events.ts";
@@ -80,8 +81,8 @@ function mountedHeaders(directory: string): string[] {
   return lines.map((line) => line.trim()).filter((line) => line !== "");
 }
 
-function splitHeader(line: string): [string, string] {
-  if (!isHeaderLine(line)) throw new DvcrError("E_CONFIG", "an extra header is not of the form `Name: value`");
-  const colon = line.indexOf(":");
-  return [line.slice(0, colon), line.slice(colon + 1).trim()];
+function splitHeader(line: string): readonly [string, string] {
+  const field = parseHeaderLine(line);
+  if (!field) throw new DvcrError("E_CONFIG", "an extra header is not of the form `Name: value`");
+  return field;
 }
