@@ -1,0 +1,63 @@
+import type { Checksum } from "../../config/kinds.ts";
+import type { DvcrError } from "../../errors/dvcr-error.ts";
+import type { ImageName } from "../images/image-place.ts";
+
+/**
+ * Who does imports: this process here, one pod per import in a later build. The reconciler knows no more of it than
+ * this. Jobs are named by the uid and the generation of their resource; starting one that runs already gives that one.
+ */
+export interface Executor {
+  start(job: ImportJob): RunningJob;
+  /** What runs, or ended and was not forgotten, for this resource. */
+  find(uid: string): RunningJob | undefined;
+  /** Cancels what runs, waits until nothing of it remains, and forgets it. */
+  stop(uid: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface ImportJob {
+  readonly uid: string;
+  readonly generation: number;
+  /** For logs, traces and limits: `cvi/NAME` or `vi/NAMESPACE/NAME`. */
+  readonly label: string;
+  readonly target: ImageName;
+  readonly source: JobSource;
+  readonly checksums: readonly Checksum[];
+}
+
+export type JobSource =
+  | { readonly type: "http"; readonly url: string; readonly caBundle?: string }
+  | { readonly type: "registry"; readonly image: string; readonly caBundle?: string; readonly dockerConfig?: string }
+  | { readonly type: "copy"; readonly from: ImageName }
+  /** `token` is the last part of the upload URL, made by the reconciler's random source and kept with the resource. */
+  | { readonly type: "upload"; readonly token: string };
+
+export interface RunningJob {
+  readonly job: ImportJob;
+  state(): JobState;
+  /** Called whenever state() would tell something new, at most a few times a second. */
+  onChange(listener: () => void): () => void;
+}
+
+export interface JobState {
+  /** `waiting`: an upload that has not begun; `queued`: other imports take all places. */
+  readonly phase: "queued" | "waiting" | "running" | "stored" | "failed";
+  /** Source bytes, never falling, through retries too. */
+  readonly sourceBytes: number;
+  readonly sourceSize?: number;
+  /** 0 to 100, never falling. */
+  readonly percent: number;
+  /** Bytes per second. */
+  readonly averageSpeed: number;
+  readonly currentSpeed: number;
+  readonly result?: JobResult;
+  readonly error?: DvcrError;
+}
+
+export interface JobResult {
+  readonly manifestDigest: string;
+  /** "raw" or "iso"; missing for a copy, whose source resource tells. */
+  readonly format?: string;
+  readonly storedSize?: number;
+  readonly virtualSize?: number;
+}

@@ -1,0 +1,31 @@
+import type { Destination } from "../../destination/destination.ts";
+
+/** Where images are kept: the embedded store, or an external registry (DVCR). */
+export interface ImagePlace {
+  /** `HOST/cvi/NAME:UID`, what status.target.registryURL shows and others pull. */
+  urlOf(name: ImageName): string;
+  destination(name: ImageName): Destination;
+  /** Puts the stored image `from` at `to` too; nothing passes through us that need not. Throws E_SOURCE_NOT_FOUND where `from` is gone. */
+  copy(from: ImageName, to: ImageName, signal: AbortSignal): Promise<void>;
+  /** Removes the image and, where the place allows, what only it used. No error when it is not there. */
+  remove(name: ImageName): Promise<void>;
+  /** False: the image is lost. Throws when that cannot be told now. */
+  has(name: ImageName): Promise<boolean>;
+  /** Every image of ours that is there, whether or not a resource stands for it. */
+  list(): AsyncIterable<ImageName>;
+  /** Bytes. `capacity` is what the place may hold: the limit that was set, or the disk's size. */
+  usage(): Promise<PlaceUsage>;
+  close(): Promise<void>;
+}
+
+export interface PlaceUsage {
+  readonly capacity: number;
+  readonly used: number;
+  readonly free: number;
+}
+
+/** Repository and tag as contract 6.1 has them: `cvi/NAME`, `vi/NAMESPACE/NAME`; the tag is the resource's uid. */
+export interface ImageName {
+  readonly repository: string;
+  readonly tag: string;
+}
