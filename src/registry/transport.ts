@@ -1,8 +1,9 @@
 /** Single HTTP exchanges with a registry: connections, stall limits, bounded bodies, redirects. No retries, no tokens. */
 import { BlockList, isIP } from "node:net";
 import type { Readable } from "node:stream";
-import { Agent, request } from "undici";
+import { Agent, request, type Dispatcher } from "undici";
 import type { IncomingHttpHeaders } from "undici/types/header.d.ts";
+import type { OutboundPolicy } from "../outbound/policy.ts";
 import { describe, RegistryError, type Exchange } from "./errors.ts";
 import { secureContext, type TlsOptions } from "./tls.ts";
 
@@ -32,6 +33,8 @@ export interface TransportOptions {
   readonly tls: TlsOptions;
   /** A connection on which nothing moves for this long is dead. */
   readonly stallTimeoutMs?: number;
+  /** Missing: every address may be reached. */
+  readonly outbound?: OutboundPolicy;
 }
 
 const defaultStallTimeoutMs = 60_000;
@@ -41,7 +44,7 @@ const userAgent = "dvcr-data-plane";
 
 export class Transport {
   readonly #options: TransportOptions;
-  #agent: Promise<Agent> | undefined;
+  #agent: Promise<Dispatcher> | undefined;
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -85,12 +88,11 @@ export class Transport {
     await (await this.#agent)?.destroy();
   }
 
-  async #createAgent(): Promise<Agent> {
-    const { tls } = this.#options;
-    return new Agent({
-      connect: { secureContext: await secureContext(tls), rejectUnauthorized: tls.verify, timeout: connectTimeoutMs },
-      pipelining: 1,
-    });
+  async #createAgent(): Promise<Dispatcher> {
+    const { tls, outbound } = this.#options;
+    const trust = { secureContext: await secureContext(tls), rejectUnauthorized: tls.verify, timeout: connectTimeoutMs };
+    if (outbound === undefined) return new Agent({ connect: trust, pipelining: 1 });
+    return new Agent({ connect: { ...trust, lookup: outbound.lookup }, pipelining: 1 }).compose(outbound.interceptor);
   }
 }
 

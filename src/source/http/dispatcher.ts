@@ -1,5 +1,6 @@
 import { EnvHttpProxyAgent, type Dispatcher } from "undici";
 
+import type { OutboundPolicy } from "../../outbound/policy.ts";
 import { secureContext, type TlsOptions } from "../../registry/tls.ts";
 
 /** Proxies as the usual variables name them; empty means none. */
@@ -10,10 +11,14 @@ export interface ProxySettings {
   readonly noProxy?: string | undefined;
 }
 
-/** Connections for sources: TLS and proxies as configured, a few kept open per origin. */
-export async function sourceDispatcher(tls: TlsOptions, proxies: ProxySettings): Promise<Dispatcher> {
-  const connect = { secureContext: await secureContext(tls), rejectUnauthorized: tls.verify };
-  return new EnvHttpProxyAgent({
+/**
+ * Connections for sources: TLS and proxies as configured, a few kept open per origin. With a proxy `outbound` judges the
+ * names that are asked for, and the proxy resolves them.
+ */
+export async function sourceDispatcher(tls: TlsOptions, proxies: ProxySettings, outbound?: OutboundPolicy): Promise<Dispatcher> {
+  const trust = { secureContext: await secureContext(tls), rejectUnauthorized: tls.verify };
+  const connect = outbound === undefined ? trust : { ...trust, lookup: outbound.lookup };
+  const agent = new EnvHttpProxyAgent({
     connect,
     requestTls: connect,
     proxyTls: connect,
@@ -22,4 +27,5 @@ export async function sourceDispatcher(tls: TlsOptions, proxies: ProxySettings):
     httpsProxy: proxies.httpsProxy ?? "",
     noProxy: proxies.noProxy ?? "",
   });
+  return outbound === undefined ? agent : agent.compose(outbound.interceptor);
 }

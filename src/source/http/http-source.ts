@@ -1,6 +1,7 @@
 import type { Dispatcher } from "undici";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";
+import type { OutboundPolicy } from "../../outbound/policy.ts";
 import type { TlsOptions } from "../../registry/tls.ts";
 import { systemClock, type Clock } from "../../retry/clock.ts";
 import { FailureError } from "../../retry/failure.ts";
@@ -21,6 +22,8 @@ export interface HttpSourceOptions extends Omit<HttpClientOptions, "stallTimeout
   /** Told in one line what a person reading the log should know. */
   readonly onNotice?: (text: string) => void;
   readonly parallel?: ParallelOptions;
+  /** Missing: every address may be reached. */
+  readonly outbound?: OutboundPolicy;
 }
 
 const DEFAULT_STALL_MS = 60_000;
@@ -46,7 +49,7 @@ export function httpSource(url: string, options: HttpSourceOptions): Source {
       return refetchable;
     },
     open: async (signal) => {
-      const dispatcher = await sourceDispatcher(options.tls, options.proxies);
+      const dispatcher = await sourceDispatcher(options.tls, options.proxies, options.outbound);
       const download = new Download(target, { ...all, dispatcher }, signal);
       const opened = await download.open().catch(async (error: unknown) => {
         await dispatcher.destroy();

@@ -1,0 +1,120 @@
+/** Which addresses a server that fetches on behalf of others may connect to. */
+import { lookup as systemLookup, type LookupAddress } from "node:dns";
+import { BlockList, isIP, type LookupFunction } from "node:net";
+import type { Dispatcher } from "undici";
+
+import { DvcrError } from "../errors/dvcr-error.ts";
+
+export interface OutboundRules {
+  /** Host names that alone may be named; `*.example.com` stands for every name below. Empty: all. */
+  readonly allowHosts: readonly string[];
+  readonly denyHosts: readonly string[];
+  /** Addresses or networks (`10.0.0.0/8`, `fd00::/8`) that may be reached whatever the rules below say. */
+  readonly allowAddresses: readonly string[];
+  readonly denyAddresses: readonly string[];
+  /** Refuses this machine, its link and cloud metadata services. */
+  readonly refuseLocal: boolean;
+}
+
+/**
+ * What `refuseLocal` refuses: "this network", loopback, link-local with the metadata address of most clouds, multicast
+ * and broadcast (RFC 6890), and the metadata services elsewhere (AWS over IPv6, Alibaba, Oracle).
+ */
+const localNetworks = [
+  "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "100.100.100.200/32", "192.0.0.192/32",
+  "::/128", "::1/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128",
+];
+
+/** Prefixes whose last 32 bits are an IPv4 address: mapped and compatible (RFC 4291), NAT64 (RFC 6052). */
+const embeddedPrefixes = networkList(["::ffff:0:0/96", "64:ff9b::/96"]);
+
+/**
+ * Judges names as they are written and addresses as they are connected to: the address that was judged is the one that is
+ * used, so that a name that resolves differently the next time gains nothing. Every redirect and token realm passes
+ * here too, since each is a request of its own.
+ */
+export class OutboundPolicy {
+  readonly #rules: OutboundRules;
+  readonly #allowed: BlockList;
+  readonly #denied: BlockList;
+
+  /** @throws DvcrError E_CONFIG for what is no address or network. */
+  constructor(rules: OutboundRules) {
+    this.#rules = rules;
+    this.#allowed = networkList(rules.allowAddresses);
+    this.#denied = networkList([...rules.denyAddresses, ...(rules.refuseLocal ? localNetworks : [])]);
+  }
+
+  /** @throws DvcrError E_TARGET_REFUSED. `host` as in URL.hostname, IPv6 in brackets or not. */
+  checkHost(host: string): void {
+    const name = host.replace(/^\[|\]$/g, "").replace(/\.$/, "").toLowerCase();
+    const { allowHosts, denyHosts } = this.#rules;
+    const isListed = (patterns: readonly string[]): boolean => patterns.some((pattern) => matches(pattern, name));
+    const isAddress = isIP(name) !== 0;
+    if (isListed(denyHosts) || (isAddress && !this.#mayReach(name))) throw refusal(name);
+    if (allowHosts.length === 0 || isListed(allowHosts) || (isAddress && this.#isAllowed(name))) return;
+    throw refusal(name);
+  }
+
+  /** For net.connect: the addresses of a name, less those that may not be reached; E_TARGET_REFUSED where none is left. */
+  readonly lookup: LookupFunction = (hostname, options, callback) => {
+    systemLookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+      const usable = error === null ? addresses.filter(({ address }) => this.#mayReach(address)) : [];
+      const [first] = usable;
+      if (first === undefined) callback(error ?? refusal(hostname), options.all === true ? [] : "", 0);
+      else if (options.all === true) callback(null, usable);
+      else callback(null, first.address, first.family);
+    });
+  };
+
+  /** An interceptor that judges the host of every request. */
+  readonly interceptor: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => {
+    if (options.origin !== undefined) this.checkHost(new URL(options.origin).hostname);
+    return dispatch(options, handler);
+  };
+
+  #isAllowed(address: string): boolean {
+    return forms(address).some((form) => contains(this.#allowed, form));
+  }
+
+  #mayReach(address: string): boolean {
+    return this.#isAllowed(address) || !forms(address).some((form) => contains(this.#denied, form));
+  }
+}
+
+function refusal(host: string): DvcrError {
+  return new DvcrError("E_TARGET_REFUSED", `connecting to ${host} is not allowed`);
+}
+
+function matches(pattern: string, name: string): boolean {
+  const wanted = pattern.toLowerCase();
+  return wanted.startsWith("*.") ? name.endsWith(wanted.slice(1)) : name === wanted;
+}
+
+/** The address, and the IPv4 address that it stands for. */
+function forms(address: string): string[] {
+  const [bare] = address.split("%") as [string];
+  if (isIP(bare) !== 6 || !contains(embeddedPrefixes, bare)) return [bare];
+  // As a URL every IPv6 address is written in one way, its last two groups in hexadecimal.
+  const groups = new URL(`http://[${bare}]`).hostname.slice(1, -1).split(":").slice(-2).map((group) => parseInt(group || "0", 16));
+  const [high = 0, low = 0] = groups;
+  return [bare, [high >> 8, high & 255, low >> 8, low & 255].join(".")];
+}
+
+function contains(list: BlockList, address: string): boolean {
+  return list.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+}
+
+function networkList(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = "", bits] = network.split("/");
+    const family = isIP(address);
+    const length = bits === undefined ? (family === 6 ? 128 : 32) : /^\d{1,3}$/.test(bits) ? Number(bits) : -1;
+    if (family === 0 || length < 0 || length > (family === 6 ? 128 : 32)) {
+      throw new DvcrError("E_CONFIG", `${JSON.stringify(network)} is not an address or a network such as 10.0.0.0/8`);
+    }
+    list.addSubnet(address, length, family === 6 ? "ipv6" : "ipv4");
+  }
+  return list;
+}
