@@ -3,14 +3,15 @@ import { importerFields, parseImporterConfig, type ImporterConfig } from "../con
 import type { Environment } from "../config/parse.ts";
 import { secretsOf } from "../config/secrets.ts";
 import type { Destination } from "../destination/destination.ts";
-import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { DvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
 import { trackedImport } from "../metrics/tracked-import.ts";
 import type { RunningCopy } from "../pipeline/copy-image.ts";
 import type { ImportImage } from "../pipeline/import-image.ts";
 import type { StoredReport } from "../process/outcome.ts";
 import { runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
-import { Backoff } from "../retry/retry.ts";
+import { inAttempts } from "../retry/attempts.ts";
+import type { Backoff } from "../retry/retry.ts";
 import type { Source } from "../source/source.ts";
 
 /** One maker per kind of source that this build can import. */
@@ -54,23 +55,17 @@ function attemptOf(config: ImporterConfig, { log, tracker, signal }: PodContext,
   return () => runImport(factory(config, log), importOptions(config, config.checksums), signal);
 }
 
-/** Runs the import, again and again while its failures may pass. Throws the last one, saying how often it was tried. */
-async function importWithRetries(config: ImporterConfig, context: PodContext, parts: ImporterParts): Promise<StoredReport> {
+/** Runs the import, again and again while its failures may pass. */
+function importWithRetries(config: ImporterConfig, context: PodContext, parts: ImporterParts): Promise<StoredReport> {
   const { log, signal } = context;
-  const runAttempt = attemptOf(config, context, parts);
-  const backoff = parts.backoff ?? new Backoff();
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await runAttempt();
-    } catch (thrown) {
-      const error = toDvcrError(thrown);
-      if (signal.aborted || error.entry.kind !== "retry") throw error;
-      const exhausted = new DvcrError(error.code, `no success after ${attempt} attempts: ${error.message}`, { cause: error });
-      if (attempt > config.retries) throw exhausted;
+  return inAttempts(attemptOf(config, context, parts), {
+    signal,
+    retries: config.retries,
+    backoff: parts.backoff,
+    onRetry: (error, attempt) => {
       log.warn({ err: error, attempt }, "import failed, trying again");
-      if (!(await backoff.wait(signal))) throw exhausted;
-    }
-  }
+    },
+  });
 }
 
 /**

@@ -21,7 +21,9 @@ export interface CredentialOptions {
   readonly userPassword?: string;
   /** A configuration file, or a directory that holds one; it must exist. */
   readonly authFile?: string;
-  /** Files tried in order where neither of the above is given; they need not exist. See defaultAuthFiles(). */
+  /** The text of a configuration file; read where neither of the above is given. */
+  readonly authConfig?: string;
+  /** Files tried in order where none of the above is given; they need not exist. See defaultAuthFiles(). */
   readonly defaultAuthFiles?: readonly string[];
 }
 
@@ -59,8 +61,9 @@ export function credentialSource(host: string, repository: string, options: Cred
     if (given === undefined) throw new DvcrError("E_USAGE", `the credentials for ${host} are not of the form USER:PASSWORD`);
     return () => Promise.resolve(given);
   }
-  const { authFile, defaultAuthFiles: defaults = [] } = options;
+  const { authFile, authConfig, defaultAuthFiles: defaults = [] } = options;
   return async () => {
+    if (authFile === undefined && authConfig !== undefined) return lookUp(parseAuths(authConfig, "the docker config"), host, repository);
     if (authFile !== undefined) return lookUp(await readAuthFile(authFile, true), host, repository);
     for (const path of defaults) {
       const found = lookUp(await readAuthFile(path, false), host, repository);
@@ -72,13 +75,16 @@ export function credentialSource(host: string, repository: string, options: Cred
 
 async function readAuthFile(path: string, required: boolean): Promise<Map<string, AuthEntry>> {
   const text = await readFirst([path, join(path, ".dockerconfigjson"), join(path, "config.json")], required);
-  if (text === undefined) return new Map();
+  return text === undefined ? new Map() : parseAuths(text, `the credentials file ${path}`);
+}
+
+function parseAuths(text: string, name: string): Map<string, AuthEntry> {
   try {
     const { auths } = JSON.parse(text) as { auths?: Record<string, AuthEntry> };
     return new Map(Object.entries(auths ?? {}));
   } catch {
     // The parser's own message would quote the file, which holds secrets.
-    throw new DvcrError("E_USAGE", `the credentials file ${path} is not valid JSON`);
+    throw new DvcrError("E_USAGE", `${name} is not valid JSON`);
   }
 }
 

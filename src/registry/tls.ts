@@ -11,6 +11,8 @@ export interface TlsOptions {
   readonly certDirectory?: string;
   /** Directories whose every file that is not hidden holds CAs, whatever its name; trusted beside the system's. */
   readonly authorityDirectories?: readonly string[];
+  /** CAs as PEM; trusted beside the system's. */
+  readonly authorities?: readonly string[];
 }
 
 const systemBundle = "/etc/ssl/certs/ca-certificates.crt";
@@ -20,7 +22,7 @@ export async function secureContext(options: TlsOptions): Promise<SecureContext>
   const system = await readFile(systemBundle, "utf8").catch(() => "");
   const own = options.certDirectory === undefined ? undefined : await readCertDirectory(options.certDirectory);
   const more = (await Promise.all((options.authorityDirectories ?? []).map(readAuthorities))).flat();
-  const authorities = [...rootCertificates, ...(system === "" ? [] : [system]), ...(own?.authorities ?? []), ...more];
+  const authorities = [...rootCertificates, ...(system === "" ? [] : [system]), ...(own?.authorities ?? []), ...more, ...(options.authorities ?? [])];
   try {
     return createSecureContext({
       ca: authorities,
@@ -28,7 +30,8 @@ export async function secureContext(options: TlsOptions): Promise<SecureContext>
     });
   } catch (error) {
     const { code = "unreadable" } = error as NodeJS.ErrnoException;
-    const places = [options.certDirectory, ...(options.authorityDirectories ?? [])].filter((place) => place !== undefined);
+    const given = options.authorities === undefined ? undefined : "the CA bundle";
+    const places = [options.certDirectory, ...(options.authorityDirectories ?? []), given].filter((place) => place !== undefined);
     throw new DvcrError("E_USAGE", `a certificate or key in ${places.join(" or ") || systemBundle} is not valid PEM (${code})`);
   }
 }

@@ -1,5 +1,4 @@
-import multipart from "@fastify/multipart";
-import fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions } from "fastify";
+import fastify, { LogController, type FastifyInstance, type FastifyServerOptions } from "fastify";
 import type { UploaderConfig } from "../config/uploader-config.ts";
 import { importOptions } from "../config/import-options.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
@@ -8,9 +7,8 @@ import type { TrackedImport } from "../metrics/tracked-import.ts";
 import type { Outcome } from "../process/outcome.ts";
 import { answerError } from "./answer.ts";
 import { holdBodiesBack } from "./continue.ts";
+import { refuseMethod, takeRawBodies, uploadHandlers, uploadMethods } from "./handlers.ts";
 import { checkClientName, tlsOptions } from "./tls.ts";
-import { addTusOptions, isTus, tusHandlers } from "./tus-route.ts";
-import { statusHandler, uploadHandler } from "./upload-route.ts";
 import { UploadSession } from "./upload-session.ts";
 
 export interface UploadAppDeps {
@@ -27,7 +25,6 @@ export interface UploadAppDeps {
 }
 
 const uploadPath = "/upload";
-const methods = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS";
 /** A client that has not sent its request's head by then is cut off: it holds nothing but a connection. */
 const headMilliseconds = 20_000;
 const checkMilliseconds = 5000;
@@ -60,10 +57,7 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
   app.server.maxConnections = mostConnections;
 
   holdBodiesBack(app);
-  // Any type, and none as with curl -T, is the raw body: what it is shows in its bytes.
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  await app.register(multipart, { limits: { fileSize: Infinity, files: 1, fields: 32, fieldSize: 4096 }, throwFileSizeLimit: false });
+  await takeRawBodies(app);
 
   const secrets = deps.secrets ?? [];
   app.addHook("onSend", (_request, reply, payload, done) => {
@@ -79,13 +73,9 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
     if (!reply.hasHeader("upload-offset")) void reply.header("upload-offset", session.status().offset);
     return answerError(request, reply, error, secrets);
   });
-  const refuseMethod = (request: FastifyRequest, reply: FastifyReply, without = ""): FastifyReply => {
-    void reply.header("allow", methods);
-    return answerError(request, reply, new DvcrError("E_METHOD", `${request.method} is not allowed at ${uploadPath}${without}`), secrets);
-  };
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?")[0] ?? "";
-    if (path === uploadPath) return refuseMethod(request, reply);
+    if (path === uploadPath) return refuseMethod(request, reply, secrets);
     return answerError(request, reply, new DvcrError("E_NOT_FOUND", `there is nothing at ${JSON.stringify(path.slice(0, 200))}`), secrets);
   });
   const { clientName } = config;
@@ -96,19 +86,7 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
     });
   }
 
-  const routes = { config, session, signal: deps.signal, secrets };
-  const plain = { upload: uploadHandler(routes), status: statusHandler(routes) };
-  const tus = tusHandlers(routes);
-  // Asked for every second, also during an upload: "ready" is all that it says.
-  app.get(uploadPath, { exposeHeadRoute: false }, (_request, reply) => reply.header("cache-control", "no-store").send(""));
-  app.head(uploadPath, (request, reply) => (isTus(request) ? tus.status(request, reply) : plain.status(request, reply)));
-  app.put(uploadPath, plain.upload);
-  app.post(uploadPath, (request, reply) => (isTus(request) ? tus.create(request, reply) : plain.upload(request, reply)));
-  app.patch(uploadPath, (request, reply) => (isTus(request) ? tus.append(request, reply) : refuseMethod(request, reply, " without Tus-Resumable")));
-  app.delete(uploadPath, (request, reply) => (isTus(request) ? tus.terminate(request, reply) : refuseMethod(request, reply, " without Tus-Resumable")));
-  app.options(uploadPath, (_request, reply) => {
-    addTusOptions(reply, config.maxVirtualSize);
-    return reply.code(204).header("allow", methods).send();
-  });
+  const handlers = uploadHandlers({ config, session, signal: deps.signal, secrets });
+  for (const method of uploadMethods) app.route({ method, url: uploadPath, exposeHeadRoute: false, handler: handlers[method] });
   return app;
 }

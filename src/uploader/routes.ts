@@ -1,9 +1,15 @@
 import type { UploaderConfig } from "../config/uploader-config.ts";
 import type { UploadSession } from "./upload-session.ts";
 
+/** What an upload's routes need to know of the configuration. */
+export interface UploadSettings extends Pick<UploaderConfig, "checksums" | "maxVirtualSize" | "uploadIdleTimeout"> {
+  /** Bytes that a file may have at most, as it is sent. */
+  readonly maxUploadSize?: number;
+}
+
 /** What the handlers of one path share. */
 export interface UploadRoutes {
-  readonly config: UploaderConfig;
+  readonly config: UploadSettings;
   readonly session: UploadSession;
   /** Aborted when the process is told to stop. */
   readonly signal: AbortSignal;

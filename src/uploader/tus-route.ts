@@ -78,7 +78,8 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
 
   const checkSize = (total: number): void => {
     if (total === 0) throw new DvcrError("E_EMPTY", "Upload-Length is 0");
-    if (total > config.maxVirtualSize) throw new DvcrError("E_TOO_LARGE", `Upload-Length is ${total}, more than the limit of ${config.maxVirtualSize}`);
+    const most = config.maxUploadSize ?? config.maxVirtualSize;
+    if (total > most) throw new DvcrError("E_TOO_LARGE", `Upload-Length is ${total}, more than the limit of ${most}`);
   };
 
   const create: Handler = async (request, reply) => {

@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Checksum } from "../config/kinds.ts";
-import type { UploaderConfig } from "../config/uploader-config.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import { answerReport } from "./answer.ts";
 import { passOn, type BodyPart } from "./body-part.ts";
@@ -8,7 +7,7 @@ import { BodyReader } from "./body-reader.ts";
 import { parseContentRange, type ContentRange } from "./content-range.ts";
 import { letBodyCome } from "./continue.ts";
 import { checkDeclaredBefore, declaredDigests, mergeChecksums } from "./digest-headers.ts";
-import type { UploadRoutes } from "./routes.ts";
+import type { UploadRoutes, UploadSettings } from "./routes.ts";
 import { addStatusHeaders } from "./status-answer.ts";
 import { contentLength, fileOf, headerText } from "./upload-body.ts";
 import type { Upload } from "./upload.ts";
@@ -54,7 +53,7 @@ function readHead(request: FastifyRequest): UploadHead {
 }
 
 /** The upload that the request begins or continues, and what of its body is checked. Throws what UploadSession does. */
-async function uploadFor(head: UploadHead, config: UploaderConfig, session: UploadSession): Promise<{ upload: Upload; part: BodyPart }> {
+async function uploadFor(head: UploadHead, config: UploadSettings, session: UploadSession): Promise<{ upload: Upload; part: BodyPart }> {
   const { range, total, contentDigests, fileDigests, isFramedSnappy } = head;
   if (range !== undefined && (range.start > 0 || session.status().state !== "idle")) {
     const upload = session.resume(range.start, range.total);

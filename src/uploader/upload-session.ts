@@ -37,6 +37,10 @@ export interface UploadSessionOptions {
   readonly silence: number;
   /** Milliseconds that the verdict is kept where no client waits for it. */
   readonly resultTime: number;
+  /** Bytes that a file may have at most, as it is sent. */
+  readonly maxUploadSize?: number;
+  /** Called when the state may have changed: an upload began, was cut, was given up or ended. */
+  readonly onChange?: () => void;
 }
 
 interface Connection {
@@ -83,12 +87,20 @@ export class UploadSession {
 
   /**
    * A new upload, taken for receive() or release(); one that was interrupted is cancelled first, and waited for. Throws
-   * E_BUSY or E_UPLOAD_DONE.
+   * E_BUSY, E_UPLOAD_DONE or E_TOO_LARGE.
    */
   async begin(plan: UploadPlan): Promise<Upload> {
     this.#take();
-    await this.#drop(new DvcrError("E_CANCELLED", "the upload was started over"));
-    this.#upload = new Upload(plan, async (source, checksums, signal) => await this.#judged(this.#options.startImport(source, checksums, signal)));
+    try {
+      const start: StartImport = async (source, checksums, signal) => await this.#judged(this.#options.startImport(source, checksums, signal));
+      const upload = new Upload(plan, start, this.#options.maxUploadSize);
+      await this.#drop(new DvcrError("E_CANCELLED", "the upload was started over"));
+      this.#upload = upload;
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+    this.#options.onChange?.();
     return this.#upload;
   }
 
@@ -138,6 +150,7 @@ export class UploadSession {
   release(): void {
     this.#isTaken = false;
     clearTimeout(this.#resumeTimer);
+    this.#options.onChange?.();
     if (this.#state() !== "interrupted") return;
     this.#resumeTimer = setTimeout(() => {
       void this.#drop(new DvcrError("E_CLIENT_GONE", "the upload was not continued in time"));
@@ -214,6 +227,7 @@ export class UploadSession {
     const upload = this.#upload;
     await upload?.cancel(reason);
     if (this.#upload === upload && this.#verdict === undefined) this.#upload = undefined;
+    this.#options.onChange?.();
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Checksum } from "../config/kinds.ts";
-import { DvcrError } from "../errors/dvcr-error.ts";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 import type { Source } from "../source/source.ts";
 import { ByteQueue } from "./byte-queue.ts";
@@ -16,6 +16,11 @@ export interface UploadPlan {
   readonly id?: string;
 }
 
+/** Throws E_TOO_LARGE for a file of more bytes than may be sent. */
+function checkLimit(bytes: number, most: number): void {
+  if (bytes > most) throw new DvcrError("E_TOO_LARGE", `the file has ${bytes} bytes or more; at most ${most} may be sent`);
+}
+
 /** Runs one import to its report. */
 export type StartImport = (source: Source, checksums: readonly Checksum[], signal: AbortSignal) => Promise<ImportReport>;
 
@@ -23,6 +28,7 @@ export type StartImport = (source: Source, checksums: readonly Checksum[], signa
 export class Upload {
   readonly plan: UploadPlan;
   readonly #start: StartImport;
+  readonly #most: number;
   readonly #queue = new ByteQueue();
   readonly #stopped = new AbortController();
   #total: number | undefined;
@@ -30,7 +36,10 @@ export class Upload {
   #isWhole = false;
   #result: Promise<ImportReport> | undefined;
 
-  constructor(plan: UploadPlan, start: StartImport) {
+  /** `most`: bytes that the file may have. Throws E_TOO_LARGE where it is said to have more. */
+  constructor(plan: UploadPlan, start: StartImport, most = Infinity) {
+    checkLimit(plan.total ?? 0, most);
+    this.#most = most;
     this.plan = plan;
     this.#total = plan.total;
     this.#start = start;
@@ -72,6 +81,7 @@ export class Upload {
       const before = this.#total === undefined ? `${this.#offset} have come already` : `it was ${this.#total} before`;
       throw new DvcrError("E_UPLOAD_OFFSET", `the file is said to have ${total} bytes, but ${before}`);
     }
+    checkLimit(total, this.#most);
     this.#total = total;
   }
 
@@ -86,9 +96,16 @@ export class Upload {
     await this.#queue.room();
   }
 
-  /** Accepts the next bytes of the file. Throws E_BAD_REQUEST for bytes beyond its end. */
+  /** Accepts the next bytes of the file. Throws E_BAD_REQUEST for bytes beyond its end, E_TOO_LARGE beyond the limit. */
   take(chunk: Uint8Array): void {
     this.checkEnd(this.#offset + chunk.byteLength);
+    try {
+      checkLimit(this.#offset + chunk.byteLength, this.#most);
+    } catch (error) {
+      // Going on cannot mend it: the import is over too.
+      this.refuse(toDvcrError(error));
+      throw error;
+    }
     this.#offset += chunk.byteLength;
     this.#queue.push(chunk);
   }

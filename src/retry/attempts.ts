@@ -1,0 +1,32 @@
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { Backoff } from "./retry.ts";
+
+export interface AttemptOptions {
+  readonly signal: AbortSignal;
+  /** How often it is tried again at most. */
+  readonly retries: number;
+  /** Pauses between attempts; false when it has lasted long enough. */
+  readonly backoff?: Pick<Backoff, "wait"> | undefined;
+  /** Told before each pause. */
+  readonly onRetry: (error: DvcrError, attempt: number) => void;
+}
+
+/**
+ * A whole job, such as an import, again and again while its failures may pass by the error catalogue. Single requests are
+ * tried again below, by retrying(). Throws the last error, saying how often it was tried.
+ */
+export async function inAttempts<T>(attempt: () => Promise<T>, options: AttemptOptions): Promise<T> {
+  const { signal, backoff = new Backoff() } = options;
+  for (let count = 1; ; count += 1) {
+    try {
+      return await attempt();
+    } catch (thrown) {
+      const error = toDvcrError(thrown);
+      if (signal.aborted || error.entry.kind !== "retry") throw error;
+      const exhausted = new DvcrError(error.code, `no success after ${count} attempts: ${error.message}`, { cause: error });
+      if (count > options.retries) throw exhausted;
+      options.onRetry(error, count);
+      if (!(await backoff.wait(signal))) throw exhausted;
+    }
+  }
+}
