@@ -33,6 +33,10 @@ std::optional<SizeHint> Content::size_hint() const {
   return outer_ ? outer_->size_hint() : std::nullopt;
 }
 
+bool Content::end_says(uint64_t size) const {
+  return !archive_ && outer_ && outer_->end_says(size);
+}
+
 void Content::finish() {
   if (inner_) inner_->finish();
   if (archive_) archive_->finish();

@@ -25,6 +25,8 @@ class Content {
   [[nodiscard]] const std::vector<std::string>& wrappings() const { return wrappings_; }
   /// What the innermost compression says of the unpacked size.
   [[nodiscard]] std::optional<SizeHint> size_hint() const;
+  /// True where the end of the compressed file says this unpacked size as well; only known where it can be asked for.
+  [[nodiscard]] bool end_says(uint64_t size) const;
   /// Reads every layer to its end, innermost first, so that truncation, a second disk and trailing data are noticed.
   void finish();
 

@@ -20,23 +20,29 @@ void check_virtual_size(const DiskInfo& info, const Limits& limits) {
   }
 }
 
-// What is known of the length of a disk that has no header to say it, best first.
+// What is known of the length of a disk that has no header to say it, best first. Where the disk's beginning and the
+// end of the file around it agree, nothing is kept in case both are wrong: an origin that was asked for that end can be
+// asked for the whole again.
 SizePlan plan_size(const SessionOptions& options, const DiskInfo& info, Content& content) {
   if (options.declared_size) return {options.declared_size, true, "declared"};
   if (auto size = content.output().size()) return {size, true, "content-length"};
   const std::optional<SizeHint> hint = content.size_hint();
   if (hint && hint->exact) return {hint->size, true, hint->from};
   SizePlan plan{std::nullopt, false, "counted", !options.replayable};
+  const Bytes head = content.output().prefix(kProbeSize);
   if (info.format == "raw" || info.format == "iso") {
-    if (auto guess = guess_size(content.output().prefix(kProbeSize))) {
+    if (auto guess = guess_size(head)) {
       plan.size = guess->size;
       plan.from = guess->from;
+      if (content.end_says(guess->size)) plan.keep_body = false;
       return plan;
     }
   }
   if (hint) {
     plan.size = hint->size;
     plan.from = hint->from;
+    const uint64_t least = partitions_end(head);
+    if (least > 0 && least <= hint->size && content.end_says(hint->size)) plan.keep_body = false;
   }
   return plan;
 }

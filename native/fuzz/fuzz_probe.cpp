@@ -14,6 +14,7 @@ void check_probe(Bytes input) {
   detect_compression(head);
   is_tar(head);
   guess_size(head);
+  partitions_end(head);
   std::string_view recognised;
   // Two formats in one file are an error here as well; open_image() then gives the same one below.
   const test::Converted ambiguous = test::caught([&] { recognised = recognised_format(head); });

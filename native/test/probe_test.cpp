@@ -144,6 +144,23 @@ TEST(GuessSize, IgnoresImplausibleTables) {
   EXPECT_FALSE(guess_size(disk("\1CD001\1", 32768)).has_value());
 }
 
+std::vector<uint8_t> mbr(uint8_t status, uint8_t type) {
+  std::vector<uint8_t> bytes = disk("");
+  put(bytes, 510, "\x55\xaa"sv);
+  put(bytes, 446,
+      std::string{static_cast<char>(status), 0, 0, 0, static_cast<char>(type), 0, 0, 0, 0, 8, 0, 0, 0, 0, 1});
+  return bytes;
+}
+
+TEST(PartitionsEnd, IsThatOfTheLastPartitionInAnMbr) {
+  EXPECT_EQ(partitions_end(mbr(0x80, 0x83)), (2048u + 65536u) * 512);
+  EXPECT_EQ(partitions_end(mbr(0, 0)), 0u) << "an empty table";
+  EXPECT_EQ(partitions_end(mbr(0, 0xee)), 0u) << "protects a GPT";
+  EXPECT_EQ(partitions_end(mbr(0xfa, 0x83)), 0u) << "the code of a boot sector";
+  EXPECT_EQ(partitions_end(disk("")), 0u);
+  EXPECT_EQ(partitions_end({}), 0u);
+}
+
 TEST(GuessSize, ReadsTheVolumeSizeOfAnIso) {
   std::vector<uint8_t> iso = disk("\1CD001\1", 32768);
   put(iso, 32768 + 80, "\0\1\0\0\0\0\1\0"sv);

@@ -117,6 +117,21 @@ TEST(UnpackSizeHint, TellsTheSizeOfASingleStreamAndItsSource) {
   EXPECT_TRUE(xz->exact);
 }
 
+bool end_says(Bytes input, uint64_t size) {
+  FileInMemory file(input);
+  return UnpackChain(file, {}, 1).end_says(size);
+}
+
+TEST(UnpackSizeHint, TheEndOfAGzipFileConfirmsASizeModulo4GiB) {
+  Buffer gzip = gzip_member(sample_content(300'000));
+  EXPECT_TRUE(end_says(gzip, 300'000));
+  EXPECT_TRUE(end_says(gzip, (uint64_t{7} << 32) + 300'000));
+  EXPECT_FALSE(end_says(gzip, 300'001));
+  EXPECT_FALSE(end_says(xz_stream(sample_content(300'000)), 300'000));
+  MemorySource pipe(gzip);
+  EXPECT_FALSE(UnpackChain(pipe, {}, 1).end_says(300'000)) << "a pipe's end cannot be asked for";
+}
+
 TEST(UnpackSizeHint, TheXzIndexesOfSeveralStreamsAreAddedUp) {
   Buffer content = sample_content(300'000);
   auto hint = hint_of(joined({xz_blocks(content, 10'000), Buffer(8), xz_stream(content), Buffer(4)}));

@@ -153,6 +153,7 @@ class ImportRun {
       } catch (error) {
         if (!(error instanceof SizeHintWrong) || declaredSize !== undefined) throw error;
         declaredSize = error.actualSize;
+        if (!this.#source.replayable) this.#notice(`the disk has ${String(declaredSize)} bytes and not what its beginning and the file's end say; the source is read again`);
       } finally {
         this.progress();
         await source.close();

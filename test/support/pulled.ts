@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { extract } from "tar-stream";
@@ -38,8 +38,19 @@ export async function umociDiskDigest(layout: string, tag: string, directory: st
   return await fileDigest(join(bundle, "disk", "disk.img"));
 }
 
+/** The file's first bytes in hex; the whole may be larger than a buffer can be. */
+async function firstBytes(path: string, count: number): Promise<string> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(count), 0, count, 0);
+    return buffer.subarray(0, bytesRead).toString("hex");
+  } finally {
+    await file.close();
+  }
+}
+
 async function digestLayer(path: string): Promise<PulledDisk> {
-  const magic = (await readFile(path)).subarray(0, 4).toString("hex");
+  const magic = await firstBytes(path, 4);
   const tool = magic.startsWith("1f8b") ? "gzip" : magic === "28b52ffd" ? "zstd" : "cat";
   const child = spawn(tool, tool === "cat" ? [path] : ["-dc", path], { stdio: ["ignore", "pipe", "inherit"] });
   const names: string[] = [];

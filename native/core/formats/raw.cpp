@@ -10,6 +10,14 @@ namespace dvcr {
 
 namespace {
 
+// The partition table of a disk's first sector: four entries of 16 bytes before the magic (UEFI 2.10, 5.2.1).
+constexpr size_t kMbrTable = 446;
+constexpr size_t kMbrEntry = 16;
+constexpr size_t kMbrEntries = 4;
+constexpr size_t kMbrMagic = 510;
+constexpr uint64_t kMbrSector = 512;
+constexpr uint8_t kMbrActive = 0x80;
+constexpr uint8_t kMbrProtective = 0xee;
 constexpr uint64_t kIsoSector = 2048;
 constexpr uint64_t kFirstDescriptor = 16 * kIsoSector;
 
@@ -120,6 +128,19 @@ std::optional<SizeGuess> guess_size(Bytes head) {
     if (auto guess = guess_gpt(head, sector)) return guess;
   }
   return guess_iso(head);
+}
+
+uint64_t partitions_end(Bytes head) {
+  if (!has_magic(head, kMbrMagic, "\x55\xaa")) return 0;
+  uint64_t end = 0;
+  for (size_t i = 0; i < kMbrEntries; ++i) {
+    Bytes entry = slice(head, kMbrTable + i * kMbrEntry, kMbrEntry);
+    bool is_status = entry[0] == 0 || entry[0] == kMbrActive;
+    // A boot sector of a file system ends with the same magic and holds code here.
+    if (!is_status || entry[4] == kMbrProtective) return 0;
+    if (entry[4] != 0) end = std::max(end, (uint64_t{le32(entry, 8)} + le32(entry, 12)) * kMbrSector);
+  }
+  return end;
 }
 
 }  // namespace dvcr

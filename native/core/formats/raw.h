@@ -26,5 +26,8 @@ struct SizeGuess {
 /// The size of a raw disk as far as its first bytes (kProbeSize of them) tell: the place of GPT's backup header
 /// (UEFI 2.10, 5.3.2), or the volume size of ISO 9660 (ECMA-119, 8.4.8). Nothing when neither is plausible.
 std::optional<SizeGuess> guess_size(Bytes head);
+/// Where the last partition ends, in bytes, by a partition table in the disk's first sector (MBR); 0 where there is
+/// none, or only the one that protects a GPT.
+uint64_t partitions_end(Bytes head);
 
 }  // namespace dvcr

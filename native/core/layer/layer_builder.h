@@ -41,8 +41,8 @@ struct SizePlan {
   std::optional<uint64_t> size;  ///< bytes; nothing: the layer is kept in scratch until the end
   bool exact = true;             ///< false: `size` is a hint; the body is kept as well until it proved right
   std::string from;              ///< what `sizeFrom` in the report says: content-length, header, xz-index, …
-  bool keep_body = true;  ///< false with an inexact size: the source can be read again, so a wrong hint ends with
-                          ///< SizeHintWrong instead of being mended from scratch
+  bool keep_body = true;         ///< false with an inexact size: the source can be had again, so a wrong hint ends with
+                                 ///< SizeHintWrong instead of being mended from scratch
 };
 
 /// Thrown by finish() where a hint was wrong and no body was kept: run again with this size, exactly.

@@ -33,13 +33,19 @@ std::optional<SizeHint> zstd_hint(PrefixSource& inner) {
   return SizeHint{size, false, "zstd-frame"};
 }
 
+constexpr uint64_t kTrailerField = 4;
+
+uint32_t gzip_isize(RangeReader& file) {
+  std::array<uint8_t, kTrailerField> trailer{};
+  file.read_at(file.size() - trailer.size(), trailer);
+  return le32(trailer, 0);
+}
+
 // ISIZE is the size of the last member modulo 4 GiB. Values that deflate cannot give for a file of this size, which
 // several members, a wrapped counter or padding cause, would only cost a push in vain.
 std::optional<SizeHint> gzip_hint(RangeReader& file) {
   if (file.size() < kGzipFraming) return std::nullopt;
-  std::array<uint8_t, 4> trailer{};
-  file.read_at(file.size() - trailer.size(), trailer);
-  uint64_t size = le32(trailer, 0);
+  uint64_t size = gzip_isize(file);
   uint64_t packed = file.size() - kGzipFraming;
   bool too_small = packed > size + (size / kStoredBlock + 1) * 5 + kHeaderFields;
   bool too_large = size / kDeflateMaxRatio > packed;
@@ -59,6 +65,10 @@ std::optional<SizeHint> unpacked_size_hint(Compression compression, PrefixSource
     if (size) return SizeHint{*size, true, "xz-index"};
   }
   return std::nullopt;
+}
+
+bool gzip_trailer_says(uint64_t size, RangeReader& file) {
+  return file.size() >= kGzipFraming && gzip_isize(file) == static_cast<uint32_t>(size);
 }
 
 }  // namespace dvcr

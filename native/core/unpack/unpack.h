@@ -36,6 +36,8 @@ std::unique_ptr<ByteSource> make_unpacker(Compression compression, PrefixSource&
 /// The unpacked size as far as the stream's own fields tell: from the first frame header (zstd, inexact), and with
 /// inner.ranges() from the xz index (exact) or the last four bytes of a gzip file (inexact). Consumes nothing.
 std::optional<SizeHint> unpacked_size_hint(Compression compression, PrefixSource& inner, const Limits& limits);
+/// True when a gzip file's last four bytes are `size` modulo 4 GiB (RFC 1952 2.3.1).
+bool gzip_trailer_says(uint64_t size, RangeReader& file);
 
 /// The chain of unpackers around `source`: at most limits.max_compression_depth, else kNestedCompression. With a
 /// `declared` compression exactly that one: what it holds is taken as it is.
@@ -48,6 +50,8 @@ class UnpackChain {
   [[nodiscard]] const std::vector<Compression>& compressions() const { return compressions_; }
   /// For a single compression: what it says of its size. With two layers only the inner one matters.
   [[nodiscard]] const std::optional<SizeHint>& size_hint() const { return size_hint_; }
+  /// True where the end of a single gzip file, which its origin can be asked for, says this unpacked size as well.
+  [[nodiscard]] bool end_says(uint64_t size) const;
   /// Reads what follows the innermost content to the end of every layer, so that trailing data is noticed and the
   /// verifying stage below sees each byte.
   void finish();

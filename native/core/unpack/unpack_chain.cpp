@@ -30,6 +30,11 @@ void UnpackChain::add(Compression compression, const Limits& limits, unsigned th
   stages_.push_back({std::move(unpacker), std::move(prefix)});
 }
 
+bool UnpackChain::end_says(uint64_t size) const {
+  RangeReader* file = stages_.front().prefix->ranges();
+  return file != nullptr && compressions_ == std::vector{Compression::kGzip} && gzip_trailer_says(size, *file);
+}
+
 void UnpackChain::finish() {
   for (auto stage = stages_.rbegin(); stage != stages_.rend(); ++stage) {
     for (Bytes next = stage->prefix->peek(); !next.empty(); next = stage->prefix->peek()) {
