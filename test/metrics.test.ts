@@ -1,3 +1,6 @@
+import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import { connect } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import { Agent, request } from "undici";
 import { progressGauges } from "../src/metrics/gauges.ts";
@@ -124,6 +127,19 @@ describe("the text that the controller reads by its expressions", () => {
   });
 });
 
+/** What a metrics server started for this shows to its clients. */
+async function certificateOf(): Promise<X509Certificate> {
+  const server = await startMetricsServer(new ProgressTracker(), { port: 0, ownerUid: uid });
+  const socket = connect({ port: server.port, host: "127.0.0.1", rejectUnauthorized: false });
+  try {
+    await once(socket, "secureConnect");
+    return new X509Certificate(socket.getPeerX509Certificate()!.raw);
+  } finally {
+    socket.destroy();
+    await server.close();
+  }
+}
+
 describe("the metrics port", () => {
   let server: MetricsServer | undefined;
   const agent = new Agent({ connect: { rejectUnauthorized: false } });
@@ -140,6 +156,19 @@ describe("the metrics port", () => {
     const response = await request(`https://127.0.0.1:${server.port}${path}`, { dispatcher: agent });
     expect(response.statusCode).toBe(200);
     expect(scrape(await response.body.text()).progress).toBe(12.5);
+  });
+
+  it("has an EC key of its own for each process and a certificate that it signed itself", async () => {
+    const seen = await Promise.all([1, 2].map(() => certificateOf()));
+    for (const certificate of seen) {
+      expect(certificate.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: "prime256v1" });
+      expect(certificate.verify(certificate.publicKey)).toBe(true);
+      expect(certificate.checkHost("dvcr-data-plane")).toBe("dvcr-data-plane");
+      expect(Date.parse(certificate.validFrom)).toBeLessThan(Date.now());
+      expect(Date.parse(certificate.validTo)).toBeGreaterThan(Date.now() + 9 * 365 * 24 * 3_600_000);
+    }
+    expect(new Set(seen.map(({ serialNumber }) => serialNumber)).size).toBe(2);
+    expect(new Set(seen.map(({ publicKey }) => publicKey.export({ type: "spki", format: "pem" }))).size).toBe(2);
   });
 
   it("names the variable when the port is taken", async () => {

@@ -1,8 +1,10 @@
-// The module's surface: class Job and libraryVersions(). See src/native/index.ts for the typed side.
+// The module's surface: class Job, libraryVersions(), encoderId() and selfSigned(). See src/native/index.ts for the
+// typed side.
 #include <napi.h>
 
 #include <thread>
 
+#include "certificate.h"
 #include "codec.h"
 #include "convert.h"
 
@@ -203,10 +205,24 @@ Napi::Value js_encoder_id(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), encoder_id(codec));
 }
 
+Napi::Value js_self_signed(const Napi::CallbackInfo& info) {
+  SelfSigned made;
+  try {
+    made = make_self_signed(info[0].As<Napi::String>().Utf8Value());
+  } catch (const Error& error) {
+    throw Napi::Error::New(info.Env(), error.what());
+  }
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("cert", made.certificate);
+  out.Set("key", made.key);
+  return out;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Job", Job::define(env));
   exports.Set("libraryVersions", Napi::Function::New(env, js_library_versions));
   exports.Set("encoderId", Napi::Function::New(env, js_encoder_id));
+  exports.Set("selfSigned", Napi::Function::New(env, js_self_signed));
   return exports;
 }
 

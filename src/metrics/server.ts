@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { DvcrError } from "../errors/dvcr-error.ts";
-import { selfSignedCertificate } from "./certificate.ts";
+import { addon } from "../native/addon.ts";
 import { progressGauges } from "./gauges.ts";
 import type { ProgressTracker } from "./progress.ts";
 
@@ -17,7 +17,7 @@ export interface MetricsServer {
  */
 export async function startMetricsServer(tracker: ProgressTracker, options: { port: number; ownerUid: string }): Promise<MetricsServer> {
   const { registry, update } = progressGauges(tracker, options.ownerUid);
-  const server = createServer(await selfSignedCertificate("dvcr-data-plane"), (request, response) => {
+  const server = createServer(addon.selfSigned("dvcr-data-plane"), (request, response) => {
     request.resume();
     registry.metrics().then(
       (body) => response.writeHead(200, { "content-type": registry.contentType }).end(body),

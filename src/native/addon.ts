@@ -98,6 +98,8 @@ interface Addon {
   libraryVersions(): Record<string, string>;
   /** What, beside the content, decides a layer's bytes. */
   encoderId(codec: LayerCompression): string;
+  /** A new EC key and a certificate of its own signing for `commonName`, both PEM. */
+  selfSigned(commonName: string): { readonly cert: string; readonly key: string };
 }
 
 const path = fileURLToPath(new URL("../../build/native/dvcr.node", import.meta.url));
