@@ -35,10 +35,10 @@ export async function writeTag(directory: string, tag: string, entry: IndexEntry
 }
 
 /** Writes a file so that a reader or a crash sees the old content or the new one, never a part. */
-export async function replaceFile(path: string, content: Uint8Array): Promise<void> {
+export async function replaceFile(path: string, content: Uint8Array, mode = 0o644): Promise<void> {
   const temporary = `${path}.${randomBytes(8).toString("hex")}.tmp`;
   try {
-    const file = await open(temporary, "wx", 0o644);
+    const file = await open(temporary, "wx", mode);
     try {
       await file.writeFile(content);
       await file.sync();

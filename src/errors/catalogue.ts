@@ -87,6 +87,8 @@ export const catalogue = {
   E_OBJECT_CONFLICT: retry(409, "The object was changed by somebody else meanwhile", "Read it again and repeat the change."),
   E_OBJECT_INVALID: refused(422, "The object is not valid", "Correct the fields named in the message."),
   E_VERSION_EXPIRED: retry(410, "This version is too old to go on from", "List again and watch from the version of the list."),
+  E_STORE_IO: retry(500, "The database of the resources could not be opened, read or written", "Check the data directory's permissions and free space, and that no newer version wrote it."),
+  E_DATA_DIR_IN_USE: retry(503, "Another process uses this data directory", "Stop that process, or use another --data-dir."),
   E_UNAUTHENTICATED: refused(401, "The credentials are missing or wrong", "Send `Authorization: Bearer TOKEN` with a token of this server."),
   E_NOT_ALLOWED: refused(403, "This user may not do that", "Ask for a role that may."),
   E_TARGET_REFUSED: refused(403, "The server may not connect to this address", "Use another address, or ask whoever runs the server to allow it."),

@@ -1,0 +1,159 @@
+/** SQLite as this service uses it: one connection, one process, write-ahead log, every commit on the disk before it returns. */
+import { chmodSync, closeSync, fsyncSync, openSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import sqlite, { type Database, type Statement } from "node-sqlite3-wasm";
+import { DvcrError } from "../../errors/dvcr-error.ts";
+
+export type Value = number | string | Uint8Array | null;
+export type Row = Readonly<Record<string, Value>>;
+
+export class SqliteDatabase {
+  readonly #path: string;
+  readonly #db: Database;
+  readonly #statements = new Map<string, Statement>();
+  readonly #logFile: number;
+
+  private constructor(path: string, db: Database, logFile: number) {
+    this.#path = path;
+    this.#db = db;
+    this.#logFile = logFile;
+  }
+
+  /**
+   * Opens or creates the database, readable by its owner only, and brings its schema up to date: `migrations[n]` leads
+   * from version n to n + 1. The caller holds the data directory.
+   *
+   * @throws DvcrError E_STORE_IO, also for a database that a newer version wrote.
+   */
+  static open(path: string, migrations: readonly string[]): SqliteDatabase {
+    try {
+      // The driver's own lock is a directory, which a killed process leaves behind.
+      rmSync(`${path}.lock`, { recursive: true, force: true });
+      closeSync(openSync(path, "a", 0o600));
+      chmodSync(path, 0o600);
+      const db = new sqlite.Database(path);
+      try {
+        // Exclusive before WAL: the index of the log is then kept in memory, the driver has no shared memory.
+        db.exec("PRAGMA locking_mode = EXCLUSIVE");
+        db.exec("PRAGMA journal_mode = WAL");
+        db.exec("PRAGMA synchronous = FULL");
+        db.exec("PRAGMA journal_size_limit = 67108864");
+        migrate(db, migrations);
+        db.exec(`BEGIN IMMEDIATE; PRAGMA user_version = ${migrations.length}; COMMIT`);
+        syncDirectory(dirname(path));
+        return new SqliteDatabase(path, db, statSync(`${path}-wal`).ino);
+      } catch (error) {
+        db.close();
+        throw error;
+      }
+    } catch (error) {
+      throw storeError(path, error);
+    }
+  }
+
+  /** All rows of a query. @throws DvcrError E_STORE_IO. */
+  all(sql: string, values: Value[] = []): Row[] {
+    return this.#guarded(() => this.#statement(sql).all(values) as Row[]);
+  }
+
+  /** @throws DvcrError E_STORE_IO. */
+  run(sql: string, values: Value[] = []): void {
+    this.#guarded(() => this.#statement(sql).run(values));
+  }
+
+  /**
+   * Runs `work` in a transaction that is on the disk when this returns; whatever `work` throws undoes it.
+   *
+   * @throws DvcrError E_STORE_IO.
+   */
+  transaction<T>(work: () => T): T {
+    this.run("BEGIN IMMEDIATE");
+    try {
+      const result = work();
+      this.run("COMMIT");
+      this.#checkLogFile();
+      return result;
+    } catch (error) {
+      this.#undo("ROLLBACK");
+      throw error;
+    }
+  }
+
+  /** Runs `work` inside of a transaction so that what it throws undoes its part only. */
+  part<T>(work: () => T): T {
+    this.run("SAVEPOINT part");
+    try {
+      const result = work();
+      this.run("RELEASE part");
+      return result;
+    } catch (error) {
+      this.#undo("ROLLBACK TO part");
+      this.#undo("RELEASE part");
+      throw error;
+    }
+  }
+
+  close(): void {
+    for (const statement of this.#statements.values()) statement.finalize();
+    this.#statements.clear();
+    this.#guarded(() => this.#db.close());
+  }
+
+  #statement(sql: string): Statement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  /**
+   * The driver takes no lock that other programs know, and the last one of them to close the database deletes its log.
+   * What was written after that would be gone with the next start, so it is not acknowledged.
+   */
+  #checkLogFile(): void {
+    if (statSync(`${this.#path}-wal`, { throwIfNoEntry: false })?.ino === this.#logFile) return;
+    throw new DvcrError("E_STORE_IO", `another program has closed the database "${this.#path}" and removed its log; start this process again`);
+  }
+
+  #undo(sql: string): void {
+    try {
+      this.#db.exec(sql);
+    } catch {
+      // SQLite has done it by itself, or there was nothing to undo.
+    }
+  }
+
+  #guarded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw storeError(this.#path, error);
+    }
+  }
+}
+
+function migrate(db: Database, migrations: readonly string[]): void {
+  const version = Number(db.all("PRAGMA user_version")[0]?.["user_version"]);
+  if (version > migrations.length) {
+    throw new Error(`its schema has version ${version} and this program knows ${migrations.length}`);
+  }
+  for (let next = version; next < migrations.length; next++) {
+    db.exec(`BEGIN IMMEDIATE; ${migrations[next]!}; PRAGMA user_version = ${next + 1}; COMMIT`);
+  }
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function storeError(path: string, error: unknown): DvcrError {
+  if (error instanceof DvcrError) return error;
+  return new DvcrError("E_STORE_IO", `database "${path}": ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+}
