@@ -4,17 +4,14 @@ import { expect, test } from "vitest";
 import { OciLayoutDestination } from "../src/destination/oci.ts";
 import { parseDestination } from "../src/destination/parse.ts";
 import { ownKeys } from "../src/layer/image-config.ts";
-import { hexOf, sampleImage, writeAll, type SampleImage } from "./support/sample-image.ts";
+import { hexOf, sampleImage, storeSample, writeAll, type SampleImage } from "./support/sample-image.ts";
 import { temporaryDirectory, tool } from "./support/tools.ts";
 
 const { signal } = new AbortController();
 
 async function store(directory: string, tag: string, sample: SampleImage): Promise<OciLayoutDestination> {
   const destination = new OciLayoutDestination(directory, tag);
-  const upload = await destination.beginLayer(signal);
-  await writeAll(upload, sample.layer, 300_000);
-  await upload.commit(sample.layerDigest, sample.layer.length);
-  await destination.commitImage(sample.image, signal);
+  await storeSample(destination, sample);
   return destination;
 }
 

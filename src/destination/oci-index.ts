@@ -26,6 +26,21 @@ export async function readTag(directory: string, tag: string): Promise<IndexEntr
   return index.manifests.find((entry) => entry.annotations?.[refName] === tag);
 }
 
+/** What stands at which tag, in the order of the index. */
+export async function readTags(directory: string): Promise<ReadonlyMap<string, IndexEntry>> {
+  const index = await readIndex(directory);
+  return new Map(index.manifests.flatMap((entry) => (entry.annotations?.[refName] === undefined ? [] : [[entry.annotations[refName], entry] as const])));
+}
+
+/** Takes `tag` out of the index; false where it was not there. Blobs stay. */
+export async function removeTag(directory: string, tag: string): Promise<boolean> {
+  const index = await readIndex(directory);
+  const others = index.manifests.filter((one) => one.annotations?.[refName] !== tag);
+  if (others.length === index.manifests.length) return false;
+  await replaceFile(join(directory, "index.json"), Buffer.from(JSON.stringify({ ...index, manifests: others })));
+  return true;
+}
+
 /** Puts `entry` at `tag` in place of what was there; everything else in the index is kept as it was. */
 export async function writeTag(directory: string, tag: string, entry: IndexEntry): Promise<void> {
   const index = await readIndex(directory);

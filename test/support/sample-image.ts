@@ -1,7 +1,7 @@
 /** A small but complete layer, made with Node's own gzip, for tests of destinations. */
 import { createHash, randomBytes } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import type { LayerUpload } from "../../src/destination/destination.ts";
+import type { Destination, LayerUpload } from "../../src/destination/destination.ts";
 import { buildImage, sha256Digest, type ImageManifest, type ManifestKind } from "../../src/layer/image-config.ts";
 import { tarFrame } from "../../src/layer/tar-frame.ts";
 
@@ -42,4 +42,22 @@ export async function writeAll(upload: LayerUpload, bytes: Uint8Array, pieceSize
 
 export function hexOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Stores `sample` as an import would, and closes the destination. */
+export async function storeSample(destination: Destination, sample: SampleImage): Promise<void> {
+  const { signal } = new AbortController();
+  try {
+    const upload = await destination.beginLayer(signal);
+    try {
+      await writeAll(upload, sample.layer, 300_000);
+      await upload.commit(sample.layerDigest, sample.layer.length);
+    } catch (error) {
+      await upload.abort();
+      throw error;
+    }
+    await destination.commitImage(sample.image, signal);
+  } finally {
+    await destination.close();
+  }
 }

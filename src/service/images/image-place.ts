@@ -13,7 +13,7 @@ export interface ImagePlace {
   has(name: ImageName): Promise<boolean>;
   /** Every image of ours that is there, whether or not a resource stands for it. */
   list(): AsyncIterable<ImageName>;
-  /** Bytes. `capacity` is what the place may hold: the limit that was set, or the disk's size. */
+  /** Bytes; Infinity where the place does not tell. `capacity` is what it may hold: the limit that was set, or what the disk has for it. */
   usage(): Promise<PlaceUsage>;
   close(): Promise<void>;
 }

@@ -1,0 +1,151 @@
+/** Images in the data directory: an OCI image layout whose tags are `REPOSITORY:TAG`. */
+import { mkdir, readdir, statfs, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { Destination } from "../../destination/destination.ts";
+import { withFileLock } from "../../destination/file-lock.ts";
+import { readTag, readTags, removeTag, writeTag } from "../../destination/oci-index.ts";
+import { layoutError, syncDirectory } from "../../destination/oci-layer.ts";
+import { DvcrError } from "../../errors/dvcr-error.ts";
+import { BlobStore } from "./blob-store.ts";
+import { EmbeddedDestination, type Room } from "./embedded-destination.ts";
+import type { ImageName, ImagePlace, PlaceUsage } from "./image-place.ts";
+
+export interface EmbeddedPlaceOptions {
+  /** `<data directory>/images`. */
+  readonly directory: string;
+  /** Under which this server is reached, for urlOf(). */
+  readonly host: string;
+  /** Bytes; missing: as much as the disk has. */
+  readonly limit?: number;
+}
+
+export class EmbeddedPlace implements ImagePlace {
+  readonly blobs: BlobStore;
+  readonly #host: string;
+  #limit: number;
+  #incoming = 0;
+
+  private constructor(blobs: BlobStore, { host, limit }: EmbeddedPlaceOptions) {
+    this.blobs = blobs;
+    this.#host = host;
+    this.#limit = limit ?? Infinity;
+  }
+
+  /**
+   * Opens or creates the store and removes what imports left that a crash has ended: parts of files, and blobs that got
+   * no tag. The caller holds the data directory.
+   *
+   * @throws DvcrError E_LAYOUT_IO.
+   */
+  static async open(options: EmbeddedPlaceOptions): Promise<EmbeddedPlace> {
+    const { directory } = options;
+    try {
+      const folder = join(directory, "blobs/sha256");
+      await mkdir(folder, { recursive: true });
+      for (const path of [directory, folder]) await removeLeftovers(path);
+      const blobs = new BlobStore(directory);
+      await blobs.load();
+      await blobs.removeUnneeded();
+      return new EmbeddedPlace(blobs, options);
+    } catch (error) {
+      throw layoutError(directory, error);
+    }
+  }
+
+  urlOf({ repository, tag }: ImageName): string {
+    return `${this.#host}/${repository}:${tag}`;
+  }
+
+  destination(name: ImageName): Destination {
+    const room: Room = {
+      take: (bytes) => {
+        if (this.blobs.bytes + this.#incoming + bytes > this.#limit) {
+          throw new DvcrError("E_PLACE_FULL", `the store for images may hold ${this.#limit} bytes and holds ${this.blobs.bytes + this.#incoming}`);
+        }
+        this.#incoming += bytes;
+      },
+      give: (bytes) => (this.#incoming -= bytes),
+    };
+    return new EmbeddedDestination(this.blobs, tagOf(name), room);
+  }
+
+  copy(from: ImageName, to: ImageName, signal: AbortSignal): Promise<void> {
+    return this.#changeIndex(signal, async (directory) => {
+      const entry = await readTag(directory, tagOf(from));
+      if (entry === undefined || !(await this.blobs.isWhole(entry.digest))) {
+        throw new DvcrError("E_SOURCE_NOT_FOUND", `the image ${from.repository}:${from.tag} is not in the store`);
+      }
+      await writeTag(directory, tagOf(to), entry);
+      await syncDirectory(directory);
+    });
+  }
+
+  async remove(name: ImageName): Promise<void> {
+    await this.#changeIndex(new AbortController().signal, async (directory) => {
+      const entry = await readTag(directory, tagOf(name));
+      if (entry === undefined) return;
+      await removeTag(directory, tagOf(name));
+      await syncDirectory(directory);
+      await this.blobs.removeUnneeded(await this.blobs.contentsOf(entry.digest));
+    });
+  }
+
+  async has(name: ImageName): Promise<boolean> {
+    try {
+      const entry = await readTag(this.blobs.directory, tagOf(name));
+      return entry !== undefined && (await this.blobs.isWhole(entry.digest));
+    } catch (error) {
+      throw layoutError(this.blobs.directory, error);
+    }
+  }
+
+  async *list(): AsyncGenerator<ImageName> {
+    for (const tag of (await readTags(this.blobs.directory)).keys()) {
+      const colon = tag.lastIndexOf(":");
+      if (colon > 0) yield { repository: tag.slice(0, colon), tag: tag.slice(colon + 1) };
+    }
+  }
+
+  async usage(): Promise<PlaceUsage> {
+    const { bavail, bsize } = await statfs(this.blobs.directory);
+    const used = this.blobs.bytes + this.#incoming;
+    const free = Math.max(0, Math.min(this.#limit - used, bavail * bsize));
+    return { capacity: Math.min(this.#limit, used + free), used, free };
+  }
+
+  /** Bytes that may be stored from now on; undefined: as much as the disk has. What is there stays. */
+  setLimit(limit: number | undefined): void {
+    this.#limit = limit ?? Infinity;
+  }
+
+  /** Removes every blob that belongs to no image; bytes that became free. */
+  removeUnneededBlobs(): Promise<number> {
+    return this.blobs.exclusively(() => this.blobs.removeUnneeded());
+  }
+
+  async close(): Promise<void> {
+    await this.blobs.exclusively(() => Promise.resolve());
+  }
+
+  #changeIndex(signal: AbortSignal, change: (directory: string) => Promise<void>): Promise<void> {
+    const { directory } = this.blobs;
+    return this.blobs.exclusively(async () => {
+      try {
+        await withFileLock(join(directory, "index.json.lock"), signal, () => change(directory));
+      } catch (error) {
+        throw layoutError(directory, error);
+      }
+    });
+  }
+}
+
+function tagOf({ repository, tag }: ImageName): string {
+  return `${repository}:${tag}`;
+}
+
+/** Parts of files and locks of a process that was killed. */
+async function removeLeftovers(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (/\.(?:part|tmp|lock|stale)$/.test(name)) await unlink(join(directory, name));
+  }
+}
