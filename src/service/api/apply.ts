@@ -1,0 +1,84 @@
+/** Server-side apply. */
+import { decodeValue, duplicateFields } from "./body.ts";
+import { asFields, keyOf, type ApiAnswer, type ApiRequest } from "./context.ts";
+import { fieldComplaints } from "./field-check.ts";
+import { apply as applyFields } from "./fields/managed.ts";
+import { at, fieldsOf, isFields, textOf, without, type Fields } from "./json.ts";
+import { pruneMetadata, settleIdentity } from "./metadata.ts";
+import { fieldSchemaOf, now, prepareCreate, prepareUpdate } from "./prepare.ts";
+import { writeOptions } from "./request-options.ts";
+import { apiVersionOf, type ResourceType } from "./resource-types.ts";
+import { badRequest, changedMeanwhile, conflict } from "./status.ts";
+import { managerOf, storeNew, storeUpdate } from "./write.ts";
+
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+const mostAttempts = 5;
+
+/** PATCH with application/apply-patch+yaml; creates what is not there. Throws StatusError. */
+export async function applyPatch(request: ApiRequest): Promise<ApiAnswer> {
+  const { place, query, userAgent } = request;
+  const options = writeOptions("PatchOptions", query, userAgent, true);
+  const config = configOf(request);
+  const context = { force: options.force, now: now() };
+  const schema = fieldSchemaOf(place.type);
+  for (let attempt = 1; ; attempt += 1) {
+    const found = await request.deps.store.get(keyOf(place));
+    const live = found === undefined ? undefined : asFields(found);
+    throwIfOther(request, config, live);
+    const { object, managedFields } = applyFields(live, config, managerOf(request, options), schema, context);
+    if (live === undefined) return await storeNew(request, prepareCreate(request, object, () => managedFields), options);
+    if (options.fieldManager === "kubectl") followLastApplied(object, config);
+    delete fieldsOf(object, "metadata")["resourceVersion"];
+    const prepared = prepareUpdate(request, object, live, () => managedFields);
+    const stored = await storeUpdate(request, prepared, live, options, attempt < mostAttempts);
+    if (stored !== undefined) return stored;
+  }
+}
+
+/** The applied object, checked as strictly as the API server does whatever `fieldValidation` says. */
+function configOf({ place, body, subresource }: ApiRequest): Fields {
+  const { type, namespace, name } = place;
+  const config = decodeValue(body, true);
+  if (!isFields(config)) throw badRequest("the body of the request is not an object");
+  const twice = duplicateFields(body);
+  if (twice.length > 0) throw badRequest(`error strict decoding YAML: ${twice.map((path) => `key ${JSON.stringify(path)} already set in map`).join(", ")}`);
+  if (config["apiVersion"] === undefined || config["kind"] === undefined) throw badRequest("invalid object type: apiVersion and kind must be set");
+  settleIdentity(config, place);
+  const metadata = config["metadata"] as Fields;
+  if (metadata["managedFields"] !== undefined && metadata["managedFields"] !== null) throw badRequest("metadata.managedFields must be nil");
+  const unknown = fieldComplaints(type.kind, config)[0];
+  if (unknown !== undefined) {
+    const path = unknown.slice(unknown.indexOf('"') + 1, -1);
+    throw badRequest(`failed to create typed patch object (${namespace === "" ? "" : namespace}/${name}; ${apiVersionOf(type)}, Kind=${type.kind}): .${path}: field not declared in schema`);
+  }
+  pruneMetadata(metadata);
+  return subresource === "status" ? onlyStatus(config) : withoutStatus(config, type);
+}
+
+const onlyStatus = ({ apiVersion, kind, metadata, status }: Fields): Fields => ({
+  apiVersion,
+  kind,
+  metadata: Object.fromEntries(["name", "namespace", "resourceVersion", "uid"].flatMap((name) => (at(metadata, name) === undefined ? [] : [[name, at(metadata, name)]]))),
+  ...(status === undefined ? {} : { status }),
+});
+
+function withoutStatus(config: Fields, { hasStatus }: ResourceType): Fields {
+  return hasStatus ? without(config, "status") : config;
+}
+
+function throwIfOther({ place: { type, name } }: ApiRequest, config: Fields, live: Fields | undefined): void {
+  const [version, uid] = [textOf(at(config, "metadata", "resourceVersion")), textOf(at(config, "metadata", "uid"))];
+  if (version !== "" && version !== at(live, "metadata", "resourceVersion")) throw changedMeanwhile(type, name);
+  if (uid !== "" && uid !== at(live, "metadata", "uid")) throw conflict(type, name, "uid mismatch: the provided object specified uid, and no such object was found");
+}
+
+/** Client-side apply may be used again afterwards: its annotation follows. */
+function followLastApplied(object: Fields, config: Fields): void {
+  const annotations = fieldsOf(fieldsOf(object, "metadata"), "annotations");
+  if (annotations[lastApplied] === undefined) return;
+  const metadata = { ...fieldsOf(config, "metadata") };
+  if (isFields(metadata["annotations"])) {
+    metadata["annotations"] = without(metadata["annotations"], lastApplied);
+  }
+  annotations[lastApplied] = `${JSON.stringify({ ...config, metadata })}\n`;
+}

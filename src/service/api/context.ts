@@ -1,0 +1,57 @@
+/** What the handlers of one request share. */
+import type { Logger } from "../../log/logger.ts";
+import type { KubeObject, ObjectKey } from "../model/object.ts";
+import type { Authorize, User } from "../security/authorize.ts";
+import type { ResourceStore } from "../store/store.ts";
+import { fieldsOf, without, type Fields } from "./json.ts";
+import type { Place } from "./metadata.ts";
+import type { Wanted } from "./negotiate.ts";
+import type { Query } from "./request-options.ts";
+import { notFound } from "./status.ts";
+
+export interface ApiDeps {
+  readonly store: ResourceStore;
+  readonly authorize: Authorize;
+  readonly log: Logger;
+}
+
+export interface ApiRequest {
+  readonly deps: ApiDeps;
+  readonly place: Place;
+  readonly subresource: "" | "status";
+  readonly query: Query;
+  readonly user: User;
+  readonly userAgent: string | undefined;
+  readonly body: Buffer;
+  readonly contentType: string | undefined;
+  readonly wanted: Wanted;
+  /** Sent as Warning headers. */
+  readonly warnings: string[];
+}
+
+export interface ApiAnswer {
+  readonly status: number;
+  readonly object: Fields;
+}
+
+export const keyOf = ({ type, namespace, name }: Place): ObjectKey => ({ resource: type.resource, namespace, name });
+
+/** A stored object as plain JSON; it is never changed in place. */
+export const asFields = (object: KubeObject): Fields => object as unknown as Fields;
+export const asObject = (fields: Fields): KubeObject => fields as unknown as KubeObject;
+
+/** Throws 404. */
+export async function liveObject({ deps, place }: Pick<ApiRequest, "deps" | "place">): Promise<Fields> {
+  const found = await deps.store.get(keyOf(place));
+  if (found === undefined) throw notFound(place.type, place.name);
+  return asFields(found);
+}
+
+/** The object as this user may see it: upload URLs let whoever knows them send data, so that only those who may change the image see them. */
+export function visibleTo({ deps, user, place: { type } }: Pick<ApiRequest, "deps" | "user" | "place">, object: KubeObject): Fields {
+  const fields = asFields(object);
+  if (!type.custom || fieldsOf(fields, "status")["imageUploadURLs"] === undefined) return fields;
+  const { name, namespace = "" } = object.metadata;
+  if (deps.authorize(user, { verb: "update", resource: type.resource, group: type.group, namespace, name })) return fields;
+  return { ...fields, status: without(fieldsOf(fields, "status"), "imageUploadURLs") };
+}

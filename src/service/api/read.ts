@@ -1,0 +1,67 @@
+/** get and list. */
+import type { KubeObject } from "../model/object.ts";
+import type { ObjectList } from "../store/store.ts";
+import { isCode } from "./write.ts";
+import { asObject, liveObject, visibleTo, type ApiAnswer, type ApiRequest } from "./context.ts";
+import type { Fields } from "./json.ts";
+import { checkVersion, parameter, type ReadOptions } from "./request-options.ts";
+import { apiVersionOf } from "./resource-types.ts";
+import { selectorOf, type Selector } from "./selectors.ts";
+import { badRequest, expired, futureVersion } from "./status.ts";
+
+/** GET of one object. Throws StatusError. */
+export async function get(request: ApiRequest): Promise<ApiAnswer> {
+  const version = parameter(request.query, "resourceVersion");
+  checkVersion(version);
+  throwIfFuture(request, version);
+  return { status: 200, object: visibleTo(request, asObject(await liveObject(request))) };
+}
+
+/** Throws 504 for a version that the store has not reached. */
+export function throwIfFuture({ deps: { store } }: ApiRequest, version: string): void {
+  const current = store.version();
+  if (version !== "" && BigInt(version) > BigInt(current)) throw futureVersion(version, current);
+}
+
+/** GET of a collection. Throws StatusError. */
+export async function list(request: ApiRequest, options: ReadOptions): Promise<ApiAnswer> {
+  const { place: { type } } = request;
+  const selector = selectorOf(options, type.resource);
+  if (options.continue === "") throwIfFuture(request, options.resourceVersion);
+  else if (options.resourceVersion !== "" && options.resourceVersion !== "0") throw badRequest("specifying resource version is not allowed when using continue");
+  if (options.resourceVersionMatch === "Exact" && options.resourceVersion !== request.deps.store.version()) {
+    throw expired(`The resourceVersion for the provided list is too old: ${options.resourceVersion}`);
+  }
+  const found = await page(request, selector, options.limit, options.continue);
+  const metadata: Fields = {
+    resourceVersion: found.resourceVersion,
+    ...(found.continue === undefined ? {} : { continue: found.continue }),
+    ...(found.remaining === undefined || selector !== undefined ? {} : { remainingItemCount: found.remaining }),
+  };
+  return { status: 200, object: { kind: `${type.kind}List`, apiVersion: apiVersionOf(type), metadata, items: found.items.map((item) => visibleTo(request, item)) } };
+}
+
+/** Everything that matches. */
+export function listAll(request: ApiRequest, selector: Selector | undefined): Promise<ObjectList<KubeObject>> {
+  return page(request, selector, 0, "");
+}
+
+/** The next `limit` matching objects (0: all). Throws 410 for a `continue` that is too old. */
+async function page(request: ApiRequest, selector: Selector | undefined, limit: number, from: string): Promise<ObjectList<KubeObject>> {
+  const { deps: { store }, place: { type, namespace } } = request;
+  const items: KubeObject[] = [];
+  let next = from;
+  for (;;) {
+    let part: ObjectList<KubeObject>;
+    try {
+      part = await store.list(type.resource, { ...(namespace === "" ? {} : { namespace }), ...(limit === 0 ? {} : { limit: limit - items.length }), ...(next === "" ? {} : { continue: next }) });
+    } catch (error) {
+      if (isCode(error, "E_BAD_REQUEST")) throw badRequest("continue key is not valid");
+      if (!isCode(error, "E_VERSION_EXPIRED")) throw error;
+      throw expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.");
+    }
+    items.push(...part.items.filter((item) => selector?.(item) ?? true));
+    next = part.continue ?? "";
+    if (next === "" || limit === 0 || items.length >= limit) return { ...part, items };
+  }
+}

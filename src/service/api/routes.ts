@@ -1,0 +1,124 @@
+/** The Kubernetes-style API as a plugin: paths, authorization, the form of answers and errors. */
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
+import { stringify } from "yaml";
+
+import { adminPaths } from "./meta-routes.ts";
+import { applyPatch } from "./apply.ts";
+import { bodyOf, mediaType } from "./body.ts";
+import { visibleTo, asObject, type ApiAnswer, type ApiDeps, type ApiRequest } from "./context.ts";
+import { remove, removeCollection } from "./delete.ts";
+import { bodyLimit, toStatus } from "./errors.ts";
+import { NamespaceLifecycle } from "./namespaces.ts";
+import { negotiate } from "./negotiate.ts";
+import { get, list } from "./read.ts";
+import { readOptions, type Query } from "./request-options.ts";
+import { pathOf, resourceTypes, type ResourceType } from "./resource-types.ts";
+import { selectedName } from "./selectors.ts";
+import { forbidden, methodNotAllowed, noSuchPath, unauthorized, type StatusError } from "./status.ts";
+import { shaped } from "./table/table.ts";
+import { Watches } from "./watch.ts";
+import { create, patch, patchTypes, update } from "./write.ts";
+
+export type { ApiDeps } from "./context.ts";
+
+type Handler = (request: ApiRequest) => Promise<ApiAnswer>;
+interface Method {
+  readonly verb: string;
+  readonly handle: Handler;
+}
+
+const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const;
+
+/** Serves /version, /api, /apis and /openapi. */
+export function apiRoutes(deps: ApiDeps): FastifyPluginAsync {
+  return async (app: FastifyInstance) => {
+    const watches = new Watches();
+    const lifecycle = new NamespaceLifecycle(deps.store, deps.log);
+    await lifecycle.start();
+    app.addHook("preClose", () => { watches.close(); });
+    app.addHook("onClose", () => lifecycle.stop());
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser("*", { parseAs: "buffer", bodyLimit }, (_request, body, done) => { done(null, body); });
+    app.setErrorHandler((error, request, reply) => sendError(deps, error, request, reply));
+    adminPaths(app, deps);
+    for (const type of resourceTypes) resourcePaths(app, deps, watches, type);
+    for (const prefix of ["/api", "/apis", "/openapi"]) {
+      app.all(`${prefix}/*`, () => { throw noSuchPath(); });
+    }
+  };
+}
+
+function sendError({ log }: ApiDeps, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const status = toStatus(error);
+  if (status.status >= 500 && status.reason === "InternalError") log.error({ err: error, reqId: request.id }, "request failed");
+  const retry = status.details?.retryAfterSeconds;
+  if (retry !== undefined) void reply.header("retry-after", String(retry));
+  if (status.status === 401) void reply.header("www-authenticate", 'Bearer realm="dvcr"');
+  return reply.code(status.status).type("application/json").send(`${JSON.stringify(status.body())}\n`);
+}
+
+function resourcePaths(app: FastifyInstance, deps: ApiDeps, watches: Watches, type: ResourceType): void {
+  const base = pathOf(type);
+  const collection = type.namespaced ? `${base}/namespaces/:namespace/${type.resource}` : `${base}/${type.resource}`;
+  const onCollection = { GET: { verb: "list", handle: listOf }, POST: { verb: "create", handle: create }, DELETE: { verb: "deletecollection", handle: removeCollection } };
+  const onObject = { GET: { verb: "get", handle: get }, PUT: { verb: "update", handle: update }, PATCH: { verb: "patch", handle: patched }, DELETE: { verb: "delete", handle: remove } };
+  const add = (url: string, handlers: Readonly<Partial<Record<string, Method>>>, subresource: ApiRequest["subresource"] = "") => {
+    for (const method of methods) {
+      const known = handlers[method];
+      const allowed = known !== undefined && (type.verbs as readonly string[]).includes(known.verb) ? known : undefined;
+      app.route({ method, url, handler: (request, reply) => respond(apiRequest(deps, request, type, subresource), allowed, watches, reply) });
+    }
+  };
+  add(collection, onCollection);
+  if (type.namespaced) add(`${base}/${type.resource}`, { GET: onCollection.GET });
+  add(`${collection}/:name`, onObject);
+  if (type.hasStatus) add(`${collection}/:name/status`, { GET: onObject.GET, PUT: onObject.PUT, PATCH: onObject.PATCH }, "status");
+}
+
+const listOf: Handler = (request) => list(request, readOptions(request.query));
+const patched: Handler = (request) => (mediaType(request.contentType) === patchTypes.apply ? applyPatch(request) : patch(request));
+
+function apiRequest(deps: ApiDeps, request: FastifyRequest, type: ResourceType, subresource: ApiRequest["subresource"]): ApiRequest {
+  if (request.user === undefined) throw unauthorized();
+  const { namespace = "", name = "" } = request.params as { namespace?: string; name?: string };
+  return {
+    deps,
+    place: { type, namespace, name },
+    subresource,
+    query: request.query as Query,
+    user: request.user,
+    userAgent: request.headers["user-agent"],
+    body: bodyOf(request),
+    contentType: request.headers["content-type"],
+    wanted: negotiate(request.headers.accept),
+    warnings: [],
+  };
+}
+
+async function respond(request: ApiRequest, method: Method | undefined, watches: Watches, reply: FastifyReply): Promise<FastifyReply> {
+  if (method === undefined) throw methodNotAllowed();
+  const isWatch = method.verb === "list" && readOptions(request.query).watch;
+  authorizeRequest(request, isWatch ? "watch" : method.verb);
+  void reply.header("cache-control", "no-cache, private");
+  if (isWatch) return reply.type("application/json").send(await watches.open(request, readOptions(request.query)));
+  const { status, object } = await method.handle(request);
+  for (const warning of request.warnings) void reply.header("warning", `299 - "${warning.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`);
+  const answer = shaped(request, Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)));
+  if (request.wanted.yaml) return reply.code(status).type("application/yaml").send(stringify(answer));
+  return reply.code(status).type("application/json").send(`${JSON.stringify(answer)}\n`);
+}
+
+/** Throws 403. */
+function authorizeRequest({ deps, user, place: { type, namespace, name }, subresource, query }: ApiRequest, verb: string): void {
+  const named = name === "" && typeof query["fieldSelector"] === "string" ? selectedName(query["fieldSelector"]) : name;
+  // As the API server has it, a namespace is in itself.
+  const space = type.kind === "Namespace" ? named : namespace;
+  const access = { verb, resource: type.resource, group: type.group, namespace: space, ...(named === "" ? {} : { name: named }), ...(subresource === "" ? {} : { subresource }) };
+  if (!deps.authorize(user, access)) throw refusal(user.name, type, verb, { namespace: space, name, subresource });
+}
+
+function refusal(user: string, type: ResourceType, verb: string, { namespace, name, subresource }: { namespace: string; name: string; subresource: string }): StatusError {
+  const resource = `${type.resource}${subresource === "" ? "" : `/${subresource}`}`;
+  const where = namespace === "" ? "at the cluster scope" : `in the namespace ${JSON.stringify(namespace)}`;
+  return forbidden(type, name, `User ${JSON.stringify(user)} cannot ${verb} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(type.group)} ${where}`);
+}

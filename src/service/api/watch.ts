@@ -1,0 +1,164 @@
+/** Watches: changes as they come, one JSON document a line. */
+import { PassThrough, type Readable } from "node:stream";
+
+import type { Change } from "../store/store.ts";
+import type { KubeObject } from "../model/object.ts";
+import { visibleTo, type ApiRequest } from "./context.ts";
+import type { Fields } from "./json.ts";
+import { listAll, throwIfFuture } from "./read.ts";
+import type { ReadOptions } from "./request-options.ts";
+import { apiVersionOf } from "./resource-types.ts";
+import { selectorOf, type Selector } from "./selectors.ts";
+import { expired, type StatusError } from "./status.ts";
+import { partialMetadata, table } from "./table/table.ts";
+import { isCode } from "./write.ts";
+
+type EventType = "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
+
+const bookmarkMilliseconds = 60_000;
+/** Without `timeoutSeconds` a watch ends after this and up to as much again, so that clients do not come back all at once. */
+const defaultTimeoutMilliseconds = 30 * 60_000;
+/** Longer ones overflow Node's timers. */
+const longestMilliseconds = 24 * 3_600_000;
+/** A client that reads slower than that is cut off; it lists again. */
+const mostBuffered = 8 * 1024 * 1024;
+
+/** Open watches, to be ended when the server stops. */
+export class Watches {
+  readonly #open = new Set<Watch>();
+
+  /** Throws StatusError before anything is sent. */
+  async open(request: ApiRequest, options: ReadOptions): Promise<Readable> {
+    const watch = new Watch(request, options);
+    await watch.start();
+    this.#open.add(watch);
+    watch.body.once("close", () => this.#open.delete(watch));
+    return watch.body;
+  }
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  close(): void {
+    for (const watch of this.#open) watch.end();
+  }
+}
+
+/** Objects are handed to all watchers alike, so each is put into words once. */
+const documents = new WeakMap<object, string>();
+
+function documentOf(object: object): string {
+  const known = documents.get(object);
+  if (known !== undefined) return known;
+  const document = JSON.stringify(object);
+  documents.set(object, document);
+  return document;
+}
+
+class Watch {
+  readonly body = new PassThrough();
+  readonly #request: ApiRequest;
+  readonly #options: ReadOptions;
+  readonly #selector: Selector | undefined;
+  #timers: NodeJS.Timeout[] = [];
+  #unwatch: () => void = () => undefined;
+  /** Columns are told once. */
+  #columnsTold = false;
+  #version = "";
+
+  constructor(request: ApiRequest, options: ReadOptions) {
+    this.#request = request;
+    this.#options = options;
+    this.#selector = selectorOf(options, request.place.type.resource);
+  }
+
+  async start(): Promise<void> {
+    const { resourceVersion, sendInitialEvents } = this.#options;
+    throwIfFuture(this.#request, resourceVersion);
+    this.body.once("close", () => { this.#release(); });
+    const fromState = sendInitialEvents || resourceVersion === "" || resourceVersion === "0";
+    const since = fromState ? await this.#sendState() : resourceVersion;
+    this.#version = since;
+    const { deps: { store }, place: { type, namespace } } = this.#request;
+    try {
+      this.#unwatch = store.watch(type.resource, { since, ...(namespace === "" ? {} : { namespace }) }, (change) => { this.#onChange(change); });
+    } catch (error) {
+      if (!isCode(error, "E_VERSION_EXPIRED")) throw error;
+      this.#fail(expired(`too old resource version: ${since} (${store.version()})`));
+      return;
+    }
+    this.#schedule();
+  }
+
+  /** What is there already, as additions; the version that it is of. */
+  async #sendState(): Promise<string> {
+    const { items, resourceVersion } = await listAll(this.#request, this.#selector);
+    for (const item of items) this.#send("ADDED", item);
+    this.#version = resourceVersion;
+    if (this.#options.sendInitialEvents && this.#options.allowWatchBookmarks) this.#bookmark({ "k8s.io/initial-events-end": "true" });
+    return resourceVersion;
+  }
+
+  #schedule(): void {
+    const { timeoutSeconds, allowWatchBookmarks } = this.#options;
+    const timeout = timeoutSeconds > 0 ? timeoutSeconds * 1000 : defaultTimeoutMilliseconds * (1 + Math.random());
+    this.#timers = [setTimeout(() => { this.end(); }, Math.min(timeout, longestMilliseconds))];
+    if (allowWatchBookmarks) this.#timers.push(setInterval(() => { this.#bookmark(); }, bookmarkMilliseconds));
+    for (const timer of this.#timers) timer.unref();
+  }
+
+  #release(): void {
+    this.#unwatch();
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers = [];
+  }
+
+  /** Tells how far it came, and ends. */
+  end(): void {
+    if (this.body.writableEnded) return;
+    if (this.#options.allowWatchBookmarks && this.#version !== "") this.#bookmark();
+    this.#release();
+    this.body.end();
+  }
+
+  #onChange({ type, object, previous }: Change): void {
+    this.#version = object.metadata.resourceVersion;
+    const matches = (one: KubeObject | undefined): boolean => one !== undefined && (this.#selector?.(one) ?? true);
+    const is = type !== "DELETED" && matches(object);
+    const was = type === "DELETED" ? matches(previous ?? object) : type === "MODIFIED" && matches(previous);
+    if (is) this.#send(was ? "MODIFIED" : "ADDED", object);
+    else if (was) this.#send("DELETED", object);
+  }
+
+  #send(type: EventType, object: KubeObject): void {
+    this.#write(type, this.#formed(visibleTo(this.#request, object)));
+  }
+
+  #bookmark(annotations?: Record<string, string>): void {
+    const { place: { type } } = this.#request;
+    const metadata = { resourceVersion: this.#version, creationTimestamp: null, ...(annotations === undefined ? {} : { annotations }) };
+    this.#write("BOOKMARK", this.#formed({ kind: type.kind, apiVersion: apiVersionOf(type), metadata }, true));
+  }
+
+  #formed(object: Fields, isBookmark = false): string {
+    const { wanted } = this.#request;
+    if (wanted.form === "Object") return isBookmark ? JSON.stringify(object) : documentOf(object);
+    if (wanted.form !== "Table") return JSON.stringify(partialMetadata(object, wanted));
+    const { metadata } = object as { metadata: Fields };
+    const document = table(this.#request, [object], { resourceVersion: metadata["resourceVersion"] }, this.#options.includeObject, !this.#columnsTold);
+    this.#columnsTold = true;
+    return JSON.stringify(document);
+  }
+
+  #fail(error: StatusError): void {
+    this.#write("ERROR", JSON.stringify(error.body()));
+    this.end();
+  }
+
+  #write(type: EventType, document: string): void {
+    if (this.body.writableEnded || this.body.destroyed) return;
+    this.body.write(`{"type":"${type}","object":${document}}\n`);
+    if (this.body.writableLength > mostBuffered) this.body.destroy();
+  }
+}

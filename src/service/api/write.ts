@@ -1,0 +1,139 @@
+/** create, update and the three patches that change what is stored. */
+import { DvcrError } from "../../errors/dvcr-error.ts";
+import type { KubeObject } from "../model/object.ts";
+import { decodeObject, decodeValue, mediaType } from "./body.ts";
+import { asFields, asObject, keyOf, liveObject, type ApiAnswer, type ApiRequest } from "./context.ts";
+import { fieldComplaints, heedComplaints } from "./field-check.ts";
+import { ownersAfterUpdate, type Manager } from "./fields/managed.ts";
+import { at, textOf, type Fields } from "./json.ts";
+import { jsonPatch, mergePatch, strategicMergePatch } from "./merge-patch.ts";
+import { openForContent } from "./namespaces.ts";
+import { asIfCreated, asIfUpdated, fieldSchemaOf, now, prepareCreate, prepareUpdate } from "./prepare.ts";
+import { writeOptions, type WriteOptions } from "./request-options.ts";
+import { apiVersionOf } from "./resource-types.ts";
+import { alreadyExists, badRequest, changedMeanwhile, invalid, invalidObject, notFound, unsupportedMediaType, type StatusError } from "./status.ts";
+
+export const patchTypes = {
+  json: "application/json-patch+json",
+  merge: "application/merge-patch+json",
+  strategic: "application/strategic-merge-patch+json",
+  apply: "application/apply-patch+yaml",
+} as const;
+
+/** Who writes, for managedFields. */
+export const managerOf = ({ place, subresource }: ApiRequest, { fieldManager }: WriteOptions): Manager => ({ name: fieldManager, apiVersion: apiVersionOf(place.type), subresource });
+
+/** POST. Throws StatusError. */
+export async function create(request: ApiRequest): Promise<ApiAnswer> {
+  const { place: { type } } = request;
+  const options = writeOptions("CreateOptions", request.query, request.userAgent);
+  const sent = decodeObject(request.body, request.contentType);
+  heed(request, options, sent);
+  const object = prepareCreate(request, sent, (next) => ownersAfterUpdate(undefined, next, managerOf(request, options), fieldSchemaOf(type), now()));
+  return await storeNew(request, object, options);
+}
+
+function heed({ place: { type }, body, warnings }: ApiRequest, options: WriteOptions, sent: Fields): void {
+  const refuse = (text: string): StatusError => badRequest(`${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: ${text}`);
+  heedComplaints(() => fieldComplaints(type.kind, sent, body), options, warnings, refuse);
+}
+
+/** Stores a prepared object, or answers as if. Throws 403 and 409. */
+export async function storeNew(request: ApiRequest, object: Fields, { dryRun }: WriteOptions): Promise<ApiAnswer> {
+  const { deps: { store }, place } = request;
+  const name = textOf(at(object, "metadata", "name"));
+  await openForContent(store, place, name, dryRun);
+  if (dryRun) {
+    if ((await store.get(keyOf({ ...place, name }))) !== undefined) throw alreadyExists(place.type, name);
+    return { status: 201, object: asIfCreated(object) };
+  }
+  try {
+    return { status: 201, object: asFields(await store.create(place.type.resource, asObject(object))) };
+  } catch (error) {
+    throw isCode(error, "E_OBJECT_EXISTS") ? alreadyExists(place.type, name) : error;
+  }
+}
+
+export const isCode = (error: unknown, code: DvcrError["code"]): boolean => error instanceof DvcrError && error.code === code;
+
+/** PUT. Throws StatusError. */
+export async function update(request: ApiRequest): Promise<ApiAnswer> {
+  const { place } = request;
+  const options = writeOptions("UpdateOptions", request.query, request.userAgent);
+  const sent = decodeObject(request.body, request.contentType);
+  heed(request, options, sent);
+  const isUnconditional = textOf(at(sent, "metadata", "resourceVersion")) === "";
+  if (isUnconditional && place.type.custom) {
+    throw invalidObject(place.type, place.name, [{ field: "metadata.resourceVersion", reason: "FieldValueInvalid", message: "Invalid value: 0x0: must be specified for an update" }]);
+  }
+  return await storeChange(request, options, () => sent, isUnconditional);
+}
+
+/** PATCH by anything but server-side apply. Throws StatusError. */
+export async function patch(request: ApiRequest): Promise<ApiAnswer> {
+  const { place: { type, name }, body, warnings } = request;
+  const options = writeOptions("PatchOptions", request.query, request.userAgent);
+  const change = patcherOf(request);
+  let isUnconditional = true;
+  return await storeChange(
+    request,
+    options,
+    (live) => {
+      const patched = change(live);
+      isUnconditional = at(patched, "metadata", "resourceVersion") === at(live, "metadata", "resourceVersion");
+      const shown = type.kind === "Secret" ? "<secret contents redacted>" : JSON.stringify(patched);
+      const refuse = (text: string): StatusError => invalid("", "", "", [{ field: "patch", reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(shown)}: ${text}` }]);
+      heedComplaints(() => [...new Set([...fieldComplaints(type.kind, {}, body), ...fieldComplaints(type.kind, patched)])], options, warnings, refuse);
+      if (!isUnconditional) throwIfStale(request, patched, live, name);
+      return patched;
+    },
+    true,
+  );
+}
+
+function throwIfStale({ place: { type } }: ApiRequest, patched: Fields, live: Fields, name: string): void {
+  const asked = textOf(at(patched, "metadata", "resourceVersion"));
+  if (asked !== "" && asked !== at(live, "metadata", "resourceVersion")) throw changedMeanwhile(type, name);
+}
+
+function patcherOf({ place: { type }, body, contentType }: ApiRequest): (live: Fields) => Fields {
+  const kind = mediaType(contentType);
+  const accepted = Object.values(patchTypes).filter((one) => !type.custom || one !== patchTypes.strategic);
+  if (!(accepted as readonly string[]).includes(kind)) throw unsupportedMediaType(accepted);
+  const value = decodeValue(body, false);
+  switch (kind) {
+    case patchTypes.json:
+      return (live) => jsonPatch(live, value);
+    case patchTypes.strategic:
+      return (live) => strategicMergePatch(live, value, fieldSchemaOf(type)) as Fields;
+    default:
+      return (live) => mergePatch(live, value) as Fields;
+  }
+}
+
+/** How often a change that names no version is done over on what others wrote meanwhile. */
+const mostAttempts = 5;
+
+async function storeChange(request: ApiRequest, options: WriteOptions, change: (live: Fields) => Fields, isUnconditional: boolean): Promise<ApiAnswer> {
+  const { place: { type } } = request;
+  for (let attempt = 1; ; attempt += 1) {
+    const live = await liveObject(request);
+    const sent = change(live);
+    const object = prepareUpdate(request, sent, live, (next) => ownersAfterUpdate(live, next, managerOf(request, options), fieldSchemaOf(type), now()));
+    const stored = await storeUpdate(request, object, live, options, isUnconditional && attempt < mostAttempts);
+    if (stored !== undefined) return stored;
+  }
+}
+
+/** Stores what was made of `live`, or answers as if. Gives nothing where somebody else was faster and it `mayTryAgain`. Throws 404 and 409. */
+export async function storeUpdate({ deps: { store }, place }: ApiRequest, object: Fields, live: Fields, { dryRun }: WriteOptions, mayTryAgain: boolean): Promise<ApiAnswer | undefined> {
+  if (dryRun) return { status: 200, object: asIfUpdated(object, live) };
+  try {
+    return { status: 200, object: asFields(await store.update<KubeObject>(place.type.resource, asObject(object))) };
+  } catch (error) {
+    if (isCode(error, "E_OBJECT_NOT_FOUND")) throw notFound(place.type, place.name);
+    if (!isCode(error, "E_OBJECT_CONFLICT")) throw error;
+    if (mayTryAgain) return undefined;
+    throw changedMeanwhile(place.type, place.name);
+  }
+}
