@@ -45,13 +45,20 @@ const lint = ["clang-format"];
 /** `npm run fuzz`: libFuzzer with its sanitizers, line coverage, and the makers of its corpus. */
 const fuzz = ["clang", "llvm", "qemu-utils"];
 
+/** `npm run bench`, also as part of CI: the alternatives, and what measures. */
+const bench = ["buildah", "genisoimage", "iproute2", "isal", "libnbd-bin", "nbdkit", "nginx-light", "openssl", "pigz", "time", "util-linux", "xz-utils", "zstd"];
+
+/** `npm run bench -- --profile`. */
+const profile = ["linux-perf"];
+
 const purposes = {
   image: [...build, ...run],
   runtime,
   builder: [...build, ...run, ...builder],
   demo: [...build, ...run, ...demo],
   test: [...build, ...run, ...demo, ...test, ...builder],
-  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint],
+  bench: [...build, ...run, ...demo, ...bench, ...profile],
+  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint, ...bench],
   fuzz: [...build, ...run, ...fuzz],
 };
 
@@ -62,7 +69,8 @@ export const commands = {
   builder: ["cmake", "g++", "ninja", "strip", "buildah"],
   demo: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo"],
   test: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd"],
-  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format"],
+  bench: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo", "time"],
+  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format", "time"],
   fuzz: ["cmake", "clang++", "ninja"],
 };
 

@@ -2,7 +2,7 @@
  * Makes a checkout ready: Debian packages, npm packages, the native addon, dist/. Plain Node, so that it runs before
  * anything is installed; what is done already is found out and skipped, in well under a second.
  *
- *   node scripts/setup.mjs [--for=demo|test|ci|fuzz|image] [--quiet]
+ *   node scripts/setup.mjs [--for=demo|test|ci|bench|fuzz|image] [--quiet]
  *
  * DVCR_NO_APT=1 forbids installing Debian packages: what is missing is printed instead. Exit codes: 0 ready, 1 a step
  * failed, 2 something must be installed by hand.

@@ -3,11 +3,11 @@ import { once } from "node:events";
 import { stat } from "node:fs/promises";
 
 import { run, Stop, tail } from "../lib/process.mjs";
-import { buildDisk } from "./disk.mjs";
+import { buildDisk } from "../lib/disk.mjs";
 import { compare, pull } from "./proof.mjs";
-import { startRegistry, startUploader } from "./servers.mjs";
+import { startRegistry, startUploader } from "../lib/servers.mjs";
 import { bytes, table } from "./text.mjs";
-import { Workshop } from "./workshop.mjs";
+import { Workshop } from "../lib/workshop.mjs";
 
 const say = (text) => process.stdout.write(`${text}\n`);
 const seconds = (from) => (performance.now() - from) / 1000;
@@ -34,7 +34,7 @@ async function play(workshop, keep) {
   const owner = randomUUID();
   const disk = workshop.path(`${name}.qcow2`);
 
-  const registry = await step("1/6", "starting a registry as DVCR", () => startRegistry(workshop), (address) => address);
+  const { address: registry } = await step("1/6", "starting a registry as DVCR", () => startRegistry(workshop), ({ address }) => address);
   const image = `${registry}/vd/demo/${name}:${owner}`;
   await step(
     "2/6",

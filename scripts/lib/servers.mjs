@@ -1,9 +1,9 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 
-import { inRoot } from "../lib/paths.mjs";
+import { inRoot } from "./paths.mjs";
 
-/** The registry that plays DVCR: Debian's docker-registry on a port of the system's choice. Returns "host:port". */
+/** The registry that plays DVCR: Debian's docker-registry on a port of the system's choice. Returns `{address, pid}`, address as "host:port". */
 export async function startRegistry(workshop) {
   const config = {
     version: "0.1",
@@ -14,10 +14,11 @@ export async function startRegistry(workshop) {
   // JSON is YAML.
   await writeFile(workshop.path("registry.yml"), JSON.stringify(config));
   const server = workshop.start("docker-registry", "docker-registry", ["serve", workshop.path("registry.yml")]);
-  return workshop.until(server, "the registry's address", 20, async () => {
+  const address = await workshop.until(server, "the registry's address", 20, async () => {
     const log = await readFile(server.log, "utf8").catch(() => "");
     return /listening on (127\.0\.0\.1:\d+)/.exec(log)?.[1];
   });
+  return { address, pid: server.child.pid };
 }
 
 /** The uploader with the environment that the controller gives it, on free ports. */
@@ -43,7 +44,7 @@ export async function startUploader(workshop, destination, owner) {
 }
 
 /** Ports that nobody listens on, held together while they are chosen so that they differ. */
-async function freePorts(count) {
+export async function freePorts(count) {
   const holders = await Promise.all(
     Array.from({ length: count }, () => new Promise((resolve, reject) => {
       const holder = createServer();

@@ -4,10 +4,7 @@ import { mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { run, Stop, tail, toolPath } from "../lib/process.mjs";
-
-/** Bytes of free space that the largest moment of the demo takes, with some room. */
-const neededSpace = 2 * 2 ** 30;
+import { run, Stop, tail, toolPath } from "./process.mjs";
 
 /** How long a process may take to end after SIGTERM, in milliseconds. */
 const patience = 5_000;
@@ -16,15 +13,18 @@ const patience = 5_000;
 export class Workshop {
   #processes = [];
 
-  /** @param signal ends what runs in the workshop, with its reason. */
-  static async open(signal) {
-    const { bavail, bsize } = await statfs(tmpdir());
-    if (bavail * bsize < neededSpace) {
-      throw new Stop(`${tmpdir()} has less than 2 GiB free: set TMPDIR to a directory that has`, 2);
+  /**
+   * @param signal ends what runs in the workshop, with its reason.
+   * @param parent the directory it is made in, with at least `space` bytes free.
+   */
+  static async open(signal, { parent = tmpdir(), space = 2 * 2 ** 30 } = {}) {
+    const { bavail, bsize } = await statfs(parent);
+    if (bavail * bsize < space) {
+      throw new Stop(`${parent} has less than ${Math.ceil(space / 2 ** 30)} GiB free: set TMPDIR to a directory that has`, 2);
     }
     const workshop = new Workshop();
     workshop.signal = signal;
-    workshop.directory = await mkdtemp(join(tmpdir(), "dvcr-demo-"));
+    workshop.directory = await mkdtemp(join(parent, "dvcr-workshop-"));
     workshop.log = join(workshop.directory, "steps.log");
     return workshop;
   }

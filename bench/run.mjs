@@ -1,0 +1,110 @@
+/**
+ * `npm run bench`: measures us beside the alternatives on the same files in the same run; bench/README.md explains it.
+ *
+ * Exit codes: 0 measured, 1 a side failed or stored a wrong image, 2 wrong usage. A missed target is a finding, not a failure.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdir, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { inRoot } from "../scripts/lib/paths.mjs";
+import { fail, findCommand, run, Stop } from "../scripts/lib/process.mjs";
+import { Workshop } from "../scripts/lib/workshop.mjs";
+import { setup } from "../scripts/setup.mjs";
+import { cases } from "./cases.mjs";
+import { sizes } from "./inputs.mjs";
+import { dependenciesAreThere } from "./lib/dependencies.mjs";
+import { prepareInputs } from "./lib/inputs.mjs";
+import { commit, machine, versions } from "./lib/machine.mjs";
+import { makeOneCore } from "./lib/one-core.mjs";
+import { seesScratch } from "./lib/measure.mjs";
+import { caseText, judge } from "./lib/report.mjs";
+import { keepResult } from "./lib/results.mjs";
+import { inputNames, runCase } from "./lib/run-case.mjs";
+
+const usage = `usage: npm run bench -- [CASE…] [--size full|small|smoke] [--rounds N] [--work DIR] [--inputs-only] [--smoke]
+
+cases: ${cases.map((one) => one.name).join(" ")}
+`;
+const inNamespace = "BENCH_IN_NAMESPACE";
+
+async function main() {
+  const options = parse();
+  if (process.env[inNamespace] === undefined) {
+    await setup({ purpose: options.size === "smoke" ? "ci" : "bench", quiet: true });
+    if (!dependenciesAreThere()) await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: inRoot("bench") });
+    // A network of our own: what goes over loopback is then ours alone.
+    if (ownNetwork()) {
+      process.exitCode = again();
+      return;
+    }
+  }
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort(new Stop(`stopped by ${signal}`, 130)));
+  process.exitCode = await benchmark(options, stop.signal);
+}
+
+function parse() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        size: { type: "string", default: "full" }, rounds: { type: "string" }, work: { type: "string", default: inRoot("bench/.work") },
+        "inputs-only": { type: "boolean", default: false }, smoke: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    if (values.help) throw new Stop(usage, 0);
+    const size = values.smoke ? "smoke" : values.size;
+    const unknown = positionals.filter((name) => !cases.some((one) => one.name === name));
+    if (unknown.length > 0) throw new Stop(`no such case: ${unknown.join(", ")}\n${usage}`, 2);
+    if (sizes[size] === undefined) throw new Stop(`--size must be one of ${Object.keys(sizes).join(", ")}`, 2);
+    const rounds = Number(values.rounds ?? sizes[size].rounds);
+    if (!Number.isInteger(rounds) || rounds < 1) throw new Stop("--rounds must be a number from 1", 2);
+    const chosen = cases.filter((one) => positionals.length === 0 || positionals.includes(one.name));
+    return { chosen, size, rounds, work: resolve(values.work), inputsOnly: values["inputs-only"] };
+  } catch (error) {
+    throw error instanceof Stop ? error : new Stop(`${error.message}\n${usage}`, 2);
+  }
+}
+
+const ownNetwork = () => findCommand("unshare") !== undefined && findCommand("ip") !== undefined && spawnSync("unshare", ["--net", "true"]).status === 0;
+
+function again() {
+  const script = 'ip link set lo up && exec "$0" "$@"';
+  const child = spawnSync("unshare", ["--net", "sh", "-c", script, process.execPath, ...process.argv.slice(1)], { stdio: "inherit", env: { ...process.env, [inNamespace]: "1" } });
+  return child.status ?? 1;
+}
+
+async function benchmark({ chosen, size, rounds, work, inputsOnly }, signal) {
+  const say = (text) => process.stdout.write(`${text}\n`);
+  await mkdir(work, { recursive: true });
+  const workshop = await Workshop.open(signal, { parent: work, space: size === "full" ? 40 * 2 ** 30 : 2 * 2 ** 30 });
+  const oneCore = await makeOneCore();
+  let failures = 0;
+  try {
+    const names = [...new Set(chosen.flatMap(inputNames))];
+    const inputs = await prepareInputs(names, { size, directory: join(work, "inputs", size), workshop, say });
+    if (inputsOnly) return 0;
+    const facts = { date: new Date().toISOString().slice(0, 10), commit: await commit(), machine: machine(), versions: await versions() };
+    const scratchSeen = await seesScratch(workshop.directory);
+    for (const one of chosen) {
+      const sides = await runCase(one, { inputs, rounds, work, signal, say: size === "smoke" ? () => {} : say, oneCore, size });
+      const { size: bytes, virtualSize } = inputs[one.input];
+      const targets = judge(one, sides).map((target) => (target.text.startsWith("scratch") && !scratchSeen ? { text: target.text, open: "the work directory is on a file system that does not count" } : target));
+      const record = { name: one.name, title: one.title, size, ...facts, input: { size: bytes, virtualSize }, sides, targets };
+      say(caseText(record));
+      const failed = Object.entries(sides).filter(([, side]) => side.failed !== undefined);
+      for (const [name, side] of failed) process.stderr.write(`${one.name}: ${name}: ${side.failed}\n`);
+      failures += failed.length;
+      if (size !== "smoke") await keepResult(record);
+    }
+  } finally {
+    await oneCore?.remove();
+    await workshop.close();
+    if (size === "smoke") await rm(join(work, "pulled"), { recursive: true, force: true });
+  }
+  return failures === 0 ? 0 : 1;
+}
+
+await main().catch(fail);
