@@ -48,9 +48,10 @@ const byHandSide = (label, needs, compress, mediaType) => ({
 const importerEnvironment = `
 export IMPORTER_SOURCE=http IMPORTER_ENDPOINT="$URL" OWNER_UID=bench DESTINATION_INSECURE_TLS=true
 export IMPORTER_DESTINATION_ENDPOINT="$REGISTRY/bench/importer:1" IMPORTER_DESTINATION_AUTH_CONFIG="$TMPDIR/auth.json"
-export IMPORTER_CERT_DIR="$CERTIFICATES" DVCR_TERMINATION_LOG="$TMPDIR/termination-log" DVCR_METRICS_PORT="$METRICS_PORT" DVCR_SCRATCH_DIR="$TMPDIR"
+export DVCR_TERMINATION_LOG="$TMPDIR/termination-log" DVCR_METRICS_PORT="$METRICS_PORT" DVCR_SCRATCH_DIR="$TMPDIR"
 echo '{"auths":{}}' > "$TMPDIR/auth.json"
 `;
+/** A refused import ends with 0, so that no pod is started again: whether there is an image is asked of the registry. */
 const importer = (command) => `${importerEnvironment}${command} > importer.log 2>&1 || { tail -n 20 importer.log >&2; exit 1; }`;
 
 const buildah = `

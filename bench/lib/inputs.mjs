@@ -71,7 +71,7 @@ const located = (facts, directory) => ({
 async function build(definition, from, out, { size, workshop }) {
   const scale = sizes[size];
   if (definition.script !== undefined) {
-    const env = { in: from?.path ?? "", out, random: String(scale.random), wide: String(scale.wide) };
+    const env = { in: from?.path ?? "", out, random: String(scale.random), wide: String(scale.wide), grow: String(scale.grow) };
     await workshop.run("bash", ["-euo", "pipefail", "-c", definition.script], { env });
     return;
   }

@@ -51,11 +51,14 @@ export async function copyTrees(contents, to, signal) {
   return bytes;
 }
 
-/** Copies files below `from` to the same place under `to` until `budget` bytes are reached; skips what may not be read. */
+/** The last files to fill a budget exactly are not worth a walk through all directories. */
+const nearly = 0.98;
+
+/** Copies files below `from` to the same place under `to` until nearly `budget` bytes are reached; skips what may not be read. */
 async function copyTree(from, to, budget, signal) {
   let bytes = 0;
   const queue = [from];
-  for (let directory = queue.shift(); directory !== undefined && bytes < budget; directory = queue.shift()) {
+  for (let directory = queue.shift(); directory !== undefined && bytes < nearly * budget; directory = queue.shift()) {
     signal.throwIfAborted();
     const target = join(to, relative("/", directory));
     await mkdir(target, { recursive: true });
