@@ -1,3 +1,4 @@
+import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError } from "commander";
 import type { Logger } from "pino";
 
@@ -10,7 +11,9 @@ import { addCopyFlags, addImportFlags, addSourceFlags, type CopyFlags, type Impo
 import { runCopy } from "./copy-command.ts";
 import { runImport } from "./import-command.ts";
 import { inspect, refusalJson } from "./inspect-command.ts";
+import { addServiceCommands } from "./service/commands.ts";
 import { operandsOf, UsageProblems, withOperands } from "./usage.ts";
+import { version } from "../config/version.ts";
 import { runImporter } from "../importer/main.ts";
 import { runUploader } from "../uploader/main.ts";
 
@@ -66,6 +69,7 @@ class CliRun {
     const settings = readCliEnvironment(this.#environment);
     const program = new Command("dvcr")
       .description("Streams virtual machine disk images into OCI registries.")
+      .version(version)
       .exitOverride()
       .configureOutput({ outputError: () => undefined });
 
@@ -88,8 +92,11 @@ class CliRun {
       .addHelpText("after", COPY_HELP)
       .action(() => this.#copy(copying, settings));
 
+    addServiceCommands(program, { environment: settings, problems: this.#problems, logger: this.#logger, signal: this.#abort.signal });
+
     program.command("uploader").description("Run the upload server (environment and flags: docs/configuration.md).").helpOption(false);
     program.command("importer").description("Run the environment-driven importer (docs/configuration.md).").helpOption(false);
+    addCompletion(program);
     return program;
   }
 
@@ -133,6 +140,14 @@ class CliRun {
       this.code = this.report(known);
     }
   }
+}
+
+/** `dvcr complete bash|zsh|fish|powershell` prints the script that completes commands and options. */
+function addCompletion(program: Command): void {
+  tab(program);
+  program.commands
+    .find((command) => command.name() === "complete")
+    ?.description("Print the completion script of a shell, such as: source <(dvcr complete bash)");
 }
 
 const SOURCE_HELP = `

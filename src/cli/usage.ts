@@ -43,10 +43,14 @@ export class UsageProblems {
   }
 }
 
-/** Lets `command` take any options and arguments, so that operandsOf() can tell what is wrong with all of them. */
+/**
+ * Lets `command` take any options and arguments, so that operandsOf() can tell what is wrong with all of them. A name
+ * that ends in "?" may be left out.
+ */
 export function withOperands(command: Command, names: readonly string[]): Command {
   for (const name of names) command.argument(`[${name}]`);
-  return command.allowUnknownOption().allowExcessArguments().usage(`[options] ${names.map((name) => `<${name}>`).join(" ")}`);
+  const usage = names.map((name) => (name.endsWith("?") ? `[${name.slice(0, -1)}]` : `<${name}>`));
+  return command.allowUnknownOption().allowExcessArguments().usage(["[options]", ...usage].join(" "));
 }
 
 /** The arguments of a command made by withOperands(), in order; those missing are empty and gathered as problems. */
@@ -58,7 +62,7 @@ export function operandsOf(command: Command, problems: UsageProblems): string[] 
   for (const extra of operands.slice(names.length)) problems.add(`${JSON.stringify(extra)}: one argument too many`);
   return names.map((name, index) => {
     const operand = operands[index];
-    if (operand === undefined) problems.add(`the ${name} is missing`);
+    if (operand === undefined && !name.endsWith("?")) problems.add(`the ${name} is missing`);
     return operand ?? "";
   });
 }

@@ -1,7 +1,7 @@
 import { tmpdir } from "node:os";
 
 import { defaultAuthFiles } from "../registry/credentials.ts";
-import { optional } from "./field.ts";
+import { optional, withDefault } from "./field.ts";
 import { integer, path, text } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
 
@@ -14,6 +14,10 @@ export interface CliEnvironment {
   readonly scratchDir: string;
   /** docker config.json files, in the order they are searched. */
   readonly authFiles: readonly string[];
+  /** Base URL of the images service. */
+  readonly server: string;
+  readonly token: string | undefined;
+  readonly caFile: string | undefined;
 }
 
 const fields = {
@@ -24,6 +28,9 @@ const fields = {
   noProxy: optional("no_proxy", text, { description: "Hosts reached without a proxy." }),
   noProxyUpper: optional("NO_PROXY", text, { description: "The same." }),
   sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), { description: "Creation time the image carries." }),
+  server: withDefault("DVCR_SERVER", text, "http://127.0.0.1:8480", { description: "Default of --server." }),
+  token: optional("DVCR_TOKEN", text, { secret: true, description: "Token for the images service." }),
+  caFile: optional("DVCR_CA", path, { description: "Default of --ca." }),
   temporary: optional("TMPDIR", path, { description: "Default of --scratch-dir." }),
 };
 
@@ -39,5 +46,8 @@ export function readCliEnvironment(environment: Environment): CliEnvironment {
     sourceDateEpoch: values.sourceDateEpoch,
     scratchDir: values.temporary ?? tmpdir(),
     authFiles: defaultAuthFiles(environment),
+    server: values.server,
+    token: values.token,
+    caFile: values.caFile,
   };
 }

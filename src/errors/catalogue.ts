@@ -94,6 +94,8 @@ export const catalogue = {
   E_TARGET_REFUSED: refused(403, "The server may not connect to this address", "Use another address, or ask whoever runs the server to allow it."),
   E_PLACE_FULL: retry(507, "The store for images is nearly full", "Delete images, run `dvcr gc run`, or raise the limit."),
   E_QUOTA: retry(403, "The namespace's quota is used up", "Delete images of the namespace, or ask for a larger quota."),
+  E_SERVICE_UNREACHABLE: retry(502, "The images service cannot be reached", "Check --server and whether `dvcr serve` runs there."),
+  E_IMAGE_FAILED: refused(422, "The image could not be made", "Read the reason in the message; `dvcr describe` tells more."),
   E_TOO_MANY: retry(429, "Too many requests", "Wait as long as Retry-After says."),
   E_BAD_REQUEST: refused(400, "The request is malformed", "Read the reason in the message."),
   E_USAGE: usage("The options are wrong", "Run with --help."),

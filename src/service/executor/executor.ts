@@ -10,6 +10,8 @@ export interface Executor {
   start(job: ImportJob): RunningJob;
   /** What runs, or ended and was not forgotten, for this resource. */
   find(uid: string): RunningJob | undefined;
+  /** All of them. */
+  running(): readonly RunningJob[];
   /** Cancels what runs, waits until nothing of it remains, and forgets it. */
   stop(uid: string): Promise<void>;
   close(): Promise<void>;
