@@ -3,8 +3,11 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 
 import { blobPath } from "../src/destination/oci-layer.ts";
+import { defaultRetryPolicy } from "../src/retry/retry.ts";
 import { EmbeddedPlace } from "../src/service/images/embedded-place.ts";
 import type { ImageName, ImagePlace } from "../src/service/images/image-place.ts";
+import { RegistryPlace } from "../src/service/images/registry-place.ts";
+import { startRegistry, testUser } from "./support/registry.ts";
 import { sampleImage, storeSample, writeAll } from "./support/sample-image.ts";
 import { temporaryDirectory } from "./support/tools.ts";
 
@@ -165,4 +168,30 @@ test("a store that cannot be read says so", async () => {
   await mkdir(join(work.path, "blobs/sha256"), { recursive: true });
   await writeFile(join(work.path, "index.json"), "no JSON");
   await expect(EmbeddedPlace.open({ directory: work.path, host })).rejects.toMatchObject({ code: "E_LAYOUT_IO" });
+});
+
+test("a registry is a place too: stored, copied by mounting, listed, removed without touching a twin", async () => {
+  await using registry = await startRegistry({ auth: true });
+  const kept: ImageName[] = [];
+  const access = { tls: { verify: false }, credentials: { userPassword: `${testUser.name}:${testUser.password}` } };
+  const place = new RegistryPlace({ host: registry.host, access, onKept: (name) => kept.push(name) });
+  const sample = await sampleImage();
+  expect(await listed(place)).toEqual([]);
+  await storeSample(place.destination(one), sample);
+  await place.copy(one, two, signal);
+  await place.copy(one, { ...one, tag: "uid-9" }, signal);
+  await storeSample(place.destination(nameOf("other/x:1")), sample);
+  expect(await listed(place)).toEqual(["cvi/ubuntu:uid-1", "cvi/ubuntu:uid-9", "vi/team-a/ubuntu:uid-2"]);
+  expect((await place.destination(two).current(signal))?.manifestDigest).toBe(sample.image.manifestDigest);
+  await place.remove(two);
+  await place.remove(two);
+  await place.remove(one);
+  expect(await place.has(two)).toBe(false);
+  expect(await place.has({ ...one, tag: "uid-9" })).toBe(true);
+  // Registries before 3 remove by digest only, which would take the twin along.
+  expect(kept.length === 0 || (await place.has(one))).toBe(true);
+  await expect(place.copy(two, three, signal)).rejects.toMatchObject({ code: "E_SOURCE_NOT_FOUND" });
+  await registry.kill();
+  const impatient = new RegistryPlace({ host: registry.host, access: { ...access, retry: { ...defaultRetryPolicy, deadlineMs: 0 } } });
+  await expect(impatient.has(one)).rejects.toMatchObject({ code: "E_REGISTRY_UNAVAILABLE" });
 });
