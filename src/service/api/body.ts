@@ -2,9 +2,10 @@
 import { isMap, isScalar, isSeq, parseDocument, type Document } from "yaml";
 
 import { isFields, type Fields } from "./json.ts";
+import { decodeProtobuf, protobufType } from "./protobuf.ts";
 import { badRequest, unsupportedMediaType } from "./status.ts";
 
-export const objectTypes = ["application/json", "application/yaml"];
+export const objectTypes = ["application/json", "application/yaml", protobufType];
 
 /** Deeper than any object we know; protects what walks it. */
 const deepest = 64;
@@ -17,6 +18,11 @@ export const bodyOf = ({ body }: { readonly body: unknown }, missing = ""): Buff
 /** The object of a body. Throws 400 and 415. */
 export function decodeObject(body: Buffer, contentType: string | undefined): Fields {
   const type = mediaType(contentType);
+  if (type === protobufType) {
+    const object = decodeProtobuf(body);
+    checkShape(object);
+    return object;
+  }
   // Without a type it is taken for JSON, which curl calls a form.
   if (!["", ...objectTypes, "application/x-www-form-urlencoded"].includes(type)) throw unsupportedMediaType(objectTypes);
   const value = decodeValue(body, type === "application/yaml");
@@ -61,7 +67,8 @@ function checkShape(value: unknown): void {
 }
 
 /** Paths of members that stand in the text twice, as `spec.dataSource.type`. The body was decoded before. */
-export function duplicateFields(body: Buffer): string[] {
+export function duplicateFields(body: Buffer, contentType?: string): string[] {
+  if (mediaType(contentType) === protobufType) return [];
   const found: string[] = [];
   const walk = (node: unknown, path: string): void => {
     if (isSeq(node)) node.items.forEach((item, index) => { walk(item, `${path}[${index}]`); });

@@ -8,9 +8,9 @@ import type { WriteOptions } from "./request-options.ts";
 import type { StatusError } from "./status.ts";
 
 /** What `fieldValidation` complains of, in the API server's words. Give `body` where it holds the object itself. */
-export function fieldComplaints(kind: Kind, object: Fields, body?: Buffer): string[] {
+export function fieldComplaints(kind: Kind, object: Fields, body?: Buffer, contentType?: string): string[] {
   const unknown = [...unknownMetadata(object), ...unknownFields(kind, object)].map((path) => `unknown field ${JSON.stringify(path)}`);
-  const twice = body === undefined ? [] : duplicateFields(body).map((path) => `duplicate field ${JSON.stringify(path)}`);
+  const twice = body === undefined ? [] : duplicateFields(body, contentType).map((path) => `duplicate field ${JSON.stringify(path)}`);
   return [...twice, ...unknown];
 }
 

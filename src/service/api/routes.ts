@@ -100,7 +100,12 @@ async function respond(request: ApiRequest, method: Method | undefined, watches:
   const isWatch = method.verb === "list" && readOptions(request.query).watch;
   authorizeRequest(request, isWatch ? "watch" : method.verb);
   void reply.header("cache-control", "no-cache, private");
-  if (isWatch) return reply.type("application/json").send(await watches.open(request, readOptions(request.query)));
+  if (isWatch) {
+    const body = await watches.open(request, readOptions(request.query));
+    // Clients wait for the head, which would otherwise go with the first change.
+    reply.raw.once("pipe", () => { reply.raw.flushHeaders(); });
+    return reply.type("application/json").send(body);
+  }
   const { status, object } = await method.handle(request);
   for (const warning of request.warnings) void reply.header("warning", `299 - "${warning.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`);
   const answer = shaped(request, Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)));

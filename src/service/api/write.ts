@@ -33,9 +33,9 @@ export async function create(request: ApiRequest): Promise<ApiAnswer> {
   return await storeNew(request, object, options);
 }
 
-function heed({ place: { type }, body, warnings }: ApiRequest, options: WriteOptions, sent: Fields): void {
+function heed({ place: { type }, body, contentType, warnings }: ApiRequest, options: WriteOptions, sent: Fields): void {
   const refuse = (text: string): StatusError => badRequest(`${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: ${text}`);
-  heedComplaints(() => fieldComplaints(type.kind, sent, body), options, warnings, refuse);
+  heedComplaints(() => fieldComplaints(type.kind, sent, body, contentType), options, warnings, refuse);
 }
 
 /** Stores a prepared object, or answers as if. Throws 403 and 409. */
