@@ -5,7 +5,8 @@ import { bodyOf, decodeObject } from "./body.ts";
 import type { ApiDeps } from "./context.ts";
 import { aggregatedDiscovery, coreVersions, groupList, groupOf, resourceList, versionInfo } from "./discovery.ts";
 import { discoveryVersion } from "./negotiate.ts";
-import { openApiIndex, openApiV2, openApiV3 } from "./openapi/documents.ts";
+import { openApiIndex, openApiV2, openApiV2Protobuf, openApiV3 } from "./openapi/documents.ts";
+import { openApiProtobufType } from "./openapi/v2-protobuf.ts";
 import { groupVersions, pathOf, reviewTypes } from "./resource-types.ts";
 import { reviewed } from "./reviews.ts";
 import { noSuchPath, notAcceptable, unauthorized } from "./status.ts";
@@ -66,8 +67,8 @@ function openApiPaths(app: FastifyInstance): void {
   app.get("/openapi/v2", (request, reply) => {
     throwIfUnknown(request);
     const accept = request.headers.accept ?? "";
-    // Older clients ask for protobuf alone.
-    if (accept !== "" && !/application\/json|\*\/\*/.test(accept)) throw notAcceptable(["application/json"]);
+    if (accept.includes(openApiProtobufType)) return reply.header("content-type", openApiProtobufType).send(openApiV2Protobuf());
+    if (accept !== "" && !/application\/json|\*\/\*/.test(accept)) throw notAcceptable(["application/json", openApiProtobufType]);
     return reply.type("application/json").send(openApiV2().text);
   });
 }

@@ -5,6 +5,7 @@ import { serverVersion } from "../discovery.ts";
 import { groupVersions, pathOf, resourceTypes, type GroupVersion } from "../resource-types.ts";
 import { pathsOf } from "./paths.ts";
 import { schemasOf } from "./schemas.ts";
+import { toProtobuf } from "./v2-protobuf.ts";
 
 const info = { title: "Images service", version: serverVersion.gitVersion };
 
@@ -39,10 +40,13 @@ export function openApiIndex(): Record<string, unknown> {
 /** `/openapi/v3/PATH` */
 export const openApiV3 = (path: string): Document | undefined => documents.get(path);
 
-let everything: Document | undefined;
+const version2 = () => ({ swagger: "2.0", info, paths: pathsOf(2, resourceTypes), definitions: schemasOf(2, groupVersions) });
 
-/** `/openapi/v2` */
-export function openApiV2(): Document {
-  everything ??= documentOf({ swagger: "2.0", info, paths: pathsOf(2, resourceTypes), definitions: schemasOf(2, groupVersions) });
-  return everything;
-}
+let json: Document | undefined;
+let protobuf: Buffer | undefined;
+
+/** `/openapi/v2` as JSON. */
+export const openApiV2 = (): Document => (json ??= documentOf(version2()));
+
+/** `/openapi/v2` as older kubectl asks for it. */
+export const openApiV2Protobuf = (): Buffer => (protobuf ??= toProtobuf(version2()));
