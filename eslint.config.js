@@ -16,7 +16,7 @@ const executables = Object.values(JSON.parse(readFileSync(new URL("package.json"
 export default defineConfig(
   globalIgnores(["dist/", "build/", "coverage/", "bench/results/"]),
   {
-    files: ["**/*.ts"],
+    files: ["**/*.ts", "**/*.tsx"],
     extends: [js.configs.recommended, tseslint.configs.strictTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {

@@ -1,5 +1,5 @@
-/** Compiles src/ into dist/, from nothing, so that no module of a deleted file stays behind. */
-import { existsSync, rmSync } from "node:fs";
+/** Compiles src/ into dist/, from nothing, so that no module of a deleted file stays behind. The console in dist/console stays. */
+import { existsSync, readdirSync, rmSync } from "node:fs";
 
 import { inRoot } from "./lib/paths.mjs";
 import { fail, isMain, run, Stop } from "./lib/process.mjs";
@@ -22,7 +22,9 @@ export async function buildTs(log) {
   const compiler = inRoot("node_modules/typescript/bin/tsc");
   if (!existsSync(compiler)) throw new Stop("typescript is not installed: run `npm ci` first", 2);
   const key = tsKey();
-  rmSync(inRoot("dist"), { recursive: true, force: true });
+  for (const name of existsSync(inRoot("dist")) ? readdirSync(inRoot("dist")) : []) {
+    if (name !== "console") rmSync(inRoot("dist", name), { recursive: true, force: true });
+  }
   await run(process.execPath, [compiler, "-p", inRoot("tsconfig.build.json")], { log });
   writeStamp(stampPath, key);
 }

@@ -10,6 +10,7 @@
 import { rmSync } from "node:fs";
 import { parseArgs } from "node:util";
 
+import { buildConsole, consoleIsBuilt } from "./build-console.mjs";
 import { buildNative, nativeIsBuilt } from "./build-native.mjs";
 import { buildTs, tsIsBuilt } from "./build-ts.mjs";
 import { distribution, installedVersions, installPackages, rootPrefix, toolchainOf, toolchainVersions } from "./lib/debian.mjs";
@@ -45,6 +46,7 @@ export async function setup({ purpose = "test", quiet = false } = {}) {
   if (!dependenciesAreInstalled()) await step("installing npm packages", () => installDependencies(log));
   if (!nativeIsBuilt(toolchain)) await step("building the native core and addon", () => buildNative(toolchain, log));
   if (!tsIsBuilt()) await step("compiling TypeScript", () => buildTs(log));
+  if (!consoleIsBuilt()) await step("building the web console", () => buildConsole(log));
   if (!quiet || steps > 0) {
     process.stdout.write(`set-up: ready in ${seconds(started)}${steps === 0 ? " (nothing to do)" : ""}\n`);
   }
