@@ -15,6 +15,7 @@ import { addServiceCommands } from "./service/commands.ts";
 import { operandsOf, UsageProblems, withOperands } from "./usage.ts";
 import { version } from "../config/version.ts";
 import { runImporter } from "../importer/main.ts";
+import { runServe } from "../service/server/main.ts";
 import { runUploader } from "../uploader/main.ts";
 
 /** Exit codes of a process ended by a signal, as shells count them. */
@@ -22,9 +23,10 @@ const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** `dvcr`: parses `argv` (without node and script), runs the command and resolves to the process's exit code. */
 export async function main(argv: readonly string[], environment: Environment): Promise<number> {
-  // The pod processes parse their own flags, in the contract's way.
+  // The processes parse their own flags, by their tables.
   if (argv[0] === "uploader") return await runUploader(argv.slice(1), environment);
   if (argv[0] === "importer") return await runImporter(argv.slice(1), environment);
+  if (argv[0] === "serve") return await runServe(argv.slice(1), environment);
   const run = new CliRun(environment);
   try {
     await run.program().parseAsync([...argv], { from: "user" });
@@ -94,6 +96,7 @@ class CliRun {
 
     addServiceCommands(program, { environment: settings, problems: this.#problems, logger: this.#logger, signal: this.#abort.signal });
 
+    program.command("serve").description("Run the images service: kubectl, uploads, web console (flags, environment and file: docs/configuration.md).").helpOption(false);
     program.command("uploader").description("Run the upload server (environment and flags: docs/configuration.md).").helpOption(false);
     program.command("importer").description("Run the environment-driven importer (docs/configuration.md).").helpOption(false);
     addCompletion(program);

@@ -2,7 +2,7 @@ import { parseHeaderLine } from "./header-line.ts";
 import { optional, required, withDefault, type ValuesOf } from "./field.ts";
 import { checksums, choice, flag, integer, path, text, unused } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
-import { earlyFields, imageFields, patienceFields } from "./shared-fields.ts";
+import { earlyFields, imageFields, patienceFields, proxyFields } from "./shared-fields.ts";
 
 const notUsed = (name: string) => optional(name, unused, { description: "Accepted and not used." });
 
@@ -24,9 +24,7 @@ export const importerFields = {
   authConfig: optional("IMPORTER_AUTH_CONFIG", path, { description: "docker config.json with credentials for the source registry." }),
   certDir: optional("IMPORTER_CERT_DIR", path, { description: "Directory with CA certificates for the source, beside the system's." }),
   proxyCertDir: optional("IMPORTER_PROXY_CERT_DIR", path, { description: "Directory with CA certificates of a proxy." }),
-  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources." }),
-  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources." }),
-  noProxy: optional("no_proxy", text, { description: "Hosts that are reached without a proxy, separated by commas." }),
+  ...proxyFields,
   filesystem: withDefault("IMPORTER_FILESYSTEM", path, "/tmp/fs", {
     description: "Directory with disk.img, for filesystem sources.",
   }),

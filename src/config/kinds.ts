@@ -125,5 +125,39 @@ export const ciphers: Kind<string> = {
   format: (value) => value.replaceAll(":", ","),
 };
 
+/** Texts separated by commas. */
+export const texts: Kind<readonly string[]> = {
+  expected: "texts, separated by commas",
+  parse: (value) => value.split(",").map((one) => one.trim()).filter((one) => one !== ""),
+  format: (value) => value.join(","),
+};
+
+export interface ListenAddress {
+  /** A name or an address, IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `ADDR:PORT`, IPv6 in brackets; `:PORT` is every address. */
+export const listenAddress: Kind<ListenAddress> = {
+  expected: "ADDRESS:PORT, an IPv6 address in brackets",
+  parse: (value) => {
+    const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(value);
+    if (match === null || Number(match[3]) > 65_535) return undefined;
+    return Object.freeze({ host: match[1] ?? (match[2] || "0.0.0.0"), port: Number(match[3]) });
+  },
+  format: ({ host, port: number }) => `${host.includes(":") ? `[${host}]` : host}:${number}`,
+};
+
+/** An http:// or https:// URL without a query, kept without the slash at its end. */
+export const baseUrl: Kind<string> = {
+  expected: "an http:// or https:// URL without a query",
+  parse: (value) => {
+    const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
+    return url === undefined || url.search !== "" || url.hash !== "" || url.username !== "" ? undefined : url.href.replace(/\/+$/, "");
+  },
+  format: (value) => value,
+};
+
 /** Accepted so that an environment made for others works, and not used. */
 export const unused: Kind<string> = { ...text, expected: "anything; accepted and not used" };

@@ -1,6 +1,7 @@
 import type { Field, FieldTable } from "./field.ts";
 import { importerFields } from "./importer-config.ts";
 import { earlyFields, imageFields, patienceFields } from "./shared-fields.ts";
+import { serveFields } from "./serve-config.ts";
 import { uploaderFields } from "./uploader-config.ts";
 
 const escapeCell = (text: string): string => text.replaceAll("|", "\\|");
@@ -12,17 +13,23 @@ function defaultOf(field: Field<unknown>): string {
   return text === "" ? "" : `\`${text}\``;
 }
 
-function rowsOf(table: FieldTable): string {
-  return Object.values(table)
-    .map((field) => {
+/** `withKeys`: also what a value is called in a configuration file. */
+function rowsOf(table: FieldTable, withKeys: boolean): string {
+  return Object.entries(table)
+    .map(([key, field]) => {
       const names = [`\`${field.env}\``, ...(field.flag === undefined ? [] : [`\`${field.flag.length === 1 ? "-" : "--"}${field.flag}\``])];
-      return `| ${[names.join("<br>"), escapeCell(field.kind.expected), defaultOf(field), escapeCell(field.description)].join(" | ")} |`;
+      const cells = [names.join("<br>"), escapeCell(field.kind.expected), defaultOf(field), escapeCell(field.description), ...(withKeys ? [`\`${key}\``] : [])];
+      return `| ${cells.join(" | ")} |`;
     })
     .join("\n");
 }
 
-const section = (title: string, intro: string, table: FieldTable): string =>
-  `## ${title}\n\n${intro}\n\n| Name | Value | Default | Meaning |\n| --- | --- | --- | --- |\n${rowsOf(table)}\n`;
+const headings = ["Name", "Value", "Default", "Meaning"];
+
+function section(title: string, intro: string, table: FieldTable, withKeys = false): string {
+  const columns = withKeys ? [...headings, "In the file"] : headings;
+  return `## ${title}\n\n${intro}\n\n| ${columns.join(" | ")} |\n${"| --- ".repeat(columns.length)}|\n${rowsOf(table, withKeys)}\n`;
+}
 
 /** The fields of `table` that are not shared by both processes. */
 function ownFields(table: FieldTable): FieldTable {
@@ -36,10 +43,12 @@ export function configurationPage(): string {
     "# Configuration\n",
     "<!-- Written by scripts/gen-docs.mjs from src/config; changes here are lost. -->\n",
     "Both pod processes are configured by environment variables, which are read once at start. The uploader, and of the",
-    "importer the verbosity, can be set by flags too; a flag wins over its variable. An empty variable counts as unset. All",
-    "problems are reported at once as `E_CONFIG`, by name, with what was given and what was expected; secrets are never shown.\n",
+    "importer the verbosity, can be set by flags too; a flag wins over its variable. The images service (`dvcr serve`) also",
+    "reads a configuration file. An empty variable counts as unset. All problems are reported at once as `E_CONFIG`, by name,",
+    "with what was given and what was expected; secrets are never shown.\n",
     section("Both processes", "What is reported, where, and what becomes of the image, and how long faults are waited out.", { ...earlyFields, ...imageFields, ...patienceFields }),
     section("dvcr-uploader", "Ports, TLS and destination of the upload server.", ownFields(uploaderFields)),
     section("dvcr-importer", "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` holds one more HTTP header, `Name: value`, for http sources.", ownFields(importerFields)),
+    section("dvcr serve", "The images service. Flags win over variables, variables over the file that `--config` names. After SIGHUP `capacity`, `nearlyFull`, `namespaceBytes` and `namespaceImages` are read again.", serveFields, true),
   ].join("\n");
 }

@@ -63,3 +63,10 @@ export const imageFields = {
     description: "Creation time that the image's config carries. Without it the config carries none of the clock's.",
   }),
 };
+
+/** Proxies by the usual names. */
+export const proxyFields = {
+  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources." }),
+  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources." }),
+  noProxy: optional("no_proxy", text, { description: "Hosts that are reached without a proxy, separated by commas." }),
+};

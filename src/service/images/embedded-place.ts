@@ -13,21 +13,21 @@ import type { ImageName, ImagePlace, PlaceUsage } from "./image-place.ts";
 export interface EmbeddedPlaceOptions {
   /** `<data directory>/images`. */
   readonly directory: string;
-  /** Under which this server is reached, for urlOf(). */
-  readonly host: string;
+  /** Under which this server is reached, for urlOf(); asked at each use, since a port may only be known later. */
+  readonly host: string | (() => string);
   /** Bytes; missing: as much as the disk has. */
   readonly limit?: number;
 }
 
 export class EmbeddedPlace implements ImagePlace {
   readonly blobs: BlobStore;
-  readonly #host: string;
+  readonly #host: () => string;
   #limit: number;
   #incoming = 0;
 
   private constructor(blobs: BlobStore, { host, limit }: EmbeddedPlaceOptions) {
     this.blobs = blobs;
-    this.#host = host;
+    this.#host = typeof host === "string" ? () => host : host;
     this.#limit = limit ?? Infinity;
   }
 
@@ -53,7 +53,7 @@ export class EmbeddedPlace implements ImagePlace {
   }
 
   urlOf({ repository, tag }: ImageName): string {
-    return `${this.#host}/${repository}:${tag}`;
+    return `${this.#host()}/${repository}:${tag}`;
   }
 
   destination(name: ImageName): Destination {

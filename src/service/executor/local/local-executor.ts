@@ -1,0 +1,51 @@
+import { DvcrError } from "../../../errors/dvcr-error.ts";
+import type { Executor, ImportJob, RunningJob } from "../executor.ts";
+import { FetchJob } from "./fetch-job.ts";
+import type { LocalJob } from "./local-job.ts";
+import type { ExecutorDeps } from "./settings.ts";
+import { Slots } from "./slots.ts";
+import { UploadJob } from "./upload-job.ts";
+
+/** Imports in this process, a bounded number at once. */
+export class LocalExecutor implements Executor {
+  readonly #deps: ExecutorDeps;
+  readonly #imports: Slots;
+  readonly #uploads: Slots;
+  readonly #jobs = new Map<string, LocalJob>();
+
+  constructor(deps: ExecutorDeps) {
+    this.#deps = deps;
+    this.#imports = new Slots(deps.settings.maxImports);
+    this.#uploads = new Slots(deps.settings.maxUploads);
+  }
+
+  start(job: ImportJob): RunningJob {
+    const known = this.#jobs.get(job.uid);
+    if (known !== undefined) return known;
+    const { source } = job;
+    const made = source.type === "upload" ? new UploadJob(job, source.token, this.#deps, this.#uploads) : new FetchJob(job, source, this.#deps, this.#imports);
+    this.#jobs.set(job.uid, made);
+    made.start();
+    return made;
+  }
+
+  find(uid: string): RunningJob | undefined {
+    return this.#jobs.get(uid);
+  }
+
+  running(): readonly RunningJob[] {
+    return [...this.#jobs.values()];
+  }
+
+  async stop(uid: string): Promise<void> {
+    const job = this.#jobs.get(uid);
+    await job?.stop(new DvcrError("E_CANCELLED", "the import was cancelled"));
+    if (this.#jobs.get(uid) === job) this.#jobs.delete(uid);
+  }
+
+  async close(): Promise<void> {
+    const reason = new DvcrError("E_CANCELLED", "the service stops");
+    await Promise.all([...this.#jobs.values()].map((job) => job.stop(reason)));
+    this.#jobs.clear();
+  }
+}

@@ -1,0 +1,114 @@
+import { toDvcrError, type DvcrError } from "../../../errors/dvcr-error.ts";
+import type { Logger } from "../../../log/logger.ts";
+import { ProgressTracker } from "../../../metrics/progress.ts";
+import { trackedImport, type TrackedImport } from "../../../metrics/tracked-import.ts";
+import type { ImportReport, RunningImport } from "../../../pipeline/import-image.ts";
+import type { ImportJob, JobResult, JobState, RunningJob } from "../executor.ts";
+import type { ExecutorDeps } from "./settings.ts";
+
+const sampleMilliseconds = 1000;
+
+/** What the jobs of this process share: their state, whom to tell of it, and how they are stopped. */
+export abstract class LocalJob implements RunningJob {
+  readonly job: ImportJob;
+  protected readonly deps: ExecutorDeps;
+  protected readonly log: Logger;
+  readonly #abort = new AbortController();
+  readonly #listeners = new Set<() => void>();
+  readonly #tracker = new ProgressTracker();
+  #state: JobState = { phase: "queued", sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 };
+  #running: RunningImport | undefined;
+  #sampler: NodeJS.Timeout | undefined;
+
+  constructor(job: ImportJob, deps: ExecutorDeps) {
+    this.job = job;
+    this.deps = deps;
+    this.log = deps.log.child({ image: job.label, uid: job.uid });
+  }
+
+  state(): JobState {
+    return this.#state;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Begins; the job then goes on by itself. */
+  abstract start(): void;
+
+  /** Cancels it and waits until nothing of it remains. Nobody is told any more. Never throws. */
+  async stop(reason: DvcrError): Promise<void> {
+    this.#listeners.clear();
+    this.#abort.abort(reason);
+    await this.ended(reason);
+    clearInterval(this.#sampler);
+  }
+
+  /** Resolves when nothing of the job runs; its signal has been aborted for `reason`. */
+  protected abstract ended(reason: DvcrError): Promise<void>;
+
+  /** Aborted when the job is stopped. */
+  protected get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  protected change(change: Partial<JobState>): void {
+    this.#state = { ...this.#state, ...change };
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** One attempt at importing a source into the job's target, its progress shown in the state. */
+  protected get runImport(): TrackedImport {
+    const { importImage, place } = this.deps;
+    return trackedImport({
+      importImage: (...args) => (this.#running = importImage(...args)),
+      openDestination: () => place.destination(this.job.target),
+      tracker: this.#tracker,
+      log: this.log,
+    });
+  }
+
+  /** Samples progress and speed while `work` runs. */
+  protected async sampled<T>(work: () => Promise<T>): Promise<T> {
+    this.change({ phase: "running" });
+    this.#sampler = setInterval(() => { this.#sample(); }, sampleMilliseconds);
+    try {
+      return await work();
+    } finally {
+      clearInterval(this.#sampler);
+      this.#sample();
+    }
+  }
+
+  #sample(): void {
+    const { percent, averageSpeed, currentSpeed, sourceBytes } = this.#tracker.sample();
+    const sourceSize = this.#running?.progress().sourceSize;
+    this.change({
+      percent,
+      averageSpeed,
+      currentSpeed,
+      // A new attempt begins at 0 again.
+      sourceBytes: Math.max(this.#state.sourceBytes, sourceBytes),
+      ...(sourceSize === undefined ? {} : { sourceSize }),
+    });
+  }
+
+  protected stored(result: JobResult): void {
+    this.log.info({ digest: result.manifestDigest, format: result.format, virtualSize: result.virtualSize, storedSize: result.storedSize }, "image stored");
+    this.change({ phase: "stored", percent: 100, currentSpeed: 0, result });
+  }
+
+  protected failed(thrown: unknown): void {
+    const error = toDvcrError(thrown);
+    if (this.signal.aborted) return;
+    this.log.error({ err: error }, "no image stored");
+    this.change({ phase: "failed", currentSpeed: 0, error });
+  }
+}
+
+/** What the reconciler is told of a stored image. */
+export function resultOf({ manifestDigest, format, storedSize, virtualSize }: ImportReport): JobResult {
+  return { manifestDigest, format, storedSize, virtualSize };
+}

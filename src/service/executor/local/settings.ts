@@ -1,0 +1,40 @@
+import type { imageFields } from "../../../config/shared-fields.ts";
+import type { ValuesOf } from "../../../config/field.ts";
+import type { Logger } from "../../../log/logger.ts";
+import type { OutboundPolicy } from "../../../outbound/policy.ts";
+import type { ImportImage } from "../../../pipeline/import-image.ts";
+import type { ProxySettings } from "../../../source/http/dispatcher.ts";
+import type { ImagePlace } from "../../images/image-place.ts";
+import type { UploadTokens } from "../../uploads/tokens.ts";
+
+export interface ExecutorSettings {
+  /** What becomes of images, and the limits of one. */
+  readonly image: ValuesOf<typeof imageFields>;
+  /** Imports and copies at once; others are queued. */
+  readonly maxImports: number;
+  /** Uploads at once; others are held back at their first bytes. */
+  readonly maxUploads: number;
+  /** How often an import is tried again, and for how long a server that is away is waited for, in seconds. */
+  readonly retries: number;
+  readonly retrySeconds: number;
+  /** Certificates of sources are not verified, and registries may speak plain HTTP. */
+  readonly sourceInsecureTls: boolean;
+  readonly proxies: ProxySettings;
+  /** Which addresses sources may have; missing: all. */
+  readonly outbound?: OutboundPolicy;
+  /** Bytes of an uploaded file. */
+  readonly maxUploadSize: number;
+  /** Seconds; as for the uploader of a pod. */
+  readonly uploadIdleTimeout: number;
+  readonly uploadResumeTimeout: number;
+  readonly uploadSilence: number;
+}
+
+export interface ExecutorDeps {
+  readonly place: ImagePlace;
+  readonly importImage: ImportImage;
+  /** Where upload URLs find their job. */
+  readonly tokens: UploadTokens;
+  readonly log: Logger;
+  readonly settings: ExecutorSettings;
+}

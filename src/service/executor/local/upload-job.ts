@@ -1,0 +1,71 @@
+import { importOptions } from "../../../config/import-options.ts";
+import type { DvcrError } from "../../../errors/dvcr-error.ts";
+import type { Outcome } from "../../../process/outcome.ts";
+import { uploadHandlers, type UploadHandlers } from "../../../uploader/handlers.ts";
+import { UploadSession } from "../../../uploader/upload-session.ts";
+import type { ImportJob } from "../executor.ts";
+import { LocalJob, resultOf } from "./local-job.ts";
+import type { ExecutorDeps } from "./settings.ts";
+import type { Slots } from "./slots.ts";
+
+/** Waits for a file at its upload URL; whatever a client can mend may be tried again there. */
+export class UploadJob extends LocalJob {
+  readonly #token: string;
+  readonly #session: UploadSession;
+  /** What the routes of its URL do. */
+  readonly handlers: UploadHandlers;
+
+  constructor(job: ImportJob, token: string, deps: ExecutorDeps, slots: Slots) {
+    super(job, deps);
+    this.#token = token;
+    const { settings } = deps;
+    this.#session = new UploadSession({
+      startImport: (source, checksums, ended) => {
+        const signal = AbortSignal.any([this.signal, ended]);
+        return slots.run(signal, () => this.sampled(() => this.runImport(source, importOptions(settings.image, checksums), signal)));
+      },
+      onVerdict: (verdict) => { this.#conclude(verdict); },
+      onDone: () => undefined,
+      onChange: () => { this.#show(); },
+      resumeTimeout: settings.uploadResumeTimeout * 1000,
+      silence: settings.uploadSilence * 1000,
+      resultTime: 0,
+      maxUploadSize: settings.maxUploadSize,
+    });
+    this.handlers = uploadHandlers({
+      config: { checksums: job.checksums, maxVirtualSize: settings.image.maxVirtualSize, maxUploadSize: settings.maxUploadSize, uploadIdleTimeout: settings.uploadIdleTimeout },
+      session: this.#session,
+      signal: this.signal,
+      secrets: [],
+    });
+  }
+
+  start(): void {
+    this.deps.tokens.add(this.#token, this);
+    this.change({ phase: "waiting" });
+  }
+
+  /** Bytes that have arrived: where a client goes on. */
+  get offset(): number {
+    return this.#session.status().offset;
+  }
+
+  protected async ended(reason: DvcrError): Promise<void> {
+    this.deps.tokens.remove(this.#token);
+    await this.#session.close(reason);
+  }
+
+  #conclude(verdict: Outcome): void {
+    this.deps.tokens.remove(this.#token);
+    if (verdict.kind === "failed") this.failed(verdict.error);
+    else if ("storedSize" in verdict.report) this.stored(resultOf(verdict.report));
+  }
+
+  /** An upload that began, was cut or was given up; nothing after the verdict. */
+  #show(): void {
+    const { state, verdict } = this.#session.status();
+    if (verdict !== undefined || this.signal.aborted) return;
+    const phase = state === "idle" ? "waiting" : "running";
+    if (this.state().phase !== phase) this.change({ phase });
+  }
+}

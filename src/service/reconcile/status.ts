@@ -1,0 +1,72 @@
+/** The status of an image, built anew at each turn: only the times of its conditions' transitions are carried over. */
+import type { JobState } from "../executor/executor.ts";
+import type { Condition, ImageObject, ImageStatus } from "../model/image.ts";
+import { formatPercent, formatRunningPercent, formatSize, formatSpeed } from "../model/quantities.ts";
+
+/** One condition as it should read now. */
+export interface ConditionDraft {
+  readonly status: Condition["status"];
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface StatusDraft extends Omit<ImageStatus, "conditions" | "observedGeneration"> {
+  readonly datasource: ConditionDraft;
+  readonly ready: ConditionDraft;
+}
+
+export const isTrue = (reason: string, message = ""): ConditionDraft => ({ status: "True", reason, message });
+export const isFalse = (reason: string, message: string): ConditionDraft => ({ status: "False", reason, message });
+export const isUnknown = (reason: string, message: string): ConditionDraft => ({ status: "Unknown", reason, message });
+
+/** The status that `draft` means for `image`. `now` in RFC 3339, whole seconds. */
+export function statusOf(image: ImageObject, { datasource, ready, ...rest }: StatusDraft, now: string): ImageStatus {
+  const { generation } = image.metadata;
+  return {
+    cdrom: false,
+    ...rest,
+    conditions: [conditionOf(image, "DatasourceReady", datasource, now), conditionOf(image, "Ready", ready, now)],
+    observedGeneration: generation,
+  };
+}
+
+function conditionOf(image: ImageObject, type: string, draft: ConditionDraft, now: string): Condition {
+  const before = image.status?.conditions?.find((one) => one.type === type);
+  const lastTransitionTime = before?.status === draft.status ? before.lastTransitionTime : now;
+  return { type, ...draft, lastTransitionTime, observedGeneration: image.metadata.generation };
+}
+
+/** Percent that a published progress means. */
+const percentIn = (progress: string | undefined): number => Number(progress?.replace("%", "") ?? 0);
+
+/** Progress and speed of a job that runs; what was published of it before never goes back. */
+export function runningStatus(before: ImageStatus | undefined, state: JobState): Pick<ImageStatus, "progress" | "downloadSpeed"> {
+  if (state.sourceBytes === 0 && before?.progress === undefined) return {};
+  const progress = percentIn(before?.progress) > state.percent ? before?.progress : formatRunningPercent(state.percent);
+  const { averageSpeed, currentSpeed } = state;
+  return {
+    ...(progress === undefined ? {} : { progress }),
+    downloadSpeed: { ...averageOf(averageSpeed), current: formatSpeed(currentSpeed), currentBytes: String(Math.round(currentSpeed)) },
+  };
+}
+
+const averageOf = (speed: number) => ({ avg: formatSpeed(speed), avgBytes: String(Math.round(speed)) });
+
+/** What remains of a job that has stored its image; a copy has format and sizes of its source, `inherited`. */
+export function storedStatus(state: JobState, inherited: ImageStatus | undefined): Omit<StatusDraft, "datasource" | "ready"> {
+  const { result, averageSpeed } = state;
+  const format = result?.format ?? inherited?.format;
+  return {
+    phase: "Ready",
+    progress: formatPercent(100),
+    cdrom: format?.toLowerCase() === "iso",
+    ...(format === undefined ? {} : { format }),
+    ...(result?.storedSize === undefined ? (inherited?.size === undefined ? {} : { size: inherited.size }) : { size: sizesOf(result.storedSize, result.virtualSize ?? 0) }),
+    ...(averageSpeed > 0 ? { downloadSpeed: averageOf(averageSpeed) } : {}),
+    ...(result === undefined ? {} : { digest: result.manifestDigest }),
+  };
+}
+
+function sizesOf(stored: number, unpacked: number): NonNullable<ImageStatus["size"]> {
+  return { stored: formatSize(stored), storedBytes: String(stored), unpacked: formatSize(unpacked), unpackedBytes: String(unpacked) };
+}

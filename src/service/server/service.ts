@@ -1,0 +1,113 @@
+/** The images service, wired together: opened in order, closed in the reverse of it. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { ServeConfig } from "../../config/serve-config.ts";
+import type { Logger } from "../../log/logger.ts";
+import { importImage } from "../../pipeline/run-import.ts";
+import { closeGracefully, listen } from "../../uploader/listen.ts";
+import { apiRoutes } from "../api/routes.ts";
+import { LocalExecutor } from "../executor/local/local-executor.ts";
+import { EmbeddedPlace } from "../images/embedded-place.ts";
+import { ImageReconciler } from "../reconcile/reconciler.ts";
+import { everybody, requireUser, tokenAuthenticator } from "../security/authenticate.ts";
+import { authorize } from "../security/authorize.ts";
+import { TokenFileUsers } from "../security/token-file.ts";
+import { DataDirectory } from "../store/data-directory.ts";
+import { SqliteStore } from "../store/sqlite-store.ts";
+import { UploadTokens } from "../uploads/tokens.ts";
+import { uploadRoutes } from "../uploads/upload-routes.ts";
+import { Addresses } from "./addresses.ts";
+import { buildServeApp } from "./app.ts";
+import { admissionLimits, executorSettings } from "./settings.ts";
+
+export interface Service {
+  /** URL by which it is reached from this machine. */
+  readonly url: string;
+  /** Takes over what may change while it runs. */
+  reconfigure(config: ServeConfig): void;
+  /** Ends what runs; resources and stored images stay, and what ran begins again at the next start. */
+  close(): Promise<void>;
+}
+
+/** What was opened, to be closed in the reverse order. */
+class Opened {
+  readonly #closers: (() => Promise<unknown>)[] = [];
+
+  add<T>(opened: T, close: (opened: T) => Promise<unknown>): T {
+    this.#closers.unshift(() => close(opened));
+    return opened;
+  }
+
+  /** Closes everything, whatever fails, and throws the first failure. */
+  async close(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const close of this.#closers.splice(0)) await close().catch((error: unknown) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
+  }
+}
+
+/** Opens everything and listens. Throws E_CONFIG, E_DATA_DIR_IN_USE, E_STORE_IO, E_LAYOUT_IO. */
+export async function startService(config: ServeConfig, log: Logger): Promise<Service> {
+  const opened = new Opened();
+  try {
+    return await start(config, log, opened);
+  } catch (error) {
+    await opened.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function start(config: ServeConfig, log: Logger, opened: Opened): Promise<Service> {
+  let current = config;
+  let notReady: string | undefined = "starting";
+  const onError = (error: unknown): void => { log.error({ err: error }, "the service met a problem"); };
+  const addresses = new Addresses(config);
+  const directory = opened.add(await DataDirectory.acquire(config.dataDir), (one) => one.release());
+  await mkdir(config.scratchDir, { recursive: true, mode: 0o700 });
+  const store = opened.add(await SqliteStore.open(directory, { onError }), (one) => one.close());
+  const place = opened.add(
+    await EmbeddedPlace.open({ directory: join(directory.path, "images"), host: () => addresses.registryHost, ...(config.capacity === undefined ? {} : { limit: config.capacity }) }),
+    (one) => one.close(),
+  );
+  const authenticator = config.tokenFile === undefined ? everybody : tokenAuthenticator(await TokenFileUsers.open(config.tokenFile, onError));
+
+  const app = opened.add(await buildServeApp({ config, log, isAuthenticated: authenticator.isOn, notReady: () => notReady }), closeGracefully);
+  const tokens = new UploadTokens();
+  await app.register(uploadRoutes, { prefix: "/upload", tokens });
+  await app.register(async (api) => {
+    api.addHook("onRequest", requireUser(authenticator, "Bearer"));
+    await api.register(apiRoutes({ store, authorize, log }));
+  });
+
+  const executor = opened.add(new LocalExecutor({ place, importImage, tokens, log, settings: executorSettings(config) }), (one) => one.close());
+  const reconciler = opened.add(
+    new ImageReconciler({
+      store,
+      executor,
+      place,
+      limits: () => admissionLimits(current),
+      uploadUrls: (token) => addresses.uploadUrls(token),
+      uploadTimeoutMs: config.uploadStartTimeout * 1000,
+      presenceCheckMs: config.presenceCheckSeconds * 1000,
+      log,
+    }),
+    (one) => one.close(),
+  );
+
+  addresses.listensOn(await listen(app, "listen", config.listen.host, config.listen.port));
+  await reconciler.start();
+  notReady = undefined;
+  return {
+    get url() {
+      return addresses.internal;
+    },
+    reconfigure: (next) => {
+      current = next;
+      place.setLimit(next.capacity);
+    },
+    close: () => {
+      notReady = "stopping";
+      return opened.close();
+    },
+  };
+}

@@ -1,0 +1,36 @@
+/** `/upload/TOKEN`: the file of one image, in every form that the uploader of a pod takes. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { answerError } from "../../uploader/answer.ts";
+import { refuseMethod, takeRawBodies, uploadMethods } from "../../uploader/handlers.ts";
+import { tokenPattern, type UploadTarget, type UploadTokens } from "./tokens.ts";
+
+export interface UploadRoutesDeps {
+  readonly tokens: UploadTokens;
+}
+
+/** To be registered with the prefix `/upload`: bodies are taken whatever their type and length. */
+export async function uploadRoutes(app: FastifyInstance, { tokens }: UploadRoutesDeps): Promise<void> {
+  await takeRawBodies(app);
+  const targetOf = (request: FastifyRequest): UploadTarget | undefined => {
+    const { token } = request.params as { token?: string };
+    return token !== undefined && tokenPattern.test(token) ? tokens.find(token) : undefined;
+  };
+  app.setErrorHandler((error, request, reply) => {
+    // Not the path: it holds the token.
+    request.log.warn({ err: error, method: request.method }, "upload request failed");
+    const target = targetOf(request);
+    if (target !== undefined && !reply.hasHeader("upload-offset")) void reply.header("upload-offset", target.offset);
+    return answerError(request, reply, error, []);
+  });
+  // The same for a token that never was, one that has ended and a malformed one.
+  const sayNothing = (reply: FastifyReply): FastifyReply => reply.code(404).header("cache-control", "no-store").send("");
+  for (const method of uploadMethods) {
+    app.route({
+      method,
+      url: "/:token",
+      exposeHeadRoute: false,
+      handler: (request, reply) => targetOf(request)?.handlers[method](request, reply) ?? sayNothing(reply),
+    });
+  }
+  app.setNotFoundHandler((request, reply) => (targetOf(request) === undefined ? sayNothing(reply) : refuseMethod(request, reply, [])));
+}
