@@ -19,6 +19,16 @@ export function isDigest(text: string): boolean {
   return digestPattern.test(text);
 }
 
+/** True for a repository's name by the distribution grammar. */
+export function isRepository(text: string): boolean {
+  return text.split("/").every((part) => componentPattern.test(part));
+}
+
+/** True for a tag by the distribution grammar. */
+export function isTag(text: string): boolean {
+  return tagPattern.test(text);
+}
+
 const digestPattern = /^sha256:[0-9a-f]{64}$/;
 const maxNameLength = 255;
 
@@ -40,7 +50,7 @@ export function parseReference(text: string): ImageReference {
   const tag = colon < 0 ? undefined : rest.slice(colon + 1);
   const repository = host === dockerHub && !path.includes("/") ? `library/${path}` : path;
   checkHost(text, host);
-  if (!repository.split("/").every((part) => componentPattern.test(part))) {
+  if (!isRepository(repository)) {
     throw malformed(text, `the repository "${path}" must be lower-case names joined by "/"`);
   }
   if (host.length + 1 + repository.length > maxNameLength) throw malformed(text, `the name is longer than ${String(maxNameLength)} characters`);
