@@ -51,7 +51,7 @@ export function DeleteDialog({ image, onClose }: DeleteDialogProps) {
       </p>
       {error.value !== undefined && <Problem error={error.value} />}
       <div class="actions end">
-        <button type="button" class="button" autoFocus onClick={() => dialog.current?.close()}>
+        <button type="button" class="button" onClick={() => dialog.current?.close()}>
           Cancel
         </button>
         <button type="button" class="button danger" disabled={isBusy.value} onClick={() => void confirm()}>

@@ -33,7 +33,7 @@ export function SourceFields(props: SourceFieldsProps) {
             error={errors.get("url")}
             value={draft.url}
             onValue={(url) => onChange({ url })}
-            input={{ placeholder: "https://", inputMode: "url" }}
+            input={{ placeholder: "https://example.com/images/disk.qcow2", inputMode: "url" }}
           />
           <ChecksumFields {...props} />
           <AuthorityField {...props} />

@@ -114,12 +114,17 @@ const controls: readonly (readonly [RegExp, string])[] = [
   [/\.objectRef/, "from"],
 ];
 
+/** `Invalid value: "x": FIELD in body should match …` without what the control beside it says. */
+function withoutField(field: string, message: string): string {
+  return message.replaceAll(`${field} in body `, "").replace(/Invalid value: "[^"]*": /g, "");
+}
+
 /** Messages by the id of the control they belong to. What belongs to none is in the error's message. */
 export function errorsByControl(fields: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const [field, message] of fields) {
     const control = controls.find(([pattern]) => pattern.test(field))?.[1];
-    if (control !== undefined && !found.has(control)) found.set(control, message);
+    if (control !== undefined && !found.has(control)) found.set(control, withoutField(field, message));
   }
   return found;
 }

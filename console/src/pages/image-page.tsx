@@ -16,7 +16,8 @@ import { ProgressBar } from "../components/progress-bar.tsx";
 import { UploadPanel } from "../components/upload-panel.tsx";
 import { useLive } from "../components/use-live.ts";
 import { kubectlCommands, pullCommands, uploadCommands } from "../model/commands.ts";
-import { isUnfinished, percentOf, phaseOf, reasonOf } from "../model/image.ts";
+import { bytesText } from "../model/format.ts";
+import { bytesOf, isUnfinished, percentOf, phaseOf, reasonOf } from "../model/image.ts";
 import { navigate } from "../router.ts";
 import { endUpload } from "../uploads/uploads.ts";
 
@@ -47,6 +48,12 @@ export function ImagePage({ kind, namespace, name }: ImageKey) {
       {image !== undefined && <Details image={(image.kind as string | undefined) === kind ? image : { ...image, kind }} isStale={live.state.value === "reconnecting"} />}
     </section>
   );
+}
+
+function sizesText({ status }: ImageObject): string {
+  const [unpacked, stored] = [bytesOf(status?.size?.unpackedBytes), bytesOf(status?.size?.storedBytes)];
+  if (unpacked === undefined) return "";
+  return `A disk of ${bytesText(unpacked)}${stored === undefined ? "" : `, stored in ${bytesText(stored)}`}`;
 }
 
 function Details({ image, isStale }: { readonly image: ImageObject; readonly isStale: boolean }) {
@@ -87,6 +94,7 @@ function Details({ image, isStale }: { readonly image: ImageObject; readonly isS
               <span class="percent">{image.status?.progress ?? ""}</span>
             </>
           )}
+          {phase === "Ready" && <span class="muted">{sizesText(image)}</span>}
         </div>
         {why !== undefined && <p class={phase === "Failed" || phase === "ImageLost" ? "why bad" : "why"}>{why.message}</p>}
       </div>

@@ -28,19 +28,17 @@ export async function consolePages(app: FastifyInstance, { directory = builtCons
   if (!existsSync(join(directory, "index.html"))) {
     throw new DvcrError("E_CONFIG", "the web console is not built; run `npm run build:console`");
   }
+  const assets = join(directory, "assets/");
   await app.register(fastifyStatic, {
-    root: join(directory, "assets"),
+    root: assets,
     prefix: "/assets/",
     // One route per file, known from the start: no path is looked up on the disk.
     wildcard: false,
     index: false,
     cacheControl: false,
-    setHeaders: (reply) => void reply.header("cache-control", forever),
+    setHeaders: (reply, path) => void reply.header("cache-control", path.startsWith(assets) ? forever : always),
   });
   for (const url of pages) {
-    app.get(url, async (_request, reply) => {
-      void reply.header("cache-control", always);
-      return await reply.sendFile("index.html", directory, { cacheControl: false });
-    });
+    app.get(url, (_request, reply) => reply.sendFile("index.html", directory, { cacheControl: false }));
   }
 }
