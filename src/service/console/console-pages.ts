@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import fastifyStatic from "@fastify/static";
 import type { FastifyInstance } from "fastify";
 
-import { DvcrError } from "../../errors/dvcr-error.ts";
+import type { Logger } from "../../log/logger.ts";
 
 /** Where scripts/build-console.mjs puts them: beside the compiled program, in dist. */
 const builtConsole = fileURLToPath(new URL("../../../dist/console", import.meta.url));
@@ -19,14 +19,16 @@ const forever = "public, max-age=31536000, immutable";
 const always = "no-cache";
 
 export interface ConsolePagesDeps {
+  readonly log: Logger;
   /** Missing: where the build puts them. */
   readonly directory?: string;
 }
 
-/** GET and HEAD of the console's pages and assets. Throws E_CONFIG where the console is not built. */
-export async function consolePages(app: FastifyInstance, { directory = builtConsole }: ConsolePagesDeps = {}): Promise<void> {
+/** GET and HEAD of the console's pages and assets. A checkout where it is not built serves everything else. */
+export async function consolePages(app: FastifyInstance, { log, directory = builtConsole }: ConsolePagesDeps): Promise<void> {
   if (!existsSync(join(directory, "index.html"))) {
-    throw new DvcrError("E_CONFIG", "the web console is not built; run `npm run build:console`");
+    log.warn("the web console is not built; `npm run build:console` builds it");
+    return;
   }
   const assets = join(directory, "assets/");
   await app.register(fastifyStatic, {

@@ -2,10 +2,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ServeConfig } from "../../config/serve-config.ts";
+import { version } from "../../config/version.ts";
 import type { Logger } from "../../log/logger.ts";
 import { importImage } from "../../pipeline/run-import.ts";
 import { closeGracefully, listen } from "../../uploader/listen.ts";
 import { apiRoutes } from "../api/routes.ts";
+import { consolePages } from "../console/console-pages.ts";
+import { consoleStatusRoute } from "../console/console-status-route.ts";
 import { LocalExecutor } from "../executor/local/local-executor.ts";
 import { EmbeddedPlace } from "../images/embedded-place.ts";
 import { ImageReconciler } from "../reconcile/reconciler.ts";
@@ -77,7 +80,9 @@ async function start(config: ServeConfig, log: Logger, opened: Opened): Promise<
   await app.register(async (api) => {
     api.addHook("onRequest", requireUser(authenticator, "Bearer"));
     await api.register(apiRoutes({ store, authorize, log }));
+    consoleStatusRoute(api, { version, place, authorize });
   });
+  await app.register(consolePages, { log });
 
   const executor = opened.add(new LocalExecutor({ place, importImage, tokens, log, settings: executorSettings(config) }), (one) => one.close());
   const reconciler = opened.add(
