@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "bench/test/*.test.mjs"],
     // Real processes, sockets and the addon: a process of its own per file, and no more than small machines carry.
     pool: "forks",
     maxWorkers: 2,

@@ -122,3 +122,9 @@ export function generalTargets(one) {
 }
 
 const largest = (m, names, metric) => Math.max(...names.filter((name) => m[name] !== undefined).map((name) => m[name][metric]));
+
+/** The cases as --smoke runs them: every side once, but of the ways by hand all in the first case only, and fewer imports at once. */
+export const smokeCases = cases.map((one, index) => ({
+  ...one,
+  sides: one.sides.map((name) => (name === "hand" && index > 0 ? "hand-zstd" : name === "ours-32-at-once" ? "ours-4-at-once" : name)),
+}));

@@ -1,7 +1,7 @@
 /**
  * The input images as data, each made from the one named by `from`, by a bash script that reads "$in" and writes "$out".
- * `disk` says how qemu-img gets the raw disk that our image is compared with: by converting the file itself, or from the
- * input it was packed from. `unpack` is how one would do it by hand.
+ * `disk` says how qemu-img gets the raw disk that our image is compared with: by converting the file (or each file of a
+ * directory), or from the input it was packed from. `unpack` is how one would do it by hand.
  */
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
@@ -45,9 +45,9 @@ export const sizes = {
 const convert = (options) => `qemu-img convert -f raw ${options} "$in" "$out"`;
 
 export const inputs = {
-  raw: { file: "disk.raw", build: "disk", disk: "itself" },
-  "raw-half": { file: "half.raw", build: "half", disk: "itself" },
-  "raw-base": { file: "base.raw", build: "base", disk: "itself" },
+  raw: { file: "disk.raw", build: "disk", scale: "disk", disk: "itself" },
+  "raw-half": { file: "half.raw", build: "disk", scale: "half", disk: "itself" },
+  "raw-base": { file: "base.raw", build: "disk", scale: "base", disk: "itself" },
   random: { file: "random.raw", disk: "itself", script: 'openssl rand "$random" > "$out"' },
   qcow2: { file: "plain.qcow2", from: "raw", disk: "convert", script: convert("-O qcow2") },
   "qcow2-zlib": { file: "zlib.qcow2", from: "raw", disk: "convert", script: convert("-O qcow2 -c") },
@@ -64,5 +64,12 @@ export const inputs = {
   "raw-xz-many": { file: "many.raw.xz", from: "raw-half", disk: "from", script: 'xz -6 -T2 --block-size=24MiB -c "$in" > "$out"', unpack: "xz -T2 -dc" },
   "qcow2-base": { file: "base.qcow2", from: "raw-base", disk: "convert", script: convert("-O qcow2 -c") },
   "qcow2-wide": { file: "wide.qcow2", from: "raw-base", disk: "convert", script: `${convert("-O qcow2 -c")}; qemu-img resize -q "$out" "$wide"` },
-  many: { file: "many", build: "many", disk: "none" },
+  ...Object.fromEntries([4, 12].map((times) => [`qcow2-base-${times}x`, {
+    file: `base-${times}x.qcow2`, from: "raw-base", disk: "convert", times, script: `${convert("-O qcow2 -c")}; qemu-img resize -q "$out" $((base * times))`,
+  }])),
+  ...Object.fromEntries([1, 2].flatMap((quarters) => [
+    [`raw-${quarters}-quarters`, { file: `quarters-${quarters}.raw`, build: "disk", scale: "disk", share: quarters / 4, disk: "itself" }],
+    [`qcow2-${quarters}-quarters`, { file: `quarters-${quarters}.qcow2`, from: `raw-${quarters}-quarters`, disk: "convert", script: convert("-O qcow2 -c") }],
+  ])),
+  many: { file: "many", build: "many", disk: "each" },
 };

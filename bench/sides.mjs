@@ -4,7 +4,8 @@
  * `role`: ours, peer (end to end), component (a part of the job), floor (what bounds the job).
  * `needs`: commands, or Debian packages as "command:package". `repository`: where its image is, to be verified.
  * `holds`: what /disk/disk.img must be (raw: what qemu-img gives; verbatim: the input itself). `origin`: http or https, a server
- * for the input. `after`: the side whose stored image it works on ($LAYOUT, $LAYER, $LAYER_DIGEST).
+ * for the input. `input`: another one than the case's. `count`: it stores so many images. `latency`: /metrics is asked meanwhile.
+ * `after`: the side whose stored image it works on ($LAYOUT, $LAYER, $LAYER_DIGEST).
  *
  * The scripts see DVCR (the checkout), IMAGE (the input), RAW and EXTENTS (its disk), URL and CERTIFICATES (the origin),
  * REGISTRY (host:port) and what lib/run-case.mjs documents.
@@ -92,6 +93,9 @@ export const sides = {
   "ours-zstd": oursSide("dvcr import --compression zstd", '"$IMAGE"', "--compression zstd"),
   "ours-dense": oursSide("dvcr import of the disk before it grew", '"$IMAGE"', "", { input: "qcow2-base" }),
   "ours-dense-zstd": oursSide("the same, --compression zstd", '"$IMAGE"', "--compression zstd", { input: "qcow2-base" }),
+  ...Object.fromEntries(["base", "base-4x", "base-12x", "wide", "1-quarters", "2-quarters"].map((name) => [
+    `ours-${name}`, oursSide(`dvcr import, ${name.replace("-", " ")}`, '"$IMAGE"', "", { input: `qcow2-${name}` }),
+  ])),
   "ours-http": oursSide("dvcr import http://", '"$URL"', "", { origin: "http", needs: ["nginx:nginx-light"] }),
   "ours-https": oursSide("dvcr import https://", '"$URL"', '--src-cert-dir "$CERTIFICATES"', { origin: "https", needs: ["nginx:nginx-light"] }),
   "ours-source": oursSide("dvcr import --format source --compression none", '"$IMAGE"', "--format source --compression none", { holds: "verbatim" }),

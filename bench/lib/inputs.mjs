@@ -13,7 +13,8 @@ const fromUsr = (bytes) => [{ directory: "/usr", bytes }];
 
 /**
  * Gives the inputs by name, made where they are missing. Each has `path`, `size`, and where it is one disk
- * `virtualSize`, `sha256` (of the disk as qemu-img gives it), `raw` (that disk, sparse) and `extents` (a file with its data ranges).
+ * `virtualSize`, `sha256` (of the disk as qemu-img gives it), `raw` (that disk, sparse) and `extents` (a file with its data ranges);
+ * of several disks `disks`, their digests.
  */
 export async function prepareInputs(names, { size, directory, workshop, say }) {
   await mkdir(directory, { recursive: true });
@@ -71,16 +72,16 @@ const located = (facts, directory) => ({
 async function build(definition, from, out, { size, workshop }) {
   const scale = sizes[size];
   if (definition.script !== undefined) {
-    const env = { in: from?.path ?? "", out, random: String(scale.random), wide: String(scale.wide), grow: String(scale.grow) };
+    const env = { in: from?.path ?? "", out, times: String(definition.times ?? 1), base: String(scale.base.virtualSize), random: String(scale.random), wide: String(scale.wide), grow: String(scale.grow) };
     await workshop.run("bash", ["-euo", "pipefail", "-c", definition.script], { env });
     return;
   }
   switch (definition.build) {
-    case "disk":
-    case "half":
-    case "base":
-      await buildRawDisk(out, { virtualSize: scale[definition.build].virtualSize, contents: fromUsr(scale[definition.build].data) }, workshop);
+    case "disk": {
+      const { virtualSize, data } = scale[definition.scale];
+      await buildRawDisk(out, { virtualSize, contents: fromUsr(data * (definition.share ?? 1)) }, workshop);
       return;
+    }
     case "shuffled":
       await writeShuffled(from, out, workshop);
       return;
@@ -105,7 +106,7 @@ async function buildMany({ count, virtualSize, data }, directory, workshop) {
     await mkdir(own, { recursive: true });
     await workshop.run("openssl", ["rand", "-out", join(own, "random"), String(2 ** 20)]);
     await buildRawDisk(raw, { virtualSize, contents: [{ directory: own, bytes: 2 ** 21 }, ...fromUsr(data)] }, workshop);
-    await workshop.run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", "-c", raw, join(directory, `${String(index)}.qcow2`)]);
+    await workshop.run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", "-c", raw, join(directory, `${String(index).padStart(2, "0")}.qcow2`)]);
     await rm(raw);
   }
   await rm(own, { recursive: true });
@@ -113,32 +114,43 @@ async function buildMany({ count, virtualSize, data }, directory, workshop) {
 
 /** What the raw disk is, by qemu-img. */
 async function diskOf(definition, from, out, { directory, workshop }) {
-  if (definition.disk === "none") return {};
-  if (definition.disk === "from") return { virtualSize: from.virtualSize, sha256: from.sha256, raw: baseName(from.raw, directory), extents: baseName(from.extents, directory) };
+  if (definition.disk === "each") {
+    const disks = [];
+    for (const file of await filesIn(out)) disks.push((await convertedHash(file, workshop)).sha256);
+    return { disks };
+  }
+  if (definition.disk === "from") return { virtualSize: from.virtualSize, data: from.data, sha256: from.sha256, raw: baseName(from.raw, directory), extents: baseName(from.extents, directory) };
   if (definition.disk === "itself") {
     const extents = `${definition.file}.extents.json`;
     await writeFile(join(directory, extents), JSON.stringify(await extentsOf(out)));
     const { virtualSize, sha256 } = await hashDisk(out, join(directory, extents));
-    return { virtualSize, sha256, raw: definition.file, extents };
+    return { virtualSize, data: await dataBytes(join(directory, extents)), sha256, raw: definition.file, extents };
   }
+  return { ...(await convertedHash(out, workshop)), data: from.data, raw: baseName(from.raw, directory), extents: baseName(from.extents, directory) };
+}
+
+const dataBytes = async (extents) => JSON.parse(await readFile(extents, "utf8")).reduce((sum, { length }) => sum + length, 0);
+
+async function convertedHash(path, workshop) {
   const raw = workshop.path("reference.raw");
   try {
-    await workshop.run("qemu-img", ["convert", "-O", "raw", out, raw]);
+    await workshop.run("qemu-img", ["convert", "-O", "raw", path, raw]);
     await writeFile(`${raw}.json`, JSON.stringify(await extentsOf(raw)));
-    const { virtualSize, sha256 } = await hashDisk(raw, `${raw}.json`);
-    return { virtualSize, sha256, raw: baseName(from.raw, directory), extents: baseName(from.extents, directory) };
+    return hashDisk(raw, `${raw}.json`);
   } finally {
     await rm(raw, { force: true });
   }
 }
+
+/** The files of a directory in the order that a shell's pattern gives them. */
+const filesIn = async (directory) => (await readdir(directory)).sort().map((file) => join(directory, file));
 
 const baseName = (path, directory) => path.slice(directory.length + 1);
 
 async function sizeOf(path) {
   const info = await stat(path);
   if (!info.isDirectory()) return info.size;
-  const files = await readdir(path);
-  const each = await Promise.all(files.map(async (file) => (await stat(join(path, file))).size));
+  const each = await Promise.all((await filesIn(path)).map(async (file) => (await stat(file)).size));
   return each.reduce((sum, bytes) => sum + bytes, 0);
 }
 

@@ -39,16 +39,17 @@ export function cleanEnvironment(directory) {
 /**
  * Runs `script` with bash in `directory` and measures it. `servers` (pids by name) are counted apart.
  * @param watch called with the pid of GNU time once the side runs; what it returns is closed with `stop()` at the end.
+ * @param prefix a command that runs the rest, such as perf.
  * @returns seconds, bytes; the side's stdout.
  * @throws Stop with the log's tail when the side fails.
  */
-export async function measure({ script, env = {}, directory, servers = {}, signal, watch }) {
+export async function measure({ script, env = {}, directory, servers = {}, signal, watch, prefix = [] }) {
   const usage = join(directory, "usage");
   const log = join(directory, "side.log");
   const before = Object.fromEntries(Object.entries(servers).map(([name, pid]) => [name, cpuSeconds(pid)]));
   const network = loopbackBytes();
   const started = performance.now();
-  const child = spawn("/usr/bin/time", ["-q", "-f", "%U %S %M %O", "-o", usage, "bash", "-euo", "pipefail", "-c", script, "side"], {
+  const child = spawn("/usr/bin/time", ["-q", "-f", "%U %S %M %O", "-o", usage, ...prefix, "bash", "-euo", "pipefail", "-c", script, "side"], {
     cwd: directory,
     env: { ...cleanEnvironment(directory), ...env },
     stdio: ["ignore", "pipe", "pipe"],

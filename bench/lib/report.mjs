@@ -2,8 +2,9 @@
 import { bytes } from "../../scripts/demo/text.mjs";
 import { generalTargets } from "../cases.mjs";
 import { sides } from "../sides.mjs";
+import { profileText } from "./profile.mjs";
 
-const seconds = (value) => (value < 9.995 ? value.toFixed(2) : value.toFixed(1));
+export const seconds = (value) => (value < 9.995 ? value.toFixed(2) : value.toFixed(1));
 const figure = (value, unit) => (unit === "s" ? `${seconds(value)} s` : value < 0 ? `-${bytes(-value)}` : bytes(Math.round(value)));
 
 /** Judges the targets of a case; those whose sides did not run are left open. */
@@ -39,14 +40,18 @@ export function caseText(record) {
   const rows = [columns, ...rowsOf(record)];
   const widths = columns.map((_, column) => Math.max(...rows.filter((row) => row.length > 3).map((row) => row[column].length)));
   const lines = rows.map((row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : row.length > 3 ? cell.padStart(widths[column]) : cell)).join("  ")}`);
-  return [`\n${titleOf(record)}`, ...lines, ...record.targets.map((target) => `  ${verdict(target)}  ${targetText(target)}`)].join("\n");
+  return [`\n${titleOf(record)}`, ...lines, ...record.targets.map((target) => `  ${verdict(target)}  ${targetText(target)}`), ...profileLines(record)].join("\n");
 }
 
 const titleOf = ({ title, input }) => `${title}: ${bytes(input.size)}${input.virtualSize === undefined ? "" : `, ${bytes(input.virtualSize)} virtual`}`;
 const verdict = (target) => (target.open === undefined ? (target.pass ? "met " : "NOT MET") : "open");
+const profileLines = ({ sides: results }) => Object.values(results).filter(({ profile }) => profile !== undefined).map(({ profile }) => `  CPU time by stage:\n${profileText(profile)}`);
 const targetText = (target) => (target.open === undefined ? `${target.text}: ${figure(target.value, target.unit)} of ${figure(target.limit, target.unit)}` : `${target.text} (${target.open})`);
 
-const row = (cells) => `| ${cells.join(" | ")} |`;
+export const row = (cells) => `| ${cells.join(" | ")} |`;
+
+/** When, of which commit and on what a result was measured, in one line. */
+export const provenance = ({ date, commit, machine, versions }) => `${date} · commit ${commit} · ${machine.cpu} · ${machine.cores} cores · ${machine.system} · Node ${versions.node}`;
 
 /** The part of docs/benchmarks.md that is written by the harness. */
 export function markdown(records) {
@@ -62,7 +67,12 @@ export function markdown(records) {
     ...records.flatMap((record) => [
       `### ${record.name}: ${titleOf(record)}\n`, row(columns), row(columns.map((_, index) => (index === 0 ? "---" : "--:"))),
       ...rowsOf(record).map((cells) => row([...cells, ...Array(columns.length - cells.length).fill("")])),
-      `\n${[record.date, `commit ${record.commit}`, record.machine.cpu, `${record.machine.cores} cores`, record.machine.system, `Node ${record.versions.node}`].join(" · ")}\n`,
+      ...stagesOf(record), `\n${provenance(record)}\n`,
     ]),
   ].join("\n");
+}
+
+function stagesOf({ sides: results }) {
+  const profile = Object.values(results).find((side) => side.profile !== undefined)?.profile;
+  return profile === undefined ? [] : [`\nWhere our CPU time goes: ${profile.map(({ name, percent }) => `${name} ${percent} %`).join(", ")}.`];
 }

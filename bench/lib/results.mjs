@@ -1,35 +1,43 @@
-/** Where results are kept: one JSON file per case, the newest; docs/benchmarks.md is written from those of full size. */
+/** Where results are kept: one JSON file per case, the newest; two pages of docs/ are written from those of full size. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { inRoot } from "../../scripts/lib/paths.mjs";
 import { cases } from "../cases.mjs";
+import { scaling } from "../scaling.mjs";
 import { markdown } from "./report.mjs";
+import { scalingMarkdown } from "./scaling-report.mjs";
 
 const begin = "<!-- written by npm run bench; changes below are lost -->";
 const end = "<!-- end of what npm run bench writes -->";
 
-/** The file of one case's result. */
-export const resultPath = (size, name) => inRoot("bench/results", ...(size === "full" ? [] : [size]), `${name}.json`);
+const pages = [
+  { page: "docs/benchmarks.md", of: cases, render: markdown },
+  { page: "docs/scaling.md", of: scaling, render: scalingMarkdown },
+];
 
-/** Writes a result; one of full size also renews the page. */
-export async function keepResult(record) {
-  const path = resultPath(record.size, record.name);
-  await mkdir(join(path, ".."), { recursive: true });
-  await writeFile(path, `${JSON.stringify(record, null, 1)}\n`);
-  if (record.size === "full") await renewPage();
+/** Where results of full size are kept; others have a directory below, which git does not see. */
+const fullResults = inRoot("bench/results");
+
+/** Writes a result, into `directory` or where it belongs; one of full size that is kept there also renews the pages. */
+export async function keepResult(record, directory) {
+  const place = directory ?? (record.size === "full" ? fullResults : join(fullResults, "tmp", record.size));
+  await mkdir(place, { recursive: true });
+  await writeFile(join(place, `${record.name}.json`), `${JSON.stringify(record, null, 1)}\n`);
+  if (place === fullResults) await renewPages();
 }
 
-async function renewPage() {
-  const page = inRoot("docs/benchmarks.md");
-  const records = [];
-  for (const { name } of cases) {
-    const text = await readFile(resultPath("full", name), "utf8").catch(() => undefined);
-    if (text !== undefined) records.push(JSON.parse(text));
+/** Writes the tables of the pages again, from the results as they are. */
+export async function renewPages() {
+  for (const { page, of, render } of pages) {
+    const records = [];
+    for (const { name } of of) {
+      const text = await readFile(join(fullResults, `${name}.json`), "utf8").catch(() => undefined);
+      if (text !== undefined) records.push(JSON.parse(text));
+    }
+    const [before, rest] = (await readFile(inRoot(page), "utf8")).split(begin);
+    const after = rest?.split(end)[1];
+    if (after === undefined) throw new Error(`${page} has lost its markers`);
+    await writeFile(inRoot(page), `${before}${begin}\n\n${render(records)}\n${end}${after}`);
   }
-  const old = await readFile(page, "utf8");
-  const [before, rest] = old.split(begin);
-  const after = rest?.split(end)[1];
-  if (after === undefined) throw new Error(`${page} has lost its markers`);
-  await writeFile(page, `${before}${begin}\n\n${markdown(records)}\n${end}${after}`);
 }

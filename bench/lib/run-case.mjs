@@ -15,8 +15,10 @@ import { Workshop } from "../../scripts/lib/workshop.mjs";
 import { sides } from "../sides.mjs";
 import { missingFor } from "./available.mjs";
 import { measure } from "./measure.mjs";
+import { watchMemory } from "./memory-sum.mjs";
 import { watchMetrics } from "./metrics-latency.mjs";
 import { startOrigin } from "./origin.mjs";
+import { perfPrefix, profileOf } from "./profile.mjs";
 import { percentile, summary } from "./stats.mjs";
 import { storedBytes, verifyImage } from "./stored-image.mjs";
 
@@ -47,23 +49,28 @@ export async function runCase(one, context) {
   await mkdir(pulled, { recursive: true });
   const state = { runs: Object.fromEntries(names.map((name) => [name, []])), pulled: {}, results };
   try {
-    for (const input of inputNames(one)) if (inputs[input].disk !== "none") await warm(inputs[input]);
+    for (const input of inputNames(one)) await warm(inputs[input]);
     for (let round = 0; round < (one.rounds ?? rounds); round += 1) {
       for (const name of names) {
         if (results[name]?.failed !== undefined || (round > 0 && isHopeless(name, state.runs))) continue;
         await oneRun(one, name, state, { ...context, directory: pulled });
       }
     }
+    const first = names.find((name) => sides[name].role === "ours" && state.runs[name].length > 0);
+    if (context.profile && first !== undefined) await profiledRun(one, first, state, { ...context, directory: pulled });
   } finally {
     await rm(pulled, { recursive: true, force: true });
   }
   for (const name of names) {
     if (state.runs[name].length === 0) continue;
-    results[name] = { ...results[name], ...summary(state.runs[name]), virtualSize: inputs[sides[name].input ?? one.input].virtualSize };
+    results[name] = { ...results[name], ...summary(state.runs[name]), ...growthOf(sides[name], inputs[sides[name].input ?? one.input]) };
     say(`${one.name}: ${name}: ${results[name].wall.toFixed(2)} s, ${results[name].cpu.toFixed(2)} CPU s`);
   }
   return results;
 }
+
+/** What a side's cost may grow with. */
+const growthOf = ({ count }, { virtualSize, data }) => ({ ...(virtualSize && { virtualSize }), ...(data && { data }), ...(count && { count }) });
 
 function isHopeless(name, runs) {
   const { group } = sides[name];
@@ -77,7 +84,7 @@ async function warm(input) {
   await capture("bash", ["-c", '[ -d "$0" ] || cat "$0" > /dev/null; [ -z "$1" ] || node "$2" "$1" "$3" 0', input.path, input.raw ?? "", join(root, "bench/peers/sha256-floor.mjs"), input.extents ?? ""]);
 }
 
-async function oneRun(one, name, state, context) {
+async function oneRun(one, name, state, context, profile = false) {
   const { inputs, work, signal, directory, oneCore, size } = context;
   const side = sides[name];
   const input = inputs[side.input ?? one.input];
@@ -89,26 +96,29 @@ async function oneRun(one, name, state, context) {
     const [metricsPort] = await freePorts(1);
     const cwd = workshop.path("side");
     await mkdir(cwd);
-    const env = {
-      DVCR: root, REGISTRY: registry.address, METRICS_PORT: String(side.latency ? metricsPort : 0), ONE_CORE: oneCore?.procs ?? "",
-      IMAGE: input.path, IMAGE_SHA256: input.fileSha256 ?? "", UNPACK: input.unpack ?? "", RAW: input.raw ?? "", EXTENTS: input.extents ?? "", VIRTUAL_SIZE: String(input.virtualSize ?? 0),
-      URL: origin?.url ?? "", CERTIFICATES: origin?.certificates ?? "", BENCH_IMPORTER: process.env["BENCH_IMPORTER"] ?? "",
-      ...state.pulled[side.after],
-    };
+    const env = { ...environment(input, { registry, origin, oneCore }), METRICS_PORT: String(side.latency ? metricsPort : 0), ...state.pulled[side.after] };
     // What earlier runs left to be written must not slow this one down.
     await run("sync", []);
     const servers = { registry: registry.pid, ...(origin && { origin: origin.pid }) };
-    const figures = await measure({ script: side.script, env, directory: cwd, servers, signal, watch: side.latency && (() => watchMetrics(metricsPort)) });
+    const watch = side.latency ? () => watchMetrics(metricsPort) : side.count ? watchMemory : undefined;
+    const samples = workshop.path("perf.data");
+    const figures = await measure({ script: side.script, env, directory: cwd, servers, signal, watch, prefix: profile ? perfPrefix(samples) : [] });
     await rm(cwd, { recursive: true, force: true });
-    state.runs[name].push(figures);
     state.results[name] ??= {};
     const result = state.results[name];
+    if (profile) {
+      result.profile = await profileOf(samples);
+      return;
+    }
+    state.runs[name].push(figures);
     if (side.latency) result.latency = Math.max(result.latency ?? 0, percentile(figures.watched, 0.99));
-    if (side.repository === undefined) return;
-    const image = `${registry.address}/${side.repository}:1`;
-    const stored = await storedBytes(image);
-    if (state.runs[name].length === 1) await check(name, image, { input, state, workshop, directory, work, result });
-    else if (stored !== result.stored && name.startsWith("ours")) throw new Stop(`the second run stored ${stored} bytes, the first ${result.stored}`);
+    if (side.count) result.memory = Math.max(result.memory ?? 0, figures.watched);
+    const images = imagesOf(side, input).map((one) => ({ ...one, image: `${registry.address}/${one.repository}:1` }));
+    if (images.length === 0) return;
+    let stored = 0;
+    for (const { image } of images) stored += await storedBytes(image);
+    if (state.runs[name].length === 1) for (const one of images) await check(name, one, { state, workshop, directory, work, result });
+    else if (stored !== result.stored && side.role === "ours") throw new Stop(`this run stored ${stored} bytes, the first ${result.stored}`);
     result.stored = stored;
   } catch (error) {
     if (signal.aborted) throw error;
@@ -121,11 +131,26 @@ async function oneRun(one, name, state, context) {
   }
 }
 
+/** One more run, under perf; its figures do not count. */
+const profiledRun = (one, name, state, context) => oneRun(one, name, state, context, true);
+
+const environment = (input, { registry, origin, oneCore }) => ({
+  DVCR: root, REGISTRY: registry.address, URL: origin?.url ?? "", CERTIFICATES: origin?.certificates ?? "", ONE_CORE: oneCore?.procs ?? "",
+  IMAGE: input.path, IMAGE_SHA256: input.fileSha256 ?? "", UNPACK: input.unpack ?? "",
+  RAW: input.raw ?? "", EXTENTS: input.extents ?? "", VIRTUAL_SIZE: String(input.virtualSize ?? 0),
+  BENCH_IMPORTER: process.env["BENCH_IMPORTER"] ?? "",
+});
+
+/** The images that a side stores, each with the digests its disk may have. */
+function imagesOf(side, input) {
+  if (side.repository !== undefined) return [{ repository: side.repository, wanted: { raw: input.sha256, verbatim: input.fileSha256 } }];
+  return Array.from({ length: side.count ?? 0 }, (_, index) => ({ repository: `bench/ours${index}`, wanted: { raw: input.disks[index % input.disks.length] } }));
+}
+
 /** Checks the first image of a side, and keeps it where another side works on it. */
-async function check(name, image, { input, state, workshop, directory, work, result }) {
-  const wanted = { raw: input.sha256, verbatim: input.fileSha256 };
+async function check(name, { image, wanted }, { state, workshop, directory, work, result }) {
   const to = join(directory, name);
-  const { found, layer, digest } = await verifyImage(image, { to, holds: sides[name].holds, wanted, known: join(work, "layers.json"), workshop });
+  const { found, layer, digest } = await verifyImage(image, { to, holds: sides[name].holds ?? "raw", wanted, known: join(work, "layers.json"), workshop });
   result.holds = found;
   if (Object.values(sides).some((other) => other.after === name)) {
     const layout = join(directory, `${name}-layout`);
