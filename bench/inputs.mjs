@@ -9,12 +9,12 @@ const GiB = 2 ** 30;
 export const sizes = {
   full: {
     disk: { virtualSize: 8 * GiB, data: 1800e6 },
-    half: { virtualSize: 4 * GiB, data: 600e6 },
+    half: { virtualSize: 2 * GiB, data: 300e6 },
     random: 1 * GiB,
     base: { virtualSize: 4 * GiB, data: 1 * GiB },
     wide: 100 * GiB,
     grow: 2 * GiB,
-    many: { count: 20, virtualSize: 256 * MiB, data: 40 * MiB },
+    many: { count: 20, virtualSize: 256 * MiB, data: 32 * MiB },
     iso: 400 * MiB,
     rounds: 3,
   },

@@ -45,7 +45,7 @@ export function caseText(record) {
 
 const titleOf = ({ title, input }) => `${title}: ${bytes(input.size)}${input.virtualSize === undefined ? "" : `, ${bytes(input.virtualSize)} virtual`}`;
 const verdict = (target) => (target.open === undefined ? (target.pass ? "met " : "NOT MET") : "open");
-const profileLines = ({ sides: results }) => Object.values(results).filter(({ profile }) => profile !== undefined).map(({ profile }) => `  CPU time by stage:\n${profileText(profile)}`);
+const profileLines = ({ sides: results }) => Object.values(results).filter(({ profile }) => profile !== undefined).map(({ profile, threads }) => `  CPU time by stage:\n${profileText(profile)}\n  by thread: ${threads.join(", ")}`);
 const targetText = (target) => (target.open === undefined ? `${target.text}: ${figure(target.value, target.unit)} of ${figure(target.limit, target.unit)}` : `${target.text} (${target.open})`);
 
 export const row = (cells) => `| ${cells.join(" | ")} |`;

@@ -18,7 +18,7 @@ import { measure } from "./measure.mjs";
 import { watchMemory } from "./memory-sum.mjs";
 import { watchMetrics } from "./metrics-latency.mjs";
 import { startOrigin } from "./origin.mjs";
-import { perfPrefix, profileOf } from "./profile.mjs";
+import { perfPrefix, profileOf, threadsOf } from "./profile.mjs";
 import { percentile, summary } from "./stats.mjs";
 import { storedBytes, verifyImage } from "./stored-image.mjs";
 
@@ -108,6 +108,7 @@ async function oneRun(one, name, state, context, profile = false) {
     const result = state.results[name];
     if (profile) {
       result.profile = await profileOf(samples);
+      result.threads = await threadsOf(samples);
       return;
     }
     state.runs[name].push(figures);
