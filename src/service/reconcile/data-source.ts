@@ -9,9 +9,15 @@ import type { ResourceStore } from "../store/store.ts";
 import type { Checksum } from "../../config/kinds.ts";
 
 export type Resolved =
-  | { readonly source: JobSource; readonly checksums: readonly Checksum[]; readonly inherited?: ImageStatus }
+  | { readonly source: JobSource; readonly checksums: readonly Checksum[]; readonly copied?: CopiedImage }
   /** What the data source lacks; looked at again when `waitsFor` changes. */
   | { readonly reason: string; readonly message: string; readonly waitsFor?: ObjectKey };
+
+/** The stored image that is copied: its resource, and its status, which holds for the copy too. */
+export interface CopiedImage {
+  readonly key: ObjectKey;
+  readonly status: ImageStatus;
+}
 
 /** Finds everything that the image's data source refers to. `uploadToken` is called for an upload. */
 export async function resolveDataSource(image: ImageObject, store: ResourceStore, uploadToken: () => string): Promise<Resolved> {
@@ -87,5 +93,5 @@ async function referred(image: ImageObject, { kind, name, namespace }: ObjectRef
   if (found.metadata.uid === image.metadata.uid) return notReady("is this image itself");
   if (found.metadata.deletionTimestamp !== undefined) return notReady("is being deleted");
   if (found.status?.phase !== "Ready") return notReady(`is not ready: its phase is ${found.status?.phase ?? "Pending"}`);
-  return { source: { type: "copy", from: imageNameOf(found) }, checksums: [], inherited: found.status };
+  return { source: { type: "copy", from: imageNameOf(found) }, checksums: [], copied: { key, status: found.status } };
 }

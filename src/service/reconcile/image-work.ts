@@ -10,7 +10,7 @@ import type { ObjectKey } from "../model/object.ts";
 import type { ResourceStore } from "../store/store.ts";
 import { newUploadToken, tokenPattern } from "../uploads/tokens.ts";
 import { refusalOf, type AdmissionDeps, type AdmissionLimits } from "./admission.ts";
-import { resolveDataSource } from "./data-source.ts";
+import { resolveDataSource, type CopiedImage } from "./data-source.ts";
 import { recordEvent, type EventObject } from "./events.ts";
 import type { ProvisioningGate } from "./gate.ts";
 import { isFalse, isTrue, isUnknown, runningStatus, statusOf, storedStatus, type StatusDraft } from "./status.ts";
@@ -53,8 +53,7 @@ const progressMs = 1000;
 
 interface Started {
   readonly generation: number;
-  /** Of the source of a copy. */
-  readonly inherited: ImageStatus | undefined;
+  readonly copied: CopiedImage | undefined;
   /** Since when the upload waits for its client, where it does. */
   waitingSince?: number | undefined;
 }
@@ -64,13 +63,16 @@ export class ImageWork {
   readonly #deps: ImageWorkDeps;
   readonly #admission: AdmissionDeps;
   readonly #now: () => number;
+  readonly #touch: (key: ObjectKey) => void;
   /** By uid. */
   readonly #started = new Map<string, Started>();
   /** Images found in the store since it was last asked for, by uid. */
   readonly #present = new Set<string>();
 
-  constructor(deps: ImageWorkDeps) {
+  /** `touch` has another object looked at again. */
+  constructor(deps: ImageWorkDeps, touch: (key: ObjectKey) => void) {
     this.#deps = deps;
+    this.#touch = touch;
     this.#admission = deps;
     this.#now = deps.now ?? Date.now;
   }
@@ -120,10 +122,9 @@ export class ImageWork {
     }
     const users = this.#copiesOf(imageNameOf(image));
     if (users.length > 0) {
-      // Each of them tells when it has ended.
-      for (const user of users) user.onChange(() => { context.again(); });
+      // The last of them to end has this image looked at again.
       this.#deps.log.info({ image: labelOf(image), users: users.map(({ job }) => job.label) }, "deletion waits for imports that read the image");
-      if (this.#copiesOf(imageNameOf(image)).length > 0) return;
+      return;
     }
     await this.cleanUp(image);
     const finalizers = (current.metadata.finalizers ?? []).filter((one) => one !== imageFinalizer);
@@ -176,7 +177,7 @@ export class ImageWork {
       return undefined;
     }
     const job = executor.start({ uid, generation, label: labelOf(image), target: imageNameOf(image), source: resolved.source, checksums: resolved.checksums });
-    this.#started.set(uid, { generation, inherited: resolved.inherited });
+    this.#started.set(uid, { generation, copied: resolved.copied });
     let phase = job.state().phase;
     job.onChange(() => {
       const changed = job.state().phase !== phase;
@@ -216,7 +217,7 @@ export class ImageWork {
       }
       case "stored":
         this.#present.add(job.uid);
-        await this.#write(image, { ...storedStatus(state, started?.inherited), ...target, datasource, ready: isTrue("Ready") }, context);
+        await this.#write(image, { ...storedStatus(state, started?.copied?.status), ...target, datasource, ready: isTrue("Ready") }, context);
         await this.#forget(job.uid);
         await this.#tell(image, "Normal", "DataSourceImportCompleted", "The image is stored");
         return;
@@ -263,7 +264,9 @@ export class ImageWork {
   /** Ends the job, with everything that is only known of it. */
   async #forget(uid: string): Promise<void> {
     await this.#deps.executor.stop(uid);
+    const copied = this.#started.get(uid)?.copied;
     this.#started.delete(uid);
+    if (copied !== undefined) this.#touch(copied.key);
   }
 
   async #tell(image: ImageObject, type: EventObject["type"], reason: EventObject["reason"], message: string): Promise<void> {

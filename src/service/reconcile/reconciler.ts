@@ -45,7 +45,7 @@ export class ImageReconciler {
     this.#store = deps.store;
     this.#log = deps.log;
     this.#presenceCheckMs = deps.presenceCheckMs;
-    this.#work = new ImageWork(deps);
+    this.#work = new ImageWork(deps, (key) => { this.#queue.add(textOf(key)); });
     this.#queue = new WorkQueue({ workers, work: (key) => this.#reconcile(key), onError: (key, error) => { this.#failed(key, error); } });
     if (deps.gate !== undefined) this.#unsubscribe.push(deps.gate.onOpen(() => void this.#all()));
   }

@@ -19,7 +19,7 @@ export async function runServe(argv: readonly string[], environment: Environment
     log = createLogger({ verbosity: config.verbosity, secrets: secretsOf(serveFields, config) });
     // Loaded here, when nothing can be wrong with the options any more: it takes longer than everything before.
     const { startService } = await import("./service.ts");
-    const service = await startService(config, log);
+    const service = await startService(config, log, environment);
     const reload = (): void => { tryToReload(() => { service.reconfigure(parseServeConfig(environment, argv)); }, log); };
     process.on("SIGHUP", reload);
     log.info({ url: service.url, dataDirectory: config.dataDir, authentication: config.tokenFile !== undefined }, "serving");

@@ -1,6 +1,6 @@
 /** The images service, wired together: opened in order, closed in the reverse of it. */
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import type { Environment } from "../../config/parse.ts";
 import type { ServeConfig } from "../../config/serve-config.ts";
 import { version } from "../../config/version.ts";
 import type { Logger } from "../../log/logger.ts";
@@ -9,8 +9,10 @@ import { closeGracefully, listen } from "../../uploader/listen.ts";
 import { apiRoutes } from "../api/routes.ts";
 import { consolePages } from "../console/console-pages.ts";
 import { consoleStatusRoute } from "../console/console-status-route.ts";
+import { distributionRoutes } from "../distribution/routes.ts";
 import { LocalExecutor } from "../executor/local/local-executor.ts";
-import { EmbeddedPlace } from "../images/embedded-place.ts";
+import { ServiceMetrics } from "../operations/metrics.ts";
+import { startTracing, tracedExecutor, traceRequests } from "../operations/tracing.ts";
 import { ImageReconciler } from "../reconcile/reconciler.ts";
 import { everybody, requireUser, tokenAuthenticator } from "../security/authenticate.ts";
 import { authorize } from "../security/authorize.ts";
@@ -21,13 +23,14 @@ import { UploadTokens } from "../uploads/tokens.ts";
 import { uploadRoutes } from "../uploads/upload-routes.ts";
 import { Addresses } from "./addresses.ts";
 import { buildServeApp } from "./app.ts";
+import { openPlace } from "./open-place.ts";
 import { admissionLimits, executorSettings } from "./settings.ts";
 
 export interface Service {
   /** URL by which it is reached from this machine. */
   readonly url: string;
   /** Takes over what may change while it runs. */
-  reconfigure(config: ServeConfig): void;
+  readonly reconfigure: (config: ServeConfig) => void;
   /** Ends what runs; resources and stored images stay, and what ran begins again at the next start. */
   close(): Promise<void>;
 }
@@ -49,18 +52,18 @@ class Opened {
   }
 }
 
-/** Opens everything and listens. Throws E_CONFIG, E_DATA_DIR_IN_USE, E_STORE_IO, E_LAYOUT_IO. */
-export async function startService(config: ServeConfig, log: Logger): Promise<Service> {
+/** Opens everything and listens; `environment` is read for OTEL_*. Throws E_CONFIG, E_DATA_DIR_IN_USE, E_STORE_IO, E_LAYOUT_IO. */
+export async function startService(config: ServeConfig, log: Logger, environment: Environment = {}): Promise<Service> {
   const opened = new Opened();
   try {
-    return await start(config, log, opened);
+    return await start(config, log, environment, opened);
   } catch (error) {
     await opened.close().catch(() => undefined);
     throw error;
   }
 }
 
-async function start(config: ServeConfig, log: Logger, opened: Opened): Promise<Service> {
+async function start(config: ServeConfig, log: Logger, environment: Environment, opened: Opened): Promise<Service> {
   let current = config;
   let notReady: string | undefined = "starting";
   const onError = (error: unknown): void => { log.error({ err: error }, "the service met a problem"); };
@@ -68,23 +71,30 @@ async function start(config: ServeConfig, log: Logger, opened: Opened): Promise<
   const directory = opened.add(await DataDirectory.acquire(config.dataDir), (one) => one.release());
   await mkdir(config.scratchDir, { recursive: true, mode: 0o700 });
   const store = opened.add(await SqliteStore.open(directory, { onError }), (one) => one.close());
-  const place = opened.add(
-    await EmbeddedPlace.open({ directory: join(directory.path, "images"), host: () => addresses.registryHost, ...(config.capacity === undefined ? {} : { limit: config.capacity }) }),
-    (one) => one.close(),
-  );
+  const { place, blobs, setLimit } = await openPlace(config, () => addresses.registryHost, log);
+  opened.add(place, (one) => one.close());
+  const tracing = await startTracing(environment, version);
+  if (tracing !== undefined) opened.add(tracing, (one) => one.close());
   const authenticator = config.tokenFile === undefined ? everybody : tokenAuthenticator(await TokenFileUsers.open(config.tokenFile, onError));
 
   const app = opened.add(await buildServeApp({ config, log, isAuthenticated: authenticator.isOn, notReady: () => notReady }), closeGracefully);
   const tokens = new UploadTokens();
-  await app.register(uploadRoutes, { prefix: "/upload", tokens });
-  await app.register(async (api) => {
-    api.addHook("onRequest", requireUser(authenticator, "Bearer"));
-    await api.register(apiRoutes({ store, authorize, log }));
-    consoleStatusRoute(api, { version, place, authorize });
-  });
-  await app.register(consolePages, { log });
+  const local = new LocalExecutor({ place, importImage, tokens, log, settings: executorSettings(config) });
+  const executor = opened.add(tracing === undefined ? local : tracedExecutor(local, tracing.tracer), (one) => one.close());
+  const metrics = new ServiceMetrics({ store, executor, place, version });
+  app.addHook("onClose", () => { metrics.close(); });
+  metrics.observeRequests(app);
+  if (tracing !== undefined) traceRequests(app, tracing.tracer);
 
-  const executor = opened.add(new LocalExecutor({ place, importImage, tokens, log, settings: executorSettings(config) }), (one) => one.close());
+  await app.register(uploadRoutes, { prefix: "/upload", tokens });
+  await app.register(consolePages, { log });
+  if (blobs !== undefined) await app.register(distributionRoutes({ blobs, authenticator, authorize }));
+  await app.register(async (known) => {
+    known.addHook("onRequest", requireUser(authenticator, "Bearer"));
+    consoleStatusRoute(known, { version, place, authorize });
+    known.get("/metrics", async (_request, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()));
+    await known.register(apiRoutes({ store, authorize, log }));
+  });
   const reconciler = opened.add(
     new ImageReconciler({
       store,
@@ -108,7 +118,7 @@ async function start(config: ServeConfig, log: Logger, opened: Opened): Promise<
     },
     reconfigure: (next) => {
       current = next;
-      place.setLimit(next.capacity);
+      setLimit(next.capacity);
     },
     close: () => {
       notReady = "stopping";

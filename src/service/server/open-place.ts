@@ -1,0 +1,42 @@
+import { join } from "node:path";
+import type { ServeConfig } from "../../config/serve-config.ts";
+import { logRetries, logUploads } from "../../log/events.ts";
+import type { Logger } from "../../log/logger.ts";
+import { defaultRetryPolicy } from "../../retry/retry.ts";
+import type { BlobStore } from "../images/blob-store.ts";
+import { EmbeddedPlace } from "../images/embedded-place.ts";
+import type { ImagePlace } from "../images/image-place.ts";
+import { RegistryPlace } from "../images/registry-place.ts";
+
+/** The place for images that the configuration names, and how its limit is changed while it is used. */
+export interface OpenedPlace {
+  readonly place: ImagePlace;
+  /** The embedded store's, to be served at /v2/; a registry is asked itself. */
+  readonly blobs?: BlobStore;
+  /** Bytes; undefined: as much as there is. */
+  readonly setLimit: (limit: number | undefined) => void;
+}
+
+/** The named registry, or a layout in the data directory; `host` is what its images' names begin with. Throws E_LAYOUT_IO. */
+export async function openPlace(config: ServeConfig, host: () => string, log: Logger): Promise<OpenedPlace> {
+  if (config.registry !== undefined) return { place: registryPlace(config, config.registry, log), setLimit: () => undefined };
+  const place = await EmbeddedPlace.open({ directory: join(config.dataDir, "images"), host, ...(config.capacity === undefined ? {} : { limit: config.capacity }) });
+  return { place, blobs: place.blobs, setLimit: (limit) => { place.setLimit(limit); } };
+}
+
+function registryPlace(config: ServeConfig, host: string, log: Logger): RegistryPlace {
+  const { registryAuthConfig: authFile, registryCaBundle: certDirectory } = config;
+  return new RegistryPlace({
+    host,
+    access: {
+      tls: { verify: !config.registryInsecureTls, ...(certDirectory === undefined ? {} : { certDirectory }) },
+      credentials: authFile === undefined ? {} : { authFile },
+      retry: { ...defaultRetryPolicy, deadlineMs: config.retrySeconds * 1000 },
+      onRetry: logRetries(log, "registry"),
+    },
+    upload: { abortGraceMs: config.stopSeconds * 1000, ...logUploads(log) },
+    onKept: ({ repository, tag }) => {
+      log.warn({ image: `${repository}:${tag}` }, "the registry does not let images be removed; its garbage collection will");
+    },
+  });
+}
