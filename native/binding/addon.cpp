@@ -7,6 +7,7 @@
 #include "certificate.h"
 #include "codec.h"
 #include "convert.h"
+#include "thread_name.h"
 
 namespace dvcr::binding {
 namespace {
@@ -103,6 +104,7 @@ class Job final : public Napi::ObjectWrap<Job> {
   }
 
   void run(const Post& post) {
+    name_thread("dvcr-front");
     try {
       if (config_.list_only) {
         const SessionOptions& options = config_.session;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "thread_name.h"
+
 namespace dvcr {
 
 // One digest on a thread of its own. The queue needs no bound: the chunks in it are memory that its source counts.
@@ -36,6 +38,7 @@ class VerifySource::Hasher {
   }
 
   void run() {
+    name_thread("dvcr-checksum");
     for (;;) {
       SharedChunk chunk;
       {

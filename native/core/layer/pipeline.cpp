@@ -1,5 +1,7 @@
 #include "pipeline.h"
 
+#include "../thread_name.h"
+
 namespace dvcr {
 namespace {
 
@@ -24,9 +26,20 @@ void Pipeline::start(const Setup& setup) {
   setup_ = setup;
   setup_.threads = std::max(1u, setup.threads);
   max_windows_ = std::min(4 + 2 * setup_.threads, kMostWindows);
-  for (unsigned i = 0; i < setup_.threads; ++i) threads_.emplace_back([this] { work(); });
-  threads_.emplace_back([this] { consume(&Pipeline::digest); });
-  threads_.emplace_back([this] { consume(&Pipeline::write); });
+  for (unsigned i = 0; i < setup_.threads; ++i) {
+    threads_.emplace_back([this] {
+      name_thread("dvcr-frames");
+      work();
+    });
+  }
+  threads_.emplace_back([this] {
+    name_thread("dvcr-diffid");
+    consume(&Pipeline::digest);
+  });
+  threads_.emplace_back([this] {
+    name_thread("dvcr-layer");
+    consume(&Pipeline::write);
+  });
 }
 
 void Pipeline::route(bool live, bool keep) {
