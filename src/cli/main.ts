@@ -14,19 +14,17 @@ import { inspect, refusalJson } from "./inspect-command.ts";
 import { addServiceCommands } from "./service/commands.ts";
 import { operandsOf, UsageProblems, withOperands } from "./usage.ts";
 import { version } from "../config/version.ts";
-import { runImporter } from "../importer/main.ts";
-import { runServe } from "../service/server/main.ts";
-import { runUploader } from "../uploader/main.ts";
 
 /** Exit codes of a process ended by a signal, as shells count them. */
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** `dvcr`: parses `argv` (without node and script), runs the command and resolves to the process's exit code. */
 export async function main(argv: readonly string[], environment: Environment): Promise<number> {
-  // The processes parse their own flags, by their tables.
-  if (argv[0] === "uploader") return await runUploader(argv.slice(1), environment);
-  if (argv[0] === "importer") return await runImporter(argv.slice(1), environment);
-  if (argv[0] === "serve") return await runServe(argv.slice(1), environment);
+  // The processes parse their own flags, by their tables. What they need is loaded for them alone.
+  const rest = argv.slice(1);
+  if (argv[0] === "uploader") return await (await import("../uploader/main.ts")).runUploader(rest, environment);
+  if (argv[0] === "importer") return await (await import("../importer/main.ts")).runImporter(rest, environment);
+  if (argv[0] === "serve") return await (await import("../service/server/main.ts")).runServe(rest, environment);
   const run = new CliRun(environment);
   try {
     await run.program().parseAsync([...argv], { from: "user" });
