@@ -16,7 +16,7 @@ import { inRoot } from "./lib/paths.mjs";
 import { capture, fail, isMain, Stop } from "./lib/process.mjs";
 import { filesBelow } from "./lib/stamp.mjs";
 
-const executables = ["dvcr", "dvcr-importer", "dvcr-uploader"];
+const executables = ["dvcr", "dvcr-cleaner", "dvcr-importer", "dvcr-uploader"];
 const mountPoints = ["dvcr-src-auth", "dvcr-auth", "certs", "proxycerts", "dev", "proc", "sys"];
 const user = 64535;
 

@@ -59,7 +59,7 @@ test("what is written and has no tag yet outlives removals, and goes where the i
   await writeAll(upload, sample.layer);
   await upload.commit(sample.layerDigest, sample.layer.length);
   await place.remove(one);
-  expect(await place.removeUnneededBlobs()).toBe(0);
+  expect(await place.blobs.exclusively(() => place.blobs.removeUnneeded())).toBe(0);
   expect(await blobsIn(work.path)).toEqual([sample.layerDigest.slice(7)]);
   await destination.commitImage(sample.image, signal);
   await destination.close();
@@ -157,7 +157,7 @@ test("an image that lost a blob is lost, and whole again after its import", asyn
     await expect(place.copy(one, two, signal)).rejects.toMatchObject({ code: "E_SOURCE_NOT_FOUND" });
   }
   await storeSample(place.destination(one), sample);
-  expect(await place.removeUnneededBlobs()).toBe(0);
+  expect(await place.blobs.exclusively(() => place.blobs.removeUnneeded())).toBe(0);
   expect(await place.has(one)).toBe(true);
   const reopened = await EmbeddedPlace.open({ directory: work.path, host });
   expect(await reopened.has(one)).toBe(true);

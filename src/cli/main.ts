@@ -25,6 +25,7 @@ export async function main(argv: readonly string[], environment: Environment): P
   if (argv[0] === "uploader") return await (await import("../uploader/main.ts")).runUploader(rest, environment);
   if (argv[0] === "importer") return await (await import("../importer/main.ts")).runImporter(rest, environment);
   if (argv[0] === "serve") return await (await import("../service/server/main.ts")).runServe(rest, environment);
+  if (argv[0] === "gc") return await (await import("../service/gc/command.ts")).runGc(rest, environment);
   const run = new CliRun(environment);
   try {
     await run.program().parseAsync([...argv], { from: "user" });
@@ -94,6 +95,7 @@ class CliRun {
 
     addServiceCommands(program, { environment: settings, problems: this.#problems, logger: this.#logger, signal: this.#abort.signal });
 
+    program.command("gc").description("Say which stored images no resource stands for (gc check), or remove them (gc run).").helpOption(false);
     program.command("serve").description("Run the images service: kubectl, uploads, web console (flags, environment and file: docs/configuration.md).").helpOption(false);
     program.command("uploader").description("Run the upload server (environment and flags: docs/configuration.md).").helpOption(false);
     program.command("importer").description("Run the environment-driven importer (docs/configuration.md).").helpOption(false);

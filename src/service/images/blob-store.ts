@@ -32,12 +32,14 @@ export class BlobStore {
     return this.#sizes;
   }
 
-  /** Counts what is there. */
+  /** Counts what is there. Imports may go on meanwhile. */
   async load(): Promise<void> {
     const folder = join(this.directory, "blobs/sha256");
-    for (const name of await readdir(folder)) {
-      const digest = `sha256:${name}`;
-      if (isDigest(digest)) this.#note(digest, (await stat(join(folder, name))).size);
+    const found = (await readdir(folder)).map((name) => `sha256:${name}`).filter(isDigest);
+    for (const digest of new Set([...found, ...this.#sizes.keys()])) {
+      const file = await stat(blobPath(this.directory, digest)).catch(unlessMissing);
+      if (file === undefined) this.#forget(digest);
+      else this.#note(digest, file.size);
     }
   }
 
@@ -104,9 +106,7 @@ export class BlobStore {
     const before = this.#bytes;
     for (const digest of await this.unneeded(candidates)) {
       await unlink(blobPath(this.directory, digest)).catch(unlessMissing);
-      this.#bytes -= this.#sizes.get(digest) ?? 0;
-      this.#sizes.delete(digest);
-      this.#contents.delete(digest);
+      this.#forget(digest);
     }
     await syncDirectory(join(this.directory, "blobs/sha256"));
     return before - this.#bytes;
@@ -115,6 +115,12 @@ export class BlobStore {
   #note(digest: string, size: number): void {
     this.#bytes += size - (this.#sizes.get(digest) ?? 0);
     this.#sizes.set(digest, size);
+  }
+
+  #forget(digest: string): void {
+    this.#bytes -= this.#sizes.get(digest) ?? 0;
+    this.#sizes.delete(digest);
+    this.#contents.delete(digest);
   }
 
   /** Remembered only where it can be read: one that is damaged may be written again. */

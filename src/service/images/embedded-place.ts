@@ -17,6 +17,8 @@ export interface EmbeddedPlaceOptions {
   readonly host: string | (() => string);
   /** Bytes; missing: as much as the disk has. */
   readonly limit?: number;
+  /** What a crash left is not removed. */
+  readonly keepLeftovers?: boolean;
 }
 
 export class EmbeddedPlace implements ImagePlace {
@@ -42,10 +44,10 @@ export class EmbeddedPlace implements ImagePlace {
     try {
       const folder = join(directory, "blobs/sha256");
       await mkdir(folder, { recursive: true });
-      for (const path of [directory, folder]) await removeLeftovers(path);
       const blobs = new BlobStore(directory);
+      if (options.keepLeftovers !== true) for (const path of [directory, folder]) await removeLeftovers(path);
       await blobs.load();
-      await blobs.removeUnneeded();
+      if (options.keepLeftovers !== true) await blobs.removeUnneeded();
       return new EmbeddedPlace(blobs, options);
     } catch (error) {
       throw layoutError(directory, error);
@@ -116,11 +118,6 @@ export class EmbeddedPlace implements ImagePlace {
   /** Bytes that may be stored from now on; undefined: as much as the disk has. What is there stays. */
   setLimit(limit: number | undefined): void {
     this.#limit = limit ?? Infinity;
-  }
-
-  /** Removes every blob that belongs to no image; bytes that became free. */
-  removeUnneededBlobs(): Promise<number> {
-    return this.blobs.exclusively(() => this.blobs.removeUnneeded());
   }
 
   async close(): Promise<void> {

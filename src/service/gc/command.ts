@@ -1,0 +1,89 @@
+/** `dvcr gc check` and `dvcr gc run`: through the server that uses the data directory, or by itself where none does. */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { parseServeConfig, type ServeConfig } from "../../config/serve-config.ts";
+import type { Environment } from "../../config/parse.ts";
+import { DvcrError, exitCode, toDvcrError } from "../../errors/dvcr-error.ts";
+import { createLogger } from "../../log/logger.ts";
+import { EmbeddedPlace } from "../images/embedded-place.ts";
+import { DataDirectory } from "../store/data-directory.ts";
+import { SqliteStore } from "../store/sqlite-store.ts";
+import { GarbageCollector } from "./collector.ts";
+import { askServer } from "./control.ts";
+import { checkText, runText } from "./report-text.ts";
+
+const help = `Usage: dvcr gc check|run [--yes] [--data-dir DIR] [--config FILE]
+
+  check  count images and resources, show the space, list the images that no resource stands for
+  run    remove those images, and blobs that no image needs; asks first, unless --yes is given
+
+A server that uses the data directory does the work; where none does, this process does. Settings are those of dvcr serve.
+`;
+
+/** Resolves to the exit code. */
+export async function runGc(argv: readonly string[], environment: Environment): Promise<number> {
+  if (argv.includes("--help") || argv.includes("-h")) {
+    process.stdout.write(help);
+    return 0;
+  }
+  try {
+    const [command, ...rest] = argv;
+    if (command !== "check" && command !== "run") throw new DvcrError("E_USAGE", "gc: got no command, expected check or run");
+    const config = parseServeConfig(environment, rest.filter((flag) => flag !== "--yes"));
+    await requireImages(config);
+    if (command === "check") process.stdout.write(checkText(await check(config)));
+    else if (rest.includes("--yes") || (await confirmed(config))) process.stdout.write(runText(await run(config)));
+    return 0;
+  } catch (thrown) {
+    const error = toDvcrError(thrown);
+    process.stderr.write(`${error.toLine()}\n`);
+    return exitCode(error);
+  }
+}
+
+const check = (config: ServeConfig) => aloneOrAsking(config, (collector) => collector.check(), () => askServer(config.dataDir, "check"));
+const run = (config: ServeConfig) => aloneOrAsking(config, (collector) => collector.run(), () => askServer(config.dataDir, "run"));
+
+async function requireImages({ registry, dataDir }: ServeConfig): Promise<void> {
+  if (registry !== undefined) {
+    throw new DvcrError("E_USAGE", `gc: the images are kept in the registry ${registry}, which others may use too; its own garbage collection cleans it`);
+  }
+  const found = await stat(dataDir).catch(() => undefined);
+  if (found?.isDirectory() !== true) throw new DvcrError("E_USAGE", `gc: there is no data directory "${dataDir}"`);
+}
+
+async function confirmed(config: ServeConfig): Promise<boolean> {
+  if (!process.stdin.isTTY) throw new DvcrError("E_USAGE", "gc run: --yes is needed where nobody can be asked");
+  const report = await check(config);
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    process.stderr.write(checkText(report));
+    return /^y(?:es)?$/i.test((await terminal.question("Remove them? [y/N] ")).trim());
+  } finally {
+    terminal.close();
+  }
+}
+
+async function aloneOrAsking<T>(config: ServeConfig, alone: (collector: GarbageCollector) => Promise<T>, ask: () => Promise<T>): Promise<T> {
+  let directory: DataDirectory;
+  try {
+    directory = await DataDirectory.acquire(config.dataDir);
+  } catch (error) {
+    if (error instanceof DvcrError && error.code === "E_DATA_DIR_IN_USE") return ask();
+    throw error;
+  }
+  try {
+    const log = createLogger({ output: 2, verbosity: 0 });
+    const store = await SqliteStore.open(directory, { onError: (error) => log.error({ err: error }, "the store met a problem") });
+    try {
+      const limit = config.capacity === undefined ? {} : { limit: config.capacity };
+      const place = await EmbeddedPlace.open({ directory: join(directory.path, "images"), host: "", keepLeftovers: true, ...limit });
+      return await alone(new GarbageCollector({ store, place, blobs: place.blobs, log }));
+    } finally {
+      await store.close();
+    }
+  } finally {
+    await directory.release();
+  }
+}

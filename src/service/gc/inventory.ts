@@ -1,0 +1,67 @@
+/** What the store for images holds against what the resources stand for. */
+import type { ImageKind, ImageObject } from "../model/image.ts";
+import { imageNameOf } from "../model/names.ts";
+import type { ImageName, ImagePlace, PlaceUsage } from "../images/image-place.ts";
+import type { ResourceStore } from "../store/store.ts";
+
+/** Counts by kind, as the platform's tool has them; disks are never ours. */
+export interface KindCounts {
+  readonly cvi: number;
+  readonly vi: number;
+  readonly vd: number;
+}
+
+/** An image that no resource stands for. */
+export interface StaleImage {
+  readonly kind: ImageKind;
+  /** "" for images of the cluster. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly image: ImageName;
+}
+
+export interface GcReport {
+  readonly images: KindCounts;
+  readonly resources: KindCounts;
+  readonly usage: PlaceUsage;
+  /** In order of their repositories. */
+  readonly stale: readonly StaleImage[];
+}
+
+/**
+ * Compares both. The images are listed before the resources: one that is stored meanwhile then has its resource in the
+ * list, from before its first byte.
+ */
+export async function takeInventory(place: ImagePlace, store: ResourceStore): Promise<GcReport> {
+  const images: StaleImage[] = [];
+  for await (const name of place.list()) {
+    const known = describeImage(name);
+    if (known !== undefined) images.push(known);
+  }
+  const cvi = (await store.list<ImageObject>("clustervirtualimages")).items;
+  const vi = (await store.list<ImageObject>("virtualimages")).items;
+  const wanted = new Set([...cvi, ...vi].map((object) => keyOf(imageNameOf(object))));
+  return {
+    images: count(images.map(({ kind }) => kind)),
+    resources: count([...cvi, ...vi].map(({ kind }) => kind)),
+    usage: await place.usage(),
+    stale: images.filter(({ image }) => !wanted.has(keyOf(image))).sort((a, b) => (keyOf(a.image) < keyOf(b.image) ? -1 : 1)),
+  };
+}
+
+/** By its repository (contract, section 6.1); nothing for what is not named as ours are. */
+function describeImage(image: ImageName): StaleImage | undefined {
+  const [kind, first = "", second, more] = image.repository.split("/");
+  if (kind === "cvi" && first !== "" && second === undefined) return { kind: "ClusterVirtualImage", namespace: "", name: first, image };
+  if (kind === "vi" && second !== undefined && more === undefined) return { kind: "VirtualImage", namespace: first, name: second, image };
+  return undefined;
+}
+
+function keyOf({ repository, tag }: ImageName): string {
+  return `${repository}:${tag}`;
+}
+
+function count(kinds: readonly ImageKind[]): KindCounts {
+  const vi = kinds.filter((kind) => kind === "VirtualImage").length;
+  return { cvi: kinds.length - vi, vi, vd: 0 };
+}
