@@ -11,6 +11,7 @@ import { consolePages } from "../console/console-pages.ts";
 import { consoleStatusRoute } from "../console/console-status-route.ts";
 import { distributionRoutes } from "../distribution/routes.ts";
 import { LocalExecutor } from "../executor/local/local-executor.ts";
+import { startGcService } from "../gc/service.ts";
 import { ServiceMetrics } from "../operations/metrics.ts";
 import { startTracing, tracedExecutor, traceRequests } from "../operations/tracing.ts";
 import { ImageReconciler } from "../reconcile/reconciler.ts";
@@ -95,11 +96,15 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     known.get("/metrics", async (_request, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()));
     await known.register(apiRoutes({ store, authorize, log }));
   });
+  // A registry may hold the images of others, and collects by itself.
+  const schedule = config.gcSchedule === undefined ? {} : { schedule: config.gcSchedule };
+  const gc = blobs === undefined ? undefined : opened.add(startGcService({ directory, store, place, blobs, log, ...schedule }), (one) => one.close());
   const reconciler = opened.add(
     new ImageReconciler({
       store,
       executor,
       place,
+      ...(gc === undefined ? {} : { gate: gc.gate }),
       limits: () => admissionLimits(current),
       uploadUrls: (token) => addresses.uploadUrls(token),
       uploadTimeoutMs: config.uploadStartTimeout * 1000,
