@@ -37,7 +37,7 @@ const builder = ["binutils", "buildah"];
 const demo = ["curl", "docker-registry", "e2fsprogs", "fdisk", "qemu-utils", "skopeo"];
 
 /** `npm test`: more judges and more ways to write images. */
-const test = ["bzip2", "chromium", "genisoimage", "iproute2", "nginx-light", "openssl", "pigz", "sqlite3", "strace", "time", "umoci", "xz-utils", "zstd"];
+const test = ["bzip2", "chromium", "genisoimage", "iproute2", "kubernetes-client", "nginx-light", "openssl", "pigz", "sqlite3", "strace", "time", "umoci", "xz-utils", "zstd"];
 
 /** `npm run lint`. */
 const lint = ["clang-format"];
@@ -68,9 +68,9 @@ export const commands = {
   runtime: [],
   builder: ["cmake", "g++", "ninja", "strip", "buildah"],
   demo: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo"],
-  test: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd", "chromium"],
+  test: ["cmake", "g++", "ninja", "curl", "docker-registry", "kubectl", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd", "chromium"],
   bench: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo", "time"],
-  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format", "time", "chromium"],
+  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "kubectl", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format", "time", "chromium"],
   fuzz: ["cmake", "clang++", "ninja"],
 };
 

@@ -2,7 +2,6 @@
 import fastify, { type FastifyInstance, type LightMyRequestResponse } from "fastify";
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -25,6 +24,8 @@ export interface TestApi extends AsyncDisposable {
   readonly log: string[];
   /** One request by this user; the administrator where none is named. */
   request(method: string, url: string, body?: unknown, headers?: Readonly<Record<string, string>>, user?: User): Promise<LightMyRequestResponse>;
+  /** Its base URL; listens on a port of its own from the first call on. */
+  listen(): Promise<string>;
   /** What the reconciler would write. */
   setStatus(resource: "clustervirtualimages" | "virtualimages", name: string, status: ImageStatus, namespace?: string): Promise<void>;
 }
@@ -42,8 +43,10 @@ export async function startApi(options: Partial<SqliteStoreOptions> = {}): Promi
     done();
   });
   await app.register(apiRoutes({ store, authorize, log: createLogger({ output: { write: (line: string) => log.push(line) } }) }));
+  let listening: Promise<string> | undefined;
   return {
     app, store, directory, log,
+    listen: () => (listening ??= app.listen({ host: "127.0.0.1", port: 0 })),
     request: (method, url, body, headers = {}, user) => {
       if (user !== undefined) users.set(user.name, user);
       return app.inject({
@@ -85,13 +88,11 @@ export class Kubectl {
   }
 
   /** Listens with `api` and makes a kubectl for it: that of DVCR_TEST_KUBECTL, or the one in the PATH. Throws where there is none. */
-  static async for({ app, directory }: TestApi, program = process.env["DVCR_TEST_KUBECTL"] ?? "kubectl"): Promise<Kubectl> {
+  static async for(api: TestApi, program = process.env["DVCR_TEST_KUBECTL"] ?? "kubectl"): Promise<Kubectl> {
     await requireKubectl(program);
-    if (app.server.address() === null) await app.listen({ host: "127.0.0.1", port: 0 });
-    const { port } = app.server.address() as AddressInfo;
-    const config = join(directory, "kubeconfig");
-    await writeFile(config, kubeconfig({ server: `http://127.0.0.1:${port}` }));
-    return new Kubectl(program, config, directory);
+    const config = join(api.directory, "kubeconfig");
+    await writeFile(config, kubeconfig({ server: await api.listen() }));
+    return new Kubectl(program, config, api.directory);
   }
 
   get #environment(): NodeJS.ProcessEnv {

@@ -54,11 +54,9 @@ export class ServiceClient {
 
   /** @throws DvcrError E_USAGE for a server that is no http(s) URL, or a CA file that cannot be read. */
   static async open({ server, token, caFile }: ServiceAccess, signal: AbortSignal): Promise<ServiceClient> {
-    if (!URL.canParse(server) || !/^https?:$/.test(new URL(server).protocol)) {
-      throw new DvcrError("E_USAGE", `--server: got ${JSON.stringify(server)}, expected http://HOST:PORT or https://HOST:PORT`);
-    }
+    const url = serverUrl(server);
     const ca = caFile === undefined ? undefined : await readCa(caFile);
-    return new ServiceClient(new URL(server), token, new Agent(ca === undefined ? {} : { connect: { ca } }), signal);
+    return new ServiceClient(url, token, new Agent(ca === undefined ? {} : { connect: { ca } }), signal);
   }
 
   /** For requests to other paths of the same server, such as uploads. */
@@ -122,7 +120,14 @@ function refusal(statusCode: number, text: string): DvcrError {
   return new DvcrError(code, status.message ?? `the server answers ${String(statusCode)}`);
 }
 
-async function readCa(path: string): Promise<string> {
+/** @throws DvcrError E_USAGE for what is no http(s) URL. */
+export function serverUrl(server: string): URL {
+  if (URL.canParse(server) && /^https?:$/.test(new URL(server).protocol)) return new URL(server);
+  throw new DvcrError("E_USAGE", `--server: got ${JSON.stringify(server)}, expected http://HOST:PORT or https://HOST:PORT`);
+}
+
+/** PEM certificates. @throws DvcrError E_USAGE for a file that cannot be read. */
+export async function readCa(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {

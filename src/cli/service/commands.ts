@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 
 import type { CliEnvironment } from "../../config/cli-environment.ts";
 import { operandsOf, withOperands, type UsageProblems } from "../usage.ts";
-import { addServiceFlags, type ApplyFlags, type DeleteFlags, type GetFlags, type ServiceFlags, type UploadFlags } from "./flags.ts";
+import { addServiceFlags, type ApplyFlags, type DeleteFlags, type GetFlags, type KubeconfigFlags, type ServiceFlags, type UploadFlags } from "./flags.ts";
 import type { ServiceClient } from "./client.ts";
 
 export interface ServiceCommandContext {
@@ -16,7 +16,7 @@ export interface ServiceCommandContext {
 
 const pauseMilliseconds = 500;
 
-/** The commands for those without kubectl: get, describe, apply, delete, upload. */
+/** The commands for those without kubectl: get, describe, apply, delete, upload; and kubeconfig for those with it. */
 export function addServiceCommands(program: Command, context: ServiceCommandContext): void {
   const { environment, problems, signal, logger } = context;
   const print = (text: string): void => void process.stdout.write(text);
@@ -92,4 +92,15 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
         print(await upload(client, file, name, uploading.opts<UploadFlags>(), { logger, signal, pause }));
       }),
     );
+
+  const configuring = make("kubeconfig", []);
+  configuring
+    .description("Print a configuration for kubectl.")
+    .option("--token <token>", "token of the server's user (DVCR_TOKEN)")
+    .action(async () => {
+      operandsOf(configuring, problems);
+      problems.throwIfAny();
+      const { kubeconfigText } = await import("./kubeconfig-command.ts");
+      print(await kubeconfigText({ ...configuring.opts<KubeconfigFlags>() }, environment.token));
+    });
 }

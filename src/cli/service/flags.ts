@@ -29,6 +29,10 @@ export interface UploadFlags extends ServiceFlags {
   readonly quiet: boolean;
 }
 
+export interface KubeconfigFlags extends ServiceFlags {
+  readonly token?: string;
+}
+
 /** Flags of every command that talks to `dvcr serve`. */
 export function addServiceFlags(command: Command, environment: CliEnvironment): Command {
   return command

@@ -6,19 +6,21 @@ export interface KubeconfigOptions {
   readonly server: string;
   readonly token?: string;
   /** PEM certificates that the server is verified by; missing: the system's. */
-  readonly ca?: Buffer;
+  readonly ca?: string;
+  /** Namespace that kubectl works in. Default "default". */
+  readonly namespace?: string;
   /** Default "dvcr"; of the cluster, the user and the context. */
   readonly name?: string;
 }
 
 /** As YAML. */
-export function kubeconfig({ server, token, ca, name = "dvcr" }: KubeconfigOptions): string {
+export function kubeconfig({ server, token, ca, namespace = "default", name = "dvcr" }: KubeconfigOptions): string {
   return stringify({
     apiVersion: "v1",
     kind: "Config",
-    clusters: [{ name, cluster: { server, ...(ca === undefined ? {} : { "certificate-authority-data": ca.toString("base64") }) } }],
+    clusters: [{ name, cluster: { server, ...(ca === undefined ? {} : { "certificate-authority-data": Buffer.from(ca, "utf8").toString("base64") }) } }],
     users: [{ name, user: token === undefined ? {} : { token } }],
-    contexts: [{ name, context: { cluster: name, user: name } }],
+    contexts: [{ name, context: { cluster: name, user: name, namespace } }],
     "current-context": name,
   });
 }

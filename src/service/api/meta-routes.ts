@@ -1,4 +1,6 @@
 /** Paths about the API itself: version, discovery, OpenAPI, and the reviews of one's own rights. */
+import { Readable } from "node:stream";
+
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { bodyOf, decodeObject } from "./body.ts";
@@ -67,7 +69,8 @@ function openApiPaths(app: FastifyInstance): void {
   app.get("/openapi/v2", (request, reply) => {
     throwIfUnknown(request);
     const accept = request.headers.accept ?? "";
-    if (accept.includes(openApiProtobufType)) return reply.header("content-type", openApiProtobufType).send(openApiV2Protobuf());
+    // As a stream, since fastify puts another type in place of one with an "@".
+    if (accept.includes(openApiProtobufType)) return reply.header("content-type", openApiProtobufType).send(Readable.from([openApiV2Protobuf()]));
     if (accept !== "" && !/application\/json|\*\/\*/.test(accept)) throw notAcceptable(["application/json", openApiProtobufType]);
     return reply.type("application/json").send(openApiV2().text);
   });
