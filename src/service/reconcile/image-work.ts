@@ -237,6 +237,8 @@ export class ImageWork {
     if (started !== undefined) started.waitingSince = since;
     const left = since + uploadTimeoutMs - this.#now();
     if (left <= 0) {
+      // The URL is dead before anybody reads that it is.
+      await this.#forget(image.metadata.uid);
       await this.#fail(image, "WaitForUserUploadTimeout", `no upload has begun for ${Math.round(uploadTimeoutMs / 1000)} seconds; change the spec or make the resource again for a new URL`, context);
       return;
     }
