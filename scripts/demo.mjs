@@ -1,9 +1,10 @@
 /**
- * `npm run demo`: sets up what is missing, then shows the product's main job from a real disk to a proof.
+ * `npm run demo`: sets up what is missing, then shows the images service from a real disk to a proof: one upload, one
+ * import over HTTP, by kubectl where it is installed.
  *
  *   node scripts/demo.mjs [--keep]
  *
- * --keep leaves the registry running at the end, until Ctrl-C.
+ * --keep leaves the service running at the end, until Ctrl-C.
  */
 import { parseArgs } from "node:util";
 

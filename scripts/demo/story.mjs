@@ -1,20 +1,24 @@
-import { randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
+import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
 
 import { run, Stop, tail } from "../lib/process.mjs";
 import { buildDisk } from "../lib/disk.mjs";
-import { compare, pull } from "./proof.mjs";
-import { startRegistry, startUploader } from "../lib/servers.mjs";
-import { bytes, table } from "./text.mjs";
+import { serveFile, startService } from "../lib/servers.mjs";
 import { Workshop } from "../lib/workshop.mjs";
+import { openClient } from "./client.mjs";
+import { compare, pull } from "./proof.mjs";
+import { bytes, table } from "./text.mjs";
 
 const say = (text) => process.stdout.write(`${text}\n`);
 const seconds = (from) => (performance.now() - from) / 1000;
+const steps = 7;
 
 /**
- * The product's main job on a real disk: build, upload, pull back, compare.
- * With `keep` the registry stays up afterwards, until Ctrl-C, so that the printed pull command can be tried.
+ * The images service on a real disk: one upload, one import over HTTP, pulled back and compared. With `keep` the service
+ * stays up afterwards, until Ctrl-C, so that the console and the printed commands can be tried.
  */
 export async function tellStory({ keep = false } = {}) {
   const stop = new AbortController();
@@ -30,77 +34,89 @@ export async function tellStory({ keep = false } = {}) {
 }
 
 async function play(workshop, keep) {
-  const name = "demo-disk";
-  const owner = randomUUID();
-  const disk = workshop.path(`${name}.qcow2`);
-
-  const { address: registry } = await step("1/6", "starting a registry as DVCR", () => startRegistry(workshop), ({ address }) => address);
-  const image = `${registry}/vd/demo/${name}:${owner}`;
-  await step(
-    "2/6",
-    "building a disk: GPT, ext4, files of this machine, as compressed qcow2",
-    () => buildDisk(disk, workshop),
-    (content) => `${bytes(content)} of files`,
-  );
+  const disk = workshop.path("demo-disk.qcow2");
+  await step(1, "building a disk: GPT, ext4, files of this machine, as compressed qcow2", () => buildDisk(disk, workshop), (content) => `${bytes(content)} of files`);
   const sourceSize = (await stat(disk)).size;
-  const start = () => startUploader(workshop, image, owner);
-  const uploader = await step("3/6", "starting bin/dvcr-uploader", start, ({ url }) => url);
+  const service = await step(2, "starting bin/dvcr serve", () => startService(workshop), ({ url }) => url);
+  const client = await openClient(service.url, workshop);
+  say(`      console     ${service.url}/`);
+  say(`      kubeconfig  bin/dvcr kubeconfig --server ${service.url} > kubeconfig`);
 
-  say(`[4/6] uploading it: curl --progress-bar -T ${name}.qcow2 ${uploader.url}`);
-  const started = performance.now();
-  const response = workshop.path("response");
-  try {
-    // Without a log curl has the terminal, for its progress bar.
-    const args = ["--progress-bar", "--fail-with-body", "-o", response, "-T", disk, uploader.url];
-    await run("curl", args, { signal: workshop.signal });
-  } catch (error) {
-    throw new Stop(`step 4/6, uploading: ${error.message}\n${tail(response)}\nthe end of the uploader's log:\n${tail(uploader.server.log)}`);
-  }
-  const uploadSeconds = seconds(started);
-  const message = await finished(uploader);
+  const uploaded = image("uploaded-disk", { type: "Upload" });
+  const uploadUrl = async () => {
+    await client.apply(uploaded);
+    return await until(service, client, "uploaded-disk", ({ phase, imageUploadURLs }) => phase === "WaitForUserUpload" && imageUploadURLs?.inCluster);
+  };
+  const url = await step(3, `${client.name} apply: a ClusterVirtualImage that waits for its upload`, uploadUrl, (given) => given);
+  const uploadSeconds = await uploadStep(disk, url, workshop, service);
+  await ready(service, client, "uploaded-disk");
 
-  const fetchBack = () => pull(image, workshop.path("layout"), workshop);
-  const pulled = await step("5/6", "pulling the image back with skopeo", fetchBack, ({ layer }) => bytes(layer.size));
-  const check = () => compare(pulled.layerPath, disk, workshop);
-  await step("6/6", "comparing /disk/disk.img with `qemu-img convert -O raw`, byte for byte", check, () => "equal");
+  const source = await serveFile(disk, workshop);
+  const imported = image("imported-disk", { type: "HTTP", http: { url: source.url, checksum: { sha256: await sha256(disk) } } });
+  const importIt = async () => {
+    await client.apply(imported);
+    return await ready(service, client, "imported-disk");
+  };
+  await step(5, `${client.name} apply: another one from ${source.url}, with its SHA-256`, importIt, ({ phase, progress }) => `${phase}, ${progress}`).finally(() => source.close());
 
-  say("");
+  const { status } = await client.get("imported-disk");
+  const { registryURL } = status.target;
+  const pulled = await step(6, "pulling it from the service with skopeo", () => pull(registryURL, workshop.path("layout"), workshop), ({ layer }) => bytes(layer.size));
+  await step(7, "comparing /disk/disk.img with `qemu-img convert -O raw`, byte for byte", () => compare(pulled.layerPath, disk, workshop), () => "equal");
+
+  say(`\n$ ${client.name} get cvi -o wide\n${await client.table()}`);
   say(
     table([
-      ["NAME", name],
-      ["FORMAT", `${message["source-image-format"]} (uploaded as qcow2, ${bytes(sourceSize)})`],
-      ["VIRTUAL SIZE", bytes(message["source-image-virtual-size"])],
-      ["STORED SIZE", bytes(pulled.layer.size)],
-      ["TIME", `${uploadSeconds.toFixed(1)} s`],
-      ["SPEED", `${bytes(sourceSize / uploadSeconds)}/s of upload, ${bytes(message["source-image-virtual-size"] / uploadSeconds)}/s of disk`],
+      ["UPLOAD", `${uploadSeconds.toFixed(1)} s: ${bytes(sourceSize / uploadSeconds)}/s of upload, ${bytes(Number(status.size.unpackedBytes) / uploadSeconds)}/s of disk`],
       ["DIGEST", pulled.digest],
-      ["PULL", `skopeo copy --src-tls-verify=false docker://${image} oci:${name}:latest`],
+      ["PULL", `skopeo copy --src-tls-verify=false docker://${registryURL} oci:imported-disk:latest`],
     ]),
   );
   if (!keep) {
-    say("\nThe registry and all files of the demo are removed now; `npm run demo -- --keep` leaves the registry running.");
+    say("\nThe service and all files of the demo are removed now; `npm run demo -- --keep` leaves the service running.");
     return;
   }
-  say("\nThe registry keeps running for you to try the command; Ctrl-C ends it.");
+  say(`\nThe service keeps running at ${service.url}/ until Ctrl-C.`);
   await once(workshop.signal, "abort");
 }
 
-/** The uploader ends by itself once its image is stored; what it leaves is the message that the controller reads. */
-async function finished(uploader) {
-  const { server } = uploader;
-  const timeout = new Promise((resolve) => setTimeout(resolve, 30_000, undefined).unref());
-  const outcome = await Promise.race([server.exit, timeout]);
-  if (outcome === undefined) throw new Stop(`step 4/6, uploading: the uploader did not end after its answer:\n${tail(server.log)}`);
-  const message = await uploader.message().catch(() => ({ "error-message": "it left no termination message" }));
-  if (outcome.code !== 0 || message["error-message"]) {
-    throw new Stop(`step 4/6, uploading: the uploader failed (${outcome.reason}): ${message["error-message"]}\n${tail(server.log)}`);
+/** curl with its own progress bar, on the terminal. Returns the seconds it took. */
+async function uploadStep(disk, url, workshop, service) {
+  say(`[4/${steps}] curl ${url} --progress-bar -T demo-disk.qcow2 | cat`);
+  const started = performance.now();
+  const response = workshop.path("response");
+  try {
+    await run("curl", ["--progress-bar", "--fail-with-body", "-o", response, "-T", disk, url], { signal: workshop.signal });
+  } catch (error) {
+    throw new Stop(`step 4/${steps}, uploading: ${error.message}\n${tail(response)}\nthe end of the service's log:\n${tail(service.server.log)}`);
   }
-  return message;
+  return seconds(started);
+}
+
+function image(name, dataSource) {
+  return { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec: { dataSource } };
+}
+
+/** What `pick` gives for the image's status, once it gives something. */
+async function until({ server, workshop }, client, name, pick) {
+  return await workshop.until(server, `${name} to get on`, 120, async () => {
+    const { status = {} } = await client.get(name);
+    if (status.phase === "Failed") throw new Stop(`${name} has failed: ${status.conditions?.find(({ type }) => type === "Ready")?.message}`);
+    return pick(status) || undefined;
+  });
+}
+
+const ready = (service, client, name) => until(service, client, name, (status) => status.phase === "Ready" && status);
+
+async function sha256(path) {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path), hash);
+  return hash.digest("hex");
 }
 
 /** Does one step, in one line of output; a failure says which step it was. Returns what `work` gives. */
 async function step(number, text, work, describe) {
-  process.stdout.write(`[${number}] ${text} ... `);
+  process.stdout.write(`[${number}/${steps}] ${text} ... `);
   const started = performance.now();
   try {
     const result = await work();
@@ -108,6 +124,6 @@ async function step(number, text, work, describe) {
     return result;
   } catch (error) {
     say("FAILED");
-    throw error instanceof Stop ? new Stop(`step ${number}, ${text}: ${error.message}`, error.code) : error;
+    throw error instanceof Stop ? new Stop(`step ${number}/${steps}, ${text}: ${error.message}`, error.code) : error;
   }
 }

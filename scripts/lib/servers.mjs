@@ -1,5 +1,9 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { readFile, stat, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
+import { basename } from "node:path";
+import { pipeline } from "node:stream/promises";
 
 import { inRoot } from "./paths.mjs";
 
@@ -21,26 +25,33 @@ export async function startRegistry(workshop) {
   return { address, pid: server.child.pid };
 }
 
-/** The uploader with the environment that the controller gives it, on free ports. */
-export async function startUploader(workshop, destination, owner) {
-  const [listen, healthz, metrics] = await freePorts(3);
-  const messagePath = workshop.path("termination-log");
-  const server = workshop.start("dvcr-uploader", inRoot("bin/dvcr-uploader"), ["-v=3"], {
-    OWNER_UID: owner,
-    UPLOADER_DESTINATION_ENDPOINT: destination,
-    DESTINATION_INSECURE_TLS: "true",
-    LISTEN_ADDRESS: "127.0.0.1",
-    LISTEN_PORT: String(listen),
-    HEALTHZ_PORT: String(healthz),
-    DVCR_METRICS_PORT: String(metrics),
-    DVCR_TERMINATION_LOG: messagePath,
+/** The images service with a data directory of its own, on a port of the system's choice. Returns `{server, url, workshop}`. */
+export async function startService(workshop) {
+  const server = workshop.start("dvcr-serve", inRoot("bin/dvcr"), ["serve", "--listen", "127.0.0.1:0", "--data-dir", workshop.path("data")]);
+  const url = await workshop.until(server, "the service's address", 30, async () => {
+    const log = await readFile(server.log, "utf8").catch(() => "");
+    return /"url":"(http:[^"]+)"/.exec(log)?.[1];
   });
-  const url = `http://127.0.0.1:${listen}/upload`;
-  await workshop.until(server, "the answer to GET /upload", 30, async () => {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => undefined);
-    return answer?.status === 200 ? true : undefined;
+  return { server, url, workshop };
+}
+
+/** One file behind HTTP on a port of the system's choice, at the URL that is returned with what ends it. */
+export async function serveFile(path, workshop) {
+  const { size } = await stat(path);
+  const server = createHttpServer((request, response) => {
+    response.writeHead(200, { "content-length": size, "content-type": "application/octet-stream" });
+    if (request.method === "HEAD") response.end();
+    else pipeline(createReadStream(path), response).catch(() => response.destroy());
   });
-  return { server, url, message: async () => JSON.parse(await readFile(messagePath, "utf8")) };
+  workshop.signal.addEventListener("abort", () => server.closeAllConnections(), { once: true });
+  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${server.address().port}/${basename(path)}`,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }
 
 /** Ports that nobody listens on, held together while they are chosen so that they differ. */
