@@ -37,7 +37,7 @@ const builder = ["binutils", "buildah"];
 const demo = ["curl", "docker-registry", "e2fsprogs", "fdisk", "qemu-utils", "skopeo"];
 
 /** `npm test`: more judges and more ways to write images. */
-const test = ["bzip2", "chromium", "genisoimage", "iproute2", "kubernetes-client", "nginx-light", "openssl", "pigz", "sqlite3", "strace", "time", "umoci", "xz-utils", "zstd"];
+const test = ["bzip2", "chromium", "genisoimage", "iproute2", "kubernetes-client", "nginx-light", "openssl", "pigz", "prometheus", "sqlite3", "strace", "time", "umoci", "xz-utils", "zstd"];
 
 /** `npm run lint`. */
 const lint = ["clang-format"];

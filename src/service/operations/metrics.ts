@@ -108,7 +108,9 @@ export class ServiceMetrics {
       help: "Bytes of it that are used.",
       registers,
       async collect() {
-        const usage = await place.usage();
+        // A registry of others does not tell.
+        const usage = await place.usage().catch(() => undefined);
+        if (usage === undefined) return;
         capacity.set(usage.capacity);
         free.set(usage.free);
         this.set(usage.used);
