@@ -42,8 +42,8 @@ const test = ["bzip2", "chromium", "genisoimage", "iproute2", "kubernetes-client
 /** `npm run lint`. */
 const lint = ["clang-format"];
 
-/** `npm run fuzz`: libFuzzer with its sanitizers, line coverage, and the makers of its corpus. */
-const fuzz = ["clang", "llvm", "qemu-utils"];
+/** `npm run fuzz`: libFuzzer with its sanitizers (only recommended by clang), line coverage, the makers of its corpus. */
+const fuzz = ["clang", "libclang-rt-14-dev", "llvm", "qemu-utils"];
 
 /** `npm run bench`, also as part of CI: the alternatives, and what measures. */
 const bench = ["buildah", "genisoimage", "iproute2", "isal", "libnbd-bin", "nbdkit", "nginx-light", "openssl", "pigz", "time", "util-linux", "xz-utils", "zstd"];
@@ -58,7 +58,7 @@ const purposes = {
   demo: [...build, ...run, ...demo],
   test: [...build, ...run, ...demo, ...test, ...builder],
   bench: [...build, ...run, ...demo, ...bench, ...profile],
-  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint, ...bench],
+  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint, ...bench, ...fuzz],
   fuzz: [...build, ...run, ...fuzz],
 };
 
@@ -70,7 +70,7 @@ export const commands = {
   demo: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo"],
   test: ["cmake", "g++", "ninja", "curl", "docker-registry", "kubectl", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd", "chromium"],
   bench: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo", "time"],
-  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "kubectl", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format", "time", "chromium"],
+  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "kubectl", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format", "clang++", "time", "chromium"],
   fuzz: ["cmake", "clang++", "ninja"],
 };
 

@@ -244,6 +244,29 @@ std::vector<Buffer> archive_seeds() {
   return seeds;
 }
 
+/// A partition table whose numbers fit each other, so that it says how long the disk is.
+Buffer gpt_disk(uint64_t sector) {
+  Buffer disk(sector + 4096);
+  test::put_text(disk, sector, "EFI PART");
+  test::put_le(disk, sector + 24, 8, 1);
+  test::put_le(disk, sector + 32, 8, 99);
+  test::put_le(disk, sector + 40, 8, 34);
+  test::put_le(disk, sector + 48, 8, 66);
+  return disk;
+}
+
+/// A volume descriptor that says how long the disc is, in both byte orders.
+Buffer iso_disc() {
+  constexpr size_t kDescriptor = 32768;
+  Buffer disc(40 * kKiB);
+  test::put_text(disc, kDescriptor, "\1CD001\1");
+  test::put_le(disc, kDescriptor + 80, 4, 20);
+  test::put_be(disc, kDescriptor + 84, 4, 20);
+  test::put_le(disc, kDescriptor + 128, 2, 2048);
+  test::put_be(disc, kDescriptor + 130, 2, 2048);
+  return disc;
+}
+
 std::vector<Buffer> probe_seeds() {
   struct Mark {
     size_t offset;
@@ -286,6 +309,8 @@ std::vector<Buffer> probe_seeds() {
     test::put_text(head, 32768, "\1CD001\1");
     seeds.push_back(std::move(head));
   }
+  for (uint64_t sector : {uint64_t{512}, uint64_t{4096}}) seeds.push_back(gpt_disk(sector));
+  seeds.push_back(iso_disc());
   seeds.push_back(test::make_fixed_vhd(Buffer(4096)));
   Buffer dmg(4096);
   test::put_text(dmg, 3584, "koly\0\0\0\4\0\0\2\0"sv);

@@ -8,6 +8,7 @@ namespace {
 
 struct Taken {
   Buffer content;
+  Buffer beginning;  ///< the same by range, where the source has any
   std::string member;
   test::Converted end;
   bool opened = false;
@@ -24,6 +25,11 @@ Taken take(ByteSource& source) {
     taken.opened = true;
     taken.member = archive.member();
     taken.size = archive.size().value_or(0);
+    if (RangeReader* ranges = archive.ranges()) {
+      require(ranges->size() == taken.size, "both ways to read the disk know its length");
+      taken.beginning.resize(std::min<uint64_t>(taken.size, 512));
+      ranges->read_at(0, taken.beginning);
+    }
     for (Bytes part = archive.peek(); !part.empty(); part = archive.peek()) {
       taken.content.insert(taken.content.end(), part.begin(), part.end());
       archive.consume(part.size());
@@ -35,7 +41,8 @@ Taken take(ByteSource& source) {
 
 void check_archive(Bytes input) {
   if (input.size() < kConfigSize) return;
-  const Setup setup = setup_of("", input);
+  is_tar(input.subspan(kConfigSize));
+  const Setup setup = setup_of("", input, input.subspan(kConfigSize));
   MemorySource first(setup.image, setup.options.chunk);
   MemorySource second(setup.image, setup.other_chunk);
   const Taken one = take(first);
@@ -48,7 +55,10 @@ void check_archive(Bytes input) {
   require(one.end.code.empty() == three.end.code.empty(), "what is accepted does not depend on the source",
           one.end.code + " " + three.end.code);
   if (!one.end.code.empty()) return;
+  require(is_tar(setup.image), "what is read as a tar is recognised as one");
   require(one.content == three.content, "the disk does not depend on the source");
+  require(!three.beginning.empty() && std::equal(three.beginning.begin(), three.beginning.end(), one.content.begin()),
+          "a range of the disk is what its stream has");
   require(one.opened && one.content.size() == one.size, "the disk has its member's length");
 }
 

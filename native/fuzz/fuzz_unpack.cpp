@@ -17,6 +17,7 @@ struct Unpacked {
 Unpacked unpack(Bytes input, size_t chunk, const Limits& limits, unsigned threads) {
   MemorySource source(input, chunk);
   Unpacked result;
+  result.content = test::spare_buffer();
   result.end = test::caught([&] {
     UnpackChain chain(source, limits, threads);
     result.compressions = chain.compressions();
@@ -42,10 +43,10 @@ Unpacked unpack(Bytes input, size_t chunk, const Limits& limits, unsigned thread
 
 void check_unpack(Bytes input) {
   if (input.size() < kConfigSize) return;
-  const Setup setup = setup_of("", input);
+  const Setup setup = setup_of("", input, input.subspan(kConfigSize));
   const unsigned threads = setup.options.known_size ? 2 : 1;
-  const Unpacked one = unpack(setup.image, setup.options.chunk, setup.options.limits, threads);
-  const Unpacked two = unpack(setup.image, setup.other_chunk, setup.options.limits, threads);
+  Unpacked one = unpack(setup.image, setup.options.chunk, setup.options.limits, threads);
+  Unpacked two = unpack(setup.image, setup.other_chunk, setup.options.limits, threads);
   // How much of a damaged stream is given before the damage is met may differ, but not what.
   const size_t common = std::min(one.content.size(), two.content.size());
   require(
@@ -66,6 +67,8 @@ void check_unpack(Bytes input) {
     const Bytes all = setup.image.first(std::min(setup.image.size(), kMostUnpacked));
     require(std::equal(all.begin(), all.end(), one.content.begin(), one.content.end()), "other files stay as they are");
   }
+  test::keep_buffer(std::move(one.content));
+  test::keep_buffer(std::move(two.content));
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "formats/raw.h"
+#include "formats/vmdk_lookahead.h"
 
 namespace dvcr::fuzz {
 
@@ -51,6 +51,43 @@ bool depends_on_source(const Converted& result) {
          (result.info.format == "qcow2" && result.code == code::kOverlap);
 }
 
+/// A VMDK stream whose grains are out of order is read by its tables where there are ranges and refused by the first
+/// rule it breaks where there are none, so the two need not agree.
+bool is_vmdk_out_of_order(Bytes image) {
+  if (image.size() < kSector || !is_vmdk_sparse(image)) return false;
+  bool out_of_order = false;
+  test::caught([&] {
+    const VmdkHeader header = parse_vmdk_header(image.first(kSector));
+    test::MemoryRanges file(image);
+    out_of_order = header.tables_at_end() && out_of_order_footer(file, header, {}).has_value();
+  });
+  return out_of_order;
+}
+
+void check_conversions(const Setup& setup) {
+  Converted one = convert(setup.image, setup.options);
+  check_result(setup, one);
+
+  ConvertOptions other = setup.options;
+  other.chunk = setup.other_chunk;
+  Converted two = convert(setup.image, other);
+  require(one.code == two.code, "chunks do not change the code", both(one, two));
+  require(one.size == two.size && one.disk == two.disk, "chunks do not change what is emitted", both(one, two));
+  require(one.info.format == two.info.format, "chunks do not change the format");
+  test::keep_buffer(std::move(two.disk));
+
+  other.with_ranges = !other.with_ranges;
+  other.known_size = other.with_ranges || !other.known_size;
+  Converted three = convert(setup.image, other);
+  check_result(setup, three);
+  if (!depends_on_source(one) && !depends_on_source(three) && !is_vmdk_out_of_order(setup.image)) {
+    require(one.code.empty() == three.code.empty(), "what is accepted does not depend on the source", both(one, three));
+    if (one.code.empty()) require(one.disk == three.disk, "the disk does not depend on the source", both(one, three));
+  }
+  test::keep_buffer(std::move(one.disk));
+  test::keep_buffer(std::move(three.disk));
+}
+
 }  // namespace
 
 void require(bool holds, const char* rule, const std::string& detail) {
@@ -59,11 +96,11 @@ void require(bool holds, const char* rule, const std::string& detail) {
   std::abort();
 }
 
-Setup setup_of(std::string_view format, Bytes input) {
-  const unsigned chunks = input[0];
-  const unsigned flags = input[1];
+Setup setup_of(std::string_view format, Bytes configuration, Bytes image) {
+  const unsigned chunks = configuration[0];
+  const unsigned flags = configuration[1];
   Setup setup;
-  setup.image = input.subspan(kConfigSize);
+  setup.image = image;
   setup.options.chunk = chunk_of(chunks & 0xf, setup.image.size());
   setup.other_chunk = chunk_of(chunks >> 4, setup.image.size());
   if ((flags & 1) != 0) setup.options.open.declared_format = format;
@@ -81,39 +118,25 @@ Setup setup_of(std::string_view format, Bytes input) {
 
 void check_image(std::string_view format, Bytes input) {
   if (input.size() < kConfigSize) return;
-  Buffer expanded;
+  Bytes image = input.subspan(kConfigSize);
+  Buffer expanded = test::spare_buffer();
   if (format == "vhdx") {
-    expanded = expand_pages(input.subspan(kConfigSize));
-    expanded.insert(expanded.begin(), input.begin(), input.begin() + kConfigSize);
-    input = expanded;
+    image = expand_pages(image, expanded);
   }
-  Setup setup = setup_of(format, input);
-  const Converted one = convert(setup.image, setup.options);
-  check_result(setup, one);
-
-  ConvertOptions other = setup.options;
-  other.chunk = setup.other_chunk;
-  const Converted two = convert(setup.image, other);
-  require(one.code == two.code, "chunks do not change the code", both(one, two));
-  require(one.size == two.size && one.disk == two.disk, "chunks do not change what is emitted", both(one, two));
-  require(one.info.format == two.info.format, "chunks do not change the format");
-
-  other.with_ranges = !other.with_ranges;
-  other.known_size = other.with_ranges || !other.known_size;
-  const Converted three = convert(setup.image, other);
-  check_result(setup, three);
-  if (depends_on_source(one) || depends_on_source(three)) return;
-  require(one.code.empty() == three.code.empty(), "what is accepted does not depend on the source", both(one, three));
-  if (one.code.empty()) require(one.disk == three.disk, "the disk does not depend on the source", both(one, three));
+  check_conversions(setup_of(format, input, image));
+  test::keep_buffer(std::move(expanded));
 }
 
-Buffer expand_pages(Bytes pages) {
+Bytes expand_pages(Bytes pages, Buffer& buffer) {
   if (pages.size() < 2) return {};
-  Buffer image(std::min<size_t>(le16(pages, 0), kMostPages) * kPage);
+  buffer.assign(kMostPages * kPage, 0);
+  const MutableBytes image = MutableBytes(buffer).last(std::min<size_t>(le16(pages, 0), kMostPages) * kPage);
   for (size_t at = 2; pages.size() - at > 4;) {
     const size_t start = size_t{le16(pages, at)} * kPage;
     const size_t length = std::min<size_t>({le16(pages, at + 2), pages.size() - at - 4, kPage});
-    for (size_t i = 0; i < length && start + i < image.size(); ++i) image[start + i] = pages[at + 4 + i];
+    const Bytes content = pages.subspan(at + 4, length);
+    if (start < image.size())
+      std::copy(content.begin(), content.end(), image.begin() + static_cast<std::ptrdiff_t>(start));
     at += 4 + length;
   }
   return image;

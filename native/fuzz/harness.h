@@ -24,7 +24,8 @@ struct Setup {
   size_t other_chunk = 0;
   Bytes image;
 };
-Setup setup_of(std::string_view format, Bytes input);
+/// `configuration`: the first kConfigSize bytes of an input.
+Setup setup_of(std::string_view format, Bytes configuration, Bytes image);
 
 /// Converts the image in `input` several ways and checks that they agree: with two chunkings to the byte, with and
 /// without knowing the length or having random access in what is accepted. The disk is as long as its header says, no
@@ -32,7 +33,8 @@ Setup setup_of(std::string_view format, Bytes input);
 void check_image(std::string_view format, Bytes input);
 
 /// VHDX spreads a few KiB over several MiB: its inputs hold only the pages that are not zero.
-Buffer expand_pages(Bytes pages);
+/// What is returned is the end of `buffer`, so that nothing can be read behind it.
+Bytes expand_pages(Bytes pages, Buffer& buffer);
 Buffer collapse_pages(Bytes image);
 
 }  // namespace dvcr::fuzz

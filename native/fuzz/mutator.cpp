@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "block_images.h"
 #include "slots.h"
@@ -157,13 +158,26 @@ size_t mutate_input(std::string_view format, uint8_t* data, size_t size, size_t 
     if (size <= kConfigSize || format != "vpc") return size;
   }
   const Bytes packed(data + kConfigSize, size - kConfigSize);
-  Buffer image = pages ? expand_pages(packed) : Buffer(packed.begin(), packed.end());
+  Buffer image = test::spare_buffer();
+  if (pages) {
+    Buffer expanded = test::spare_buffer();
+    const Bytes whole = expand_pages(packed, expanded);
+    image.assign(whole.begin(), whole.end());
+    test::keep_buffer(std::move(expanded));
+  } else {
+    image.assign(packed.begin(), packed.end());
+  }
   for (uint64_t rounds = 1 + pick(random, 3); rounds > 0; --rounds) mutate_structure(format, image, random);
   if (pick(random, 8) != 0) repair(format, image);
-  if (pages) image = collapse_pages(image);
+  if (pages) {
+    Buffer collapsed = collapse_pages(image);
+    test::keep_buffer(std::exchange(image, std::move(collapsed)));
+  }
   image.resize(std::min(image.size(), max_size - kConfigSize));
   std::copy(image.begin(), image.end(), data + kConfigSize);
-  return kConfigSize + image.size();
+  size = kConfigSize + image.size();
+  test::keep_buffer(std::move(image));
+  return size;
 }
 
 }  // namespace dvcr::fuzz

@@ -13,20 +13,6 @@ namespace dvcr::test {
 
 namespace {
 
-/// The bytes of an image by offset, as a file or a server with Range gives them.
-class MemoryRanges final : public RangeReader {
- public:
-  explicit MemoryRanges(Bytes bytes) : bytes_(bytes) {}
-  [[nodiscard]] uint64_t size() const override { return bytes_.size(); }
-  void read_at(uint64_t offset, MutableBytes out) override {
-    Bytes from = slice(bytes_, offset, out.size());
-    std::copy(from.begin(), from.end(), out.begin());
-  }
-
- private:
-  Bytes bytes_;
-};
-
 class TestSource final : public ByteSource {
  public:
   TestSource(Bytes bytes, const ConvertOptions& options)
@@ -44,6 +30,13 @@ class TestSource final : public ByteSource {
   ConvertOptions options_;
 };
 
+std::vector<std::vector<uint8_t>>& kept_buffers() {
+  thread_local std::vector<std::vector<uint8_t>> kept;
+  return kept;
+}
+
+constexpr size_t kMostKept = 8;
+
 std::string quoted(const std::string& word) {
   std::string out = "'";
   for (char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -52,19 +45,47 @@ std::string quoted(const std::string& word) {
 
 }  // namespace
 
+std::vector<uint8_t> spare_buffer() {
+  auto& kept = kept_buffers();
+  if (kept.empty()) return {};
+  std::vector<uint8_t> buffer = std::move(kept.back());
+  kept.pop_back();
+  return buffer;
+}
+
+void keep_buffer(std::vector<uint8_t> buffer) {
+  auto& kept = kept_buffers();
+  if (kept.size() == kMostKept) return;
+  buffer.clear();
+  kept.push_back(std::move(buffer));
+}
+
+CollectSink::CollectSink(size_t lag, uint64_t cap)
+    : disk(spare_buffer()), lag_(lag), cap_(cap), room_(spare_buffer()) {}
+
+CollectSink::~CollectSink() {
+  keep_buffer(std::move(room_));
+}
+
 void CollectSink::expect_no_failure() const {
   if (failed_) throw std::logic_error("the sink was used after its error");
 }
 
 MutableBytes CollectSink::reserve(size_t want) {
   expect_no_failure();
-  room_.resize(want);
-  return room_;
+  return room_of(want);
+}
+
+// The end of the buffer, so that what is written behind the room is written behind the allocation.
+MutableBytes CollectSink::room_of(size_t want) {
+  if (room_.size() < want) room_.resize(want);
+  reserved_ = MutableBytes(room_).last(want);
+  return reserved_;
 }
 
 void CollectSink::commit(size_t count) {
-  if (count > room_.size()) throw std::logic_error("more was committed than reserved");
-  keep(size, Bytes(room_).first(count));
+  if (count > reserved_.size()) throw std::logic_error("more was committed than reserved");
+  keep(size, Bytes(reserved_).first(count));
   size += count;
 }
 
@@ -78,14 +99,14 @@ void CollectSink::zero(uint64_t length) {
 MutableBytes CollectSink::reserve_unit(size_t packed, size_t unit_size) {
   expect_no_failure();
   if (unit_size == 0 || unit_size > kMaxUnitSize) throw std::logic_error("a unit larger than a window");
-  room_.resize(packed);
-  return room_;
+  return room_of(packed);
 }
 
 void CollectSink::commit_unit(const CompressedUnit& unit) {
-  if (unit.packed_size > room_.size()) throw std::logic_error("more was committed than reserved");
+  if (unit.packed_size > reserved_.size()) throw std::logic_error("more was committed than reserved");
   if (unit.guest_size > unit.unit_size || unit.min_size > unit.unit_size) throw std::logic_error("wrong unit sizes");
-  pending_.push_back({unit, {room_.begin(), room_.begin() + static_cast<std::ptrdiff_t>(unit.packed_size)}, size});
+  pending_.push_back(
+      {unit, {reserved_.begin(), reserved_.begin() + static_cast<std::ptrdiff_t>(unit.packed_size)}, size});
   size += unit.guest_size;
   ++units;
   unit_bytes += unit.guest_size;

@@ -2,6 +2,7 @@
 // test disks made from a seed, and the tools that images are made and compared with.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <filesystem>
 #include <functional>
@@ -13,13 +14,22 @@
 
 namespace dvcr::test {
 
+/// An empty buffer, with the room of one that was kept where there is one. Each page of a new one is a page fault,
+/// which would be most of the time of a small conversion.
+std::vector<uint8_t> spare_buffer();
+/// Keeps a buffer that is no longer needed for spare_buffer(), on this thread.
+void keep_buffer(std::vector<uint8_t> buffer);
+
 /// Collects a disk's content; decodes units where they stand and tells their observers. After an error of its own it
 /// takes nothing more: a caller that goes on is a std::logic_error.
 class CollectSink final : public ExtentSink {
  public:
   /// `lag`: how many units are decoded only later, as in the real pipeline, where workers run behind the parser.
   /// Content behind `cap` bytes is counted but not kept, so that huge disks of zeros can be tested.
-  explicit CollectSink(size_t lag = 0, uint64_t cap = 64 * kMiB) : lag_(lag), cap_(cap) {}
+  explicit CollectSink(size_t lag = 0, uint64_t cap = 64 * kMiB);
+  ~CollectSink() override;
+  CollectSink(const CollectSink&) = delete;
+  CollectSink& operator=(const CollectSink&) = delete;
   MutableBytes reserve(size_t want) override;
   void commit(size_t count) override;
   void zero(uint64_t length) override;
@@ -42,13 +52,29 @@ class CollectSink final : public ExtentSink {
   };
   void decode(const Pending& pending);
   void expect_no_failure() const;
+  MutableBytes room_of(size_t want);
   void keep(uint64_t at, Bytes bytes);
 
   size_t lag_;
   uint64_t cap_;
   bool failed_ = false;
   std::vector<uint8_t> room_;
+  MutableBytes reserved_;
   std::deque<Pending> pending_;
+};
+
+/// The bytes of an image by offset, as a file or a server with Range gives them.
+class MemoryRanges final : public RangeReader {
+ public:
+  explicit MemoryRanges(Bytes bytes) : bytes_(bytes) {}
+  [[nodiscard]] uint64_t size() const override { return bytes_.size(); }
+  void read_at(uint64_t offset, MutableBytes out) override {
+    const Bytes from = slice(bytes_, offset, out.size());
+    std::copy(from.begin(), from.end(), out.begin());
+  }
+
+ private:
+  Bytes bytes_;
 };
 
 struct ConvertOptions {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "support.h"
 #include "unpack/unpack.h"
 
 namespace dvcr::test {
@@ -57,20 +58,8 @@ class FileInMemory final : public ByteSource {
   RangeReader* ranges() override { return &ranges_; }
 
  private:
-  class Ranges final : public RangeReader {
-   public:
-    explicit Ranges(Bytes bytes) : bytes_(bytes) {}
-    [[nodiscard]] uint64_t size() const override { return bytes_.size(); }
-    void read_at(uint64_t offset, MutableBytes out) override {
-      Bytes part = slice(bytes_, offset, out.size());
-      std::copy(part.begin(), part.end(), out.begin());
-    }
-
-   private:
-    Bytes bytes_;
-  };
   MemorySource stream_;
-  Ranges ranges_;
+  MemoryRanges ranges_;
 };
 
 }  // namespace dvcr::test

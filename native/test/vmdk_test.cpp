@@ -165,6 +165,14 @@ TEST(Vmdk, HoldsGrainsThatStandOutOfOrderBehindFrontTables) {
   }
 }
 
+TEST(Vmdk, StreamWhoseGrainsStartBehindItsEndIsCutInWhateverOrderItIsRead) {
+  std::vector<uint8_t> disk = make_disk(4 * kMiB, 5);
+  VmdkFile file = make_stream_vmdk(disk, {.order = shuffled_grains(disk.size())});
+  put_le(file.bytes, 64, 8, file.bytes.size() / 512 + 1);
+  EXPECT_EQ(convert(file.bytes).code, code::kTruncated);
+  EXPECT_EQ(convert(file.bytes, {.with_ranges = true}).code, code::kTruncated);
+}
+
 TEST(Vmdk, StreamOutOfOrderIsReadByItsTablesWhereTheOriginHasRanges) {
   std::vector<uint8_t> disk = make_disk(4 * kMiB, 5);
   VmdkFile within = make_stream_vmdk(disk, {.order = shuffled_grains(disk.size())});

@@ -50,6 +50,8 @@ bool ascend(std::span<const uint32_t> entries, bool zero_grains, uint32_t& last)
 std::optional<VmdkHeader> out_of_order_footer(RangeReader& file, const VmdkHeader& header, const Limits& limits) {
   std::optional<VmdkHeader> footer = read_footer(file);
   if (!footer) return std::nullopt;
+  // Grains that would start behind the end: the stream says what is missing, in whatever order it is.
+  if (header.overhead > file.size() / kSector) return std::nullopt;
   check_vmdk_footer(header, *footer, limits);
   if (footer->tables() * 8 > limits.max_metadata) return std::nullopt;
   std::optional<std::vector<uint32_t>> directory = read_words(file, footer->gd_offset, footer->tables());
