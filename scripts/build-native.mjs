@@ -39,14 +39,21 @@ export async function buildNative(toolchain, log) {
   writeStamp(stampPath, key);
 }
 
+/** Builds what converts a file with the core alone, for bench/core-convert.mjs; returns its path. */
+export async function buildCoreConvert(log) {
+  requireTools(["cmake", "ninja", process.env["CXX"] ?? "g++"]);
+  await cmakeBuild("build/native", ["-DCMAKE_BUILD_TYPE=RelWithDebInfo"], { log, targets: ["core_convert"] });
+  return inRoot("build/native/core_convert");
+}
+
 /** Builds the fuzz targets and the maker of their corpus. `log`: where the output goes, else the terminal. */
 export async function buildFuzz(log) {
   requireTools(["cmake", "ninja", "clang++"]);
   await cmakeBuild("build/native-fuzz", ["-DDVCR_FUZZ=ON", "-DDVCR_SANITIZE=ON"], { env: { CXX: "clang++" }, log });
 }
 
-/** Configures and builds one directory. */
-async function cmakeBuild(directory, options, { env, log } = {}) {
+/** Configures one directory and builds `targets` of it, all by default. */
+async function cmakeBuild(directory, options, { env, log, targets = [] } = {}) {
   for (const name of headerPackages) {
     if (!existsSync(inRoot("node_modules", name))) throw new Stop(`${name} is not installed: run \`npm ci\` first`, 2);
   }
@@ -54,7 +61,7 @@ async function cmakeBuild(directory, options, { env, log } = {}) {
   dropForeignCache(build);
   const modules = `-DDVCR_NODE_MODULES=${inRoot("node_modules")}`;
   await run("cmake", ["-S", inRoot("native"), "-B", build, "-G", "Ninja", modules, ...options], { env, log });
-  await run("ninja", ["-C", build, "-j", String(jobs())], { log });
+  await run("ninja", ["-C", build, "-j", String(jobs()), ...targets], { log });
 }
 
 /** A checkout that was moved or copied carries a cache that CMake refuses; the build starts anew there. */

@@ -21,15 +21,15 @@ import { capture, fail, findCommand, run, Stop } from "./lib/process.mjs";
  * lines of these that the generated corpus must reach (percent).
  */
 const targets = {
-  probe: { maxBytes: 72 << 10, sources: ["probe.cpp", "formats/refused.cpp", "formats/raw.cpp"], floor: 75 },
-  qcow2: { maxBytes: 192 << 10, sources: ["formats/qcow2.cpp", "formats/qcow2_header.cpp", "formats/qcow2_refcounts.cpp"], floor: 93 },
-  vmdk: { maxBytes: 192 << 10, sources: ["formats/vmdk.cpp", "formats/vmdk_header.cpp", "formats/vmdk_grain.cpp", "formats/vmdk_tables.cpp", "formats/vmdk_stream.cpp", "formats/vmdk_lookahead.cpp"], floor: 90 },
-  vdi: { maxBytes: 128 << 10, sources: ["formats/vdi.cpp", "formats/block_map.cpp"], floor: 90 },
-  vhd: { maxBytes: 128 << 10, sources: ["formats/vhd.cpp", "formats/vhd_fixed.cpp", "formats/vhd_footer.cpp"], floor: 92 },
-  vhdx: { maxBytes: 96 << 10, sources: ["formats/vhdx.cpp", "formats/vhdx_header.cpp", "formats/vhdx_log.cpp"], floor: 86 },
-  unpack: { maxBytes: 64 << 10, sources: ["unpack/decoder.cpp", "unpack/gzip.cpp", "unpack/xz.cpp", "unpack/zstd.cpp", "unpack/bzip2.cpp", "unpack/magic.cpp", "unpack/unpack_chain.cpp"], floor: 85 },
-  vmdk_descriptor: { maxBytes: 8 << 10, sources: ["formats/vmdk_descriptor.cpp"], floor: 93 },
-  archive: { maxBytes: 128 << 10, sources: ["archive_source.cpp", "tar_reader.cpp"], floor: 70 },
+  probe: { maxBytes: 72 << 10, sources: ["probe.cpp", "formats/refused.cpp", "formats/raw.cpp"], floor: 96 },
+  qcow2: { maxBytes: 192 << 10, sources: ["formats/qcow2.cpp", "formats/qcow2_header.cpp", "formats/qcow2_refcounts.cpp"], floor: 95 },
+  vmdk: { maxBytes: 192 << 10, sources: ["formats/vmdk.cpp", "formats/vmdk_header.cpp", "formats/vmdk_grain.cpp", "formats/vmdk_tables.cpp", "formats/vmdk_stream.cpp", "formats/vmdk_lookahead.cpp"], floor: 92 },
+  vdi: { maxBytes: 128 << 10, sources: ["formats/vdi.cpp", "formats/block_map.cpp"], floor: 93 },
+  vhd: { maxBytes: 128 << 10, sources: ["formats/vhd.cpp", "formats/vhd_fixed.cpp", "formats/vhd_footer.cpp"], floor: 94 },
+  vhdx: { maxBytes: 96 << 10, sources: ["formats/vhdx.cpp", "formats/vhdx_header.cpp", "formats/vhdx_log.cpp"], floor: 89 },
+  unpack: { maxBytes: 64 << 10, sources: ["unpack/decoder.cpp", "unpack/gzip.cpp", "unpack/xz.cpp", "unpack/zstd.cpp", "unpack/bzip2.cpp", "unpack/magic.cpp", "unpack/unpack_chain.cpp"], floor: 86 },
+  vmdk_descriptor: { maxBytes: 8 << 10, sources: ["formats/vmdk_descriptor.cpp"], floor: 95 },
+  archive: { maxBytes: 128 << 10, sources: ["archive_source.cpp", "tar_reader.cpp"], floor: 93 },
 };
 
 const shortSeconds = 10;
@@ -115,8 +115,11 @@ async function checkAll(seconds) {
   const lane = async () => {
     for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
       const corpus = await makeCorpus(target);
+      const started = performance.now();
       if (!(await holdsFloor(target, corpus))) below.push(target);
-      if (seconds > 0) await fuzz(target, seconds, corpus);
+      // libFuzzer reads the corpus once more before it changes anything, and counts that.
+      const replay = Math.ceil((performance.now() - started) / 1000);
+      if (seconds > 0) await fuzz(target, seconds + replay, corpus);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, lane));

@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -89,6 +90,16 @@ describe("dvcr-uploader", () => {
     expect((await curl("-F", `file=@${disk}`, await startFor("cvi/form")).done).stdout).toMatch(/^stored /);
     expect((await pull("cvi/chunked:0a1b")).digest).toBe(diskDigest);
     expect((await pull("cvi/form:0a1b")).digest).toBe(diskDigest);
+  });
+
+  it("stores no byte behind Content-Length", async () => {
+    const content = randomBytes(2 ** 20);
+    const { port } = new URL(await startFor("cvi/more"));
+    const answer = await rawRequest(Number(port), `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${String(content.length)}\r\n\r\n`, Buffer.concat([content, Buffer.alloc(4096, 1)]));
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await uploader!.exit).toBe(0);
+    const pulled = await pull("cvi/more:0a1b");
+    expect(pulled.digest).toBe(createHash("sha256").update(content).digest("hex"));
   });
 
   it("refuses a well-ended body that holds 60 % of the image, and leaves nothing in the registry", async () => {

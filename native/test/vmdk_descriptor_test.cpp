@@ -88,6 +88,10 @@ TEST(VmdkDescriptor, IsRefusedWhenItIsNotPlainText) {
             code::kCorruptImage);
   EXPECT_EQ(parse_code(good + "\x1b[2J\n"), code::kCorruptImage);
   EXPECT_EQ(parse_code(good + std::string(kMaxVmdkDescriptor, '#')), code::kCorruptImage);
+  EXPECT_EQ(parse_code(good + "\tddb.x = \"1\" \t\r\n# a\tb\n"), "") << "blanks around values and in comments";
+  EXPECT_EQ(parse_code(good + "ddb.x=\"1\r2\"\n"), code::kCorruptImage);
+  EXPECT_EQ(parse_code(good + "ddb.x=1\t2\n"), code::kCorruptImage);
+  EXPECT_EQ(parse_code(with_line("RW 8 SPARSE \"a\tb\"")), code::kCorruptImage);
 }
 
 TEST(VmdkDescriptor, IsRefusedWithAMalformedExtent) {

@@ -24,7 +24,7 @@ export const catalogue = {
   E_EMPTY: refused(422, "The source holds no data", "Check that the file or URL is the right one and was fully written."),
   E_TRUNCATED: refused(422, "The data ends before the image does", "Fetch or export the image again and compare its size and checksum with the publisher's."),
   E_UNSUPPORTED_FORMAT: refused(415, "This kind of file is not a disk image we can store", "Convert it first, for example with `qemu-img convert -O qcow2 IN OUT`."),
-  E_UNSUPPORTED_FEATURE: refused(422, "The image uses a feature we do not support", "Rewrite it with `qemu-img convert -O qcow2 IN OUT`."),
+  E_UNSUPPORTED_FEATURE: refused(422, "The image, or what it is packed in, uses a feature we do not support", "Rewrite the image with `qemu-img convert -O qcow2 IN OUT`; pack an archive or an xz file again with plain options."),
   E_FORMAT_MISMATCH: refused(422, "The content is not of the declared format", "Correct or drop --src-format."),
   E_AMBIGUOUS: refused(422, "The content can be read as two formats", "Say which one it is with --src-format, if you trust where it comes from."),
   E_CORRUPT_IMAGE: refused(422, "The image's metadata is damaged", "Run `qemu-img check` on it, or fetch it again."),

@@ -63,6 +63,12 @@ bool is_access(std::string_view word) {
   return word == "RW" || word == "RDONLY" || word == "NOACCESS";
 }
 
+// A tab or carriage return between the letters is no way of writing that two readers share.
+std::string_view plain_text(std::string_view text, size_t at) {
+  if (std::any_of(text.begin(), text.end(), [](char c) { return c < ' '; })) corrupt(at, "has a control character");
+  return text;
+}
+
 VmdkExtentLine parse_extent(std::string_view line, size_t at) {
   static constexpr std::array<std::string_view, 8> kTypes = {"FLAT",       "SPARSE",  "ZERO",    "VMFS",
                                                              "VMFSSPARSE", "VMFSRDM", "VMFSRAW", "SESPARSE"};
@@ -77,7 +83,7 @@ VmdkExtentLine parse_extent(std::string_view line, size_t at) {
   if (line.empty() && extent.type == "ZERO") return extent;
   size_t close = line.size() > 1 && line[0] == '"' ? line.find('"', 1) : std::string_view::npos;
   if (close == std::string_view::npos || close == 1) corrupt(at, "has no quoted extent name");
-  extent.name = line.substr(1, close - 1);
+  extent.name = plain_text(line.substr(1, close - 1), at);
   // An offset, and for raw devices a partition's UUID and a device's name, may follow; nothing of them is used.
   std::string_view rest = trim(line.substr(close + 1));
   if (!rest.empty() && !number<uint64_t>(next_word(rest), 10)) corrupt(at, "has no number after the extent name");
@@ -98,7 +104,7 @@ KeyValue parse_key_value(std::string_view line, size_t at) {
            c == ':';
   });
   if (!plain) corrupt(at, "has a malformed key");
-  std::string_view value = trim(line.substr(equals + 1));
+  std::string_view value = plain_text(trim(line.substr(equals + 1)), at);
   if (value.starts_with('"')) {
     if (value.size() < 2 || !value.ends_with('"')) corrupt(at, "has a value with an open quote");
     return {key, value.substr(1, value.size() - 2)};

@@ -39,7 +39,7 @@ struct VmdkDescriptor {
 bool is_vmdk_descriptor(Bytes head);
 
 /// Parses the whole descriptor up to the first zero byte; after kMaxVmdkLeftover more all must be zero. Throws
-/// kCorruptImage for anything that is not printable ASCII, a line outside of the grammar, a key given twice, a missing
+/// kCorruptImage for anything that is not printable ASCII (values without tabs too), a line outside of the grammar, a key given twice, a missing
 /// createType, more than kMaxVmdkDescriptor bytes; kMetadataLimit for more than 4096 extent lines.
 VmdkDescriptor parse_vmdk_descriptor(Bytes bytes);
 
