@@ -96,7 +96,8 @@ describe("dvcr-uploader", () => {
     const content = randomBytes(2 ** 20);
     const { port } = new URL(await startFor("cvi/more"));
     const answer = await rawRequest(Number(port), `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${String(content.length)}\r\n\r\n`, Buffer.concat([content, Buffer.alloc(4096, 1)]));
-    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    // What follows is read as the next request, which it is not; which answer comes first is open.
+    expect(answer).toMatch(/^HTTP\/1\.1 (200|400) /);
     expect(await uploader!.exit).toBe(0);
     const pulled = await pull("cvi/more:0a1b");
     expect(pulled.digest).toBe(createHash("sha256").update(content).digest("hex"));

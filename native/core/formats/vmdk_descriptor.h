@@ -39,8 +39,9 @@ struct VmdkDescriptor {
 bool is_vmdk_descriptor(Bytes head);
 
 /// Parses the whole descriptor up to the first zero byte; after kMaxVmdkLeftover more all must be zero. Throws
-/// kCorruptImage for anything that is not printable ASCII (values without tabs too), a line outside of the grammar, a key given twice, a missing
-/// createType, more than kMaxVmdkDescriptor bytes; kMetadataLimit for more than 4096 extent lines.
+/// kCorruptImage for anything that is not printable ASCII (values without tabs too), a line outside of the grammar, a
+/// key given twice, a missing createType, more than kMaxVmdkDescriptor bytes; kMetadataLimit for more than 4096 extent
+/// lines.
 VmdkDescriptor parse_vmdk_descriptor(Bytes bytes);
 
 /// Refuses what a descriptor cannot give us in one file: a parent (kBackingFile), flat, raw-device and VMFS extents
