@@ -75,7 +75,7 @@ describe("discovery", () => {
   it("serves OpenAPI v2 as JSON and as protobuf", async () => {
     expect((await call("GET", "/openapi/v2")).json).toMatchObject({ swagger: "2.0" });
     const response = await api.request("GET", "/openapi/v2", undefined, { accept: "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" });
-    expect(response.headers["content-type"]).toBe("application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+    expect(response.headers["content-type"]).toBe("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
     expect(response.rawPayload.includes("io.deckhouse.virtualization.v1alpha2.ClusterVirtualImage")).toBe(true);
   });
 });

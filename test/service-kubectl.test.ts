@@ -105,7 +105,7 @@ describe("kubectl", () => {
     expect(await kubectl.ok(["get", "cvi", "--field-selector", "metadata.name=touched", "-o", "name"])).toContain("touched");
     await kubectl.ok(["patch", "cvi", "touched", "--type", "merge", "-p", '{"spec":{"dataSource":{"http":{"url":"https://example.com/merged.img"}}}}']);
     await kubectl.ok(["patch", "cvi", "touched", "--type", "json", "-p", '[{"op":"replace","path":"/spec/dataSource/http/url","value":"https://example.com/patched.img"}]']);
-    expect(await kubectl.fails(["patch", "cvi", "touched", "-p", "{}"])).toContain("is not supported");
+    expect(await kubectl.fails(["patch", "cvi", "touched", "-p", "{}"])).toContain("accepted media types include: application/json-patch+json");
     const editor = join(api.directory, "editor.sh");
     await writeFile(editor, "#!/bin/sh\nsed -i s/patched.img/edited.img/ \"$1\"\n", { mode: 0o755 });
     expect(await kubectl.ok(["edit", "cvi", "touched"], "", { EDITOR: editor, KUBE_EDITOR: editor })).toContain("touched edited");

@@ -1,6 +1,4 @@
 /** Paths about the API itself: version, discovery, OpenAPI, and the reviews of one's own rights. */
-import { Readable } from "node:stream";
-
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 import { bodyOf, decodeObject } from "./body.ts";
@@ -8,7 +6,7 @@ import type { ApiDeps } from "./context.ts";
 import { aggregatedDiscovery, coreVersions, groupList, groupOf, resourceList, versionInfo } from "./discovery.ts";
 import { discoveryVersion } from "./negotiate.ts";
 import { openApiIndex, openApiV2, openApiV2Protobuf, openApiV3 } from "./openapi/documents.ts";
-import { openApiProtobufType } from "./openapi/v2-protobuf.ts";
+import { askedProtobufType, openApiProtobufType } from "./openapi/v2-protobuf.ts";
 import { groupVersions, pathOf, reviewTypes } from "./resource-types.ts";
 import { reviewed } from "./reviews.ts";
 import { noSuchPath, notAcceptable, unauthorized } from "./status.ts";
@@ -69,8 +67,7 @@ function openApiPaths(app: FastifyInstance): void {
   app.get("/openapi/v2", (request, reply) => {
     throwIfUnknown(request);
     const accept = request.headers.accept ?? "";
-    // As a stream, since fastify puts another type in place of one with an "@".
-    if (accept.includes(openApiProtobufType)) return reply.header("content-type", openApiProtobufType).send(Readable.from([openApiV2Protobuf()]));
+    if ([openApiProtobufType, askedProtobufType].some((type) => accept.includes(type))) return reply.type(openApiProtobufType).send(openApiV2Protobuf());
     if (accept !== "" && !/application\/json|\*\/\*/.test(accept)) throw notAcceptable(["application/json", openApiProtobufType]);
     return reply.type("application/json").send(openApiV2().text);
   });

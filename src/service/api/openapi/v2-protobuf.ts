@@ -8,7 +8,10 @@ import { stringify } from "yaml";
 import { isFields, type Fields } from "../json.ts";
 import type { ApiSchema } from "./meta-schemas.ts";
 
-export const openApiProtobufType = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+export const openApiProtobufType = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/** What kubectl asks for; with its "@" it is no media type that an answer could carry. */
+export const askedProtobufType = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 type Write = (writer: BinaryWriter) => void;
 
