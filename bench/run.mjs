@@ -4,7 +4,7 @@
  * Exit codes: 0 measured, 1 a side failed or stored a wrong image, 2 wrong usage. A missed target is a finding, not a failure.
  */
 import { spawnSync } from "node:child_process";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -106,7 +106,7 @@ async function benchmark({ chosen, size, rounds, work, inputsOnly, profile, resu
     const facts = { date: new Date().toISOString().slice(0, 10), commit: await commit(), machine: machine(), versions: await versions() };
     const scratchSeen = await seesScratch(workshop.directory);
     await warmUp(workshop);
-    for (const one of chosen) {
+    const measure = async (one) => {
       const sides = await runCase(one, { inputs, rounds, work, signal, say: size === "smoke" ? () => {} : say, oneCore, size, profile });
       const { size: bytes, virtualSize } = inputs[one.input];
       const targets = judge(one, sides).map((target) => (target.text.startsWith("scratch") && !scratchSeen ? { text: target.text, open: "the work directory is on a file system that does not count" } : target));
@@ -116,11 +116,17 @@ async function benchmark({ chosen, size, rounds, work, inputsOnly, profile, resu
       for (const [name, side] of failed) process.stderr.write(`${one.name}: ${name}: ${side.failed}\n`);
       failures += failed.length;
       if (size !== "smoke" || results !== undefined) await keepResult(record, results);
-    }
+    };
+    // Where no time counts, cases run side by side.
+    const workers = size === "smoke" ? machine().cores : 1;
+    const waiting = [...chosen];
+    const worker = async () => {
+      for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await measure(one);
+    };
+    await Promise.all(Array.from({ length: workers }, worker));
   } finally {
     await oneCore?.remove();
     await workshop.close();
-    if (size === "smoke") await rm(join(work, "pulled"), { recursive: true, force: true });
   }
   return failures === 0 ? 0 : 1;
 }

@@ -1,5 +1,6 @@
 /** What a side stored in the registry: its size, and whether it is the disk it should be. */
-import { mkdir, open, readFile, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { capture, Stop } from "../../scripts/lib/process.mjs";
@@ -50,19 +51,27 @@ export async function verifyImage(image, { to, holds, wanted, known, workshop })
   return { found, layer, digest };
 }
 
+/** Files of digests that were read already, by path: cases that run side by side share what they learn. */
+const remembered = new Map();
+
+function recall(known) {
+  if (!remembered.has(known)) remembered.set(known, existsSync(known) ? JSON.parse(readFileSync(known, "utf8")) : {});
+  return remembered.get(known);
+}
+
 async function digestsOf(layer, digest, known, workshop) {
-  const remembered = JSON.parse(await readFile(known, "utf8").catch(() => "{}"));
-  if (remembered[digest] === undefined) {
+  const digests = recall(known);
+  if (digests[digest] === undefined) {
     const directory = workshop.path(`unpacked-${digest.slice(0, 12)}`);
     await mkdir(directory);
     const env = { LAYER: layer, UNPACK: await unpackerOf(layer), DIRECTORY: directory };
     const { code, stdout, stderr } = await capture("bash", ["-euo", "pipefail", "-c", digestScript], { env });
     if (code !== 0) throw new Stop(`unpacking a layer: ${stderr}`);
     const [diffId, disk] = stdout.trim().split(" ");
-    remembered[digest] = { diffId, disk };
-    await writeFile(known, JSON.stringify(remembered));
+    digests[digest] = { diffId, disk };
+    writeFileSync(known, JSON.stringify(digests));
   }
-  return remembered[digest];
+  return digests[digest];
 }
 
 async function unpackerOf(layer) {
