@@ -77,7 +77,7 @@ export const catalogue = {
   E_TUS_CHECKSUM: retry(460, "The checksum of this part is wrong", "Send the part again; it was dropped."),
   E_TUS_TYPE: refused(415, "The request is not of the type that tus prescribes", "Send Content-Type application/offset+octet-stream."),
   E_PART_TOO_LARGE: refused(413, "A part with a checksum is too large", "Send parts of at most 16 MiB, or without Upload-Checksum."),
-  E_NOT_FOUND: refused(404, "There is nothing at this path", "Use /upload."),
+  E_NOT_FOUND: refused(404, "There is nothing at this path", "Check the path; an uploader takes uploads at /upload."),
   E_METHOD: refused(405, "The method is not allowed here", "Use PUT or POST."),
   E_CLIENT_DENIED: refused(403, "The client's certificate does not carry the required name", "Use the certificate that was made for this client."),
   E_CONTENT_CODING: refused(415, "The request's body is encoded", "Send the file as it is, without Content-Encoding; compressed files are recognised by their content."),
