@@ -55,7 +55,7 @@ export class ServiceClient {
   /** @throws DvcrError E_USAGE for a server that is no http(s) URL, or a CA file that cannot be read. */
   static async open({ server, token, caFile }: ServiceAccess, signal: AbortSignal): Promise<ServiceClient> {
     const url = serverUrl(server);
-    const ca = caFile === undefined ? undefined : await readCa(caFile);
+    const ca = caFile === undefined ? undefined : await readFlagFile("--ca", caFile);
     return new ServiceClient(url, token, new Agent(ca === undefined ? {} : { connect: { ca } }), signal);
   }
 
@@ -126,11 +126,11 @@ export function serverUrl(server: string): URL {
   throw new DvcrError("E_USAGE", `--server: got ${JSON.stringify(server)}, expected http://HOST:PORT or https://HOST:PORT`);
 }
 
-/** PEM certificates. @throws DvcrError E_USAGE for a file that cannot be read. */
-export async function readCa(path: string): Promise<string> {
+/** The text of a file that a flag names. @throws DvcrError E_USAGE where it cannot be read. */
+export async function readFlagFile(flag: string, path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new DvcrError("E_USAGE", `--ca: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);
+    throw new DvcrError("E_USAGE", `${flag}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);
   }
 }

@@ -97,6 +97,7 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
   configuring
     .description("Print a configuration for kubectl.")
     .option("--token <token>", "token of the server's user (DVCR_TOKEN)")
+    .option("--token-file <file>", "file that holds the token alone")
     .action(async () => {
       operandsOf(configuring, problems);
       problems.throwIfAny();

@@ -31,6 +31,7 @@ export interface UploadFlags extends ServiceFlags {
 
 export interface KubeconfigFlags extends ServiceFlags {
   readonly token?: string;
+  readonly tokenFile?: string;
 }
 
 /** Flags of every command that talks to `dvcr serve`. */

@@ -1,15 +1,15 @@
 import { kubeconfig } from "../../service/api/kubeconfig.ts";
-import { readCa, serverUrl } from "./client.ts";
+import { readFlagFile, serverUrl } from "./client.ts";
 import type { KubeconfigFlags } from "./flags.ts";
 
-/** `dvcr kubeconfig`: the text for standard output. Throws E_USAGE for a server that is no http(s) URL, or a CA file that cannot be read. */
-export async function kubeconfigText({ server, ca, token, namespace }: KubeconfigFlags, environmentToken: string | undefined): Promise<string> {
+/** `dvcr kubeconfig`: the text for standard output. Throws E_USAGE for a server that is no http(s) URL, or a file that cannot be read. */
+export async function kubeconfigText({ server, ca, token, tokenFile, namespace }: KubeconfigFlags, environmentToken: string | undefined): Promise<string> {
   const url = serverUrl(server);
-  const known = token ?? environmentToken;
+  const known = token ?? (tokenFile === undefined ? environmentToken : (await readFlagFile("--token-file", tokenFile)).trim());
   return kubeconfig({
     server: url.href.replace(/\/$/, ""),
     namespace,
     ...(known === undefined ? {} : { token: known }),
-    ...(ca === undefined ? {} : { ca: await readCa(ca) }),
+    ...(ca === undefined ? {} : { ca: await readFlagFile("--ca", ca) }),
   });
 }
