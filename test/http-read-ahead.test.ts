@@ -9,8 +9,9 @@ import { OciLayoutDestination } from "../src/destination/oci.ts";
 import type { ImportReport } from "../src/pipeline/import-image.ts";
 import { importImage } from "../src/pipeline/run-import.ts";
 import { httpSource } from "../src/source/http/http-source.ts";
-import { fileDigest, makeRawDisk, qemuConvert, qemuRawDigest, textBytes } from "./support/disks.ts";
-import { Origin, type Answer } from "./support/origin.ts";
+import { fileDigest, makeRawDisk, patternBytes, qemuConvert, qemuRawDigest, textBytes } from "./support/disks.ts";
+import { FakeClock } from "./support/fake-registry.ts";
+import { Origin, type Answer, type SeenGet } from "./support/origin.ts";
 import { umociDiskDigest } from "./support/pulled.ts";
 import { tool } from "./support/tools.ts";
 import { streamedVmdk } from "./support/vmdk.ts";
@@ -55,7 +56,7 @@ interface Imported {
 interface Given {
   readonly scratchLimit?: number;
   readonly sourceFormat?: string;
-  readonly script?: () => Answer;
+  readonly script?: (request: SeenGet, index: number) => Answer;
 }
 
 /** One connection for the stream, however slow the machine is, so that bytes can be counted. */
@@ -66,7 +67,7 @@ async function importFrom(content: Uint8Array, { scratchLimit = 2 ** 30, sourceF
   await using origin = await Origin.start(content, script);
   const layout = join(directory, `layout-${String((layouts += 1))}`);
   const notices: string[] = [];
-  const source = httpSource(`${origin.url}/file`, { tls: { verify: true }, proxies: {}, headers: {}, parallel: single });
+  const source = httpSource(`${origin.url}/file`, { tls: { verify: true }, proxies: {}, headers: {}, parallel: single, clock: new FakeClock() });
   const { done } = importImage(source, new OciLayoutDestination(layout, "v1"), {
     checksums: [],
     compression: "gzip",
@@ -116,6 +117,18 @@ test("the streamed VMDK is one that qemu-img reads as well", async () => {
   const image = join(directory, "streamed.vmdk");
   await writeFile(image, streamedVmdk(await readFile(plain)));
   expect(await qemuRawDigest(image, directory)).toBe(await fileDigest(plain));
+});
+
+test.each([1, 2, 3])("a server that cuts at random (seed %i), questions too, costs no more than what was in flight", async (seed) => {
+  const content = streamedVmdk(await readFile(plain));
+  const noise = patternBytes(4096, seed);
+  let cuts = 0;
+  const script = (): Answer => ({ cutAfter: noise.readUInt32LE(4 * ((cuts += 1) % 1000)) % mebibyte });
+  const { report, digest, served } = await importFrom(content, { scratchLimit: 0, script });
+  expect(report.scratchPeak).toBe(0);
+  expect(digest).toBe(await fileDigest(plain));
+  expect(cuts).toBeGreaterThan(4);
+  expect(served).toBeLessThanOrEqual(content.length + readAhead + cuts * mebibyte);
 });
 
 test("without ranges the same files are imported too, by scratch or as declared", async () => {

@@ -234,6 +234,23 @@ test("small chunks are given back before the caller's pool runs dry", async () =
   followed(it.fake);
 });
 
+test("a registry's least size of a PATCH is kept to, and small chunks are given back meanwhile", async () => {
+  const asking = { ...opened, headers: { ...opened.headers, "oci-chunk-min-length": "1500" } };
+  await using it = await setup([asking, patched(1600), patched(3000), stored], { upload: { patchBytes: 1, patchChunks: 3, flushAfterMs: 1 } });
+  const upload = await it.to.beginLayer(signal);
+  const writer = Buffer.alloc(400);
+  for (let at = 0; at < bytes.length; at += 400) {
+    const length = bytes.copy(writer, 0, at, at + 400);
+    // One buffer for all: a chunk that was given back is the caller's again.
+    await upload.write(writer.subarray(0, length));
+  }
+  await upload.commit(digest, bytes.length);
+  followed(it.fake);
+  const patches = it.fake.requests.filter((one) => one.method === "PATCH");
+  expect(patches.map(({ body }) => body.length)).toEqual([1600, 1400]);
+  expect(Buffer.concat(patches.map(({ body }) => body))).toEqual(bytes);
+});
+
 test("abort lets the PATCH in flight end before it removes the session", async () => {
   const cancel = new AbortController();
   await using it = await setup([opened, { ...patched(1000), onRequest: () => cancel.abort() }, ...dropped]);

@@ -107,3 +107,26 @@ test("unusable credentials are E_USAGE and never quoted", async () => {
   await expect(credentialSource("a.x", "r", { authFile: join(work.path, "none") })()).rejects.toEqual(usage);
   expect(() => credentialSource("a.x", "r", { userPassword: "no-colon" })).toThrow(usage);
 });
+
+test("credential helpers are asked by credHelpers first, by credsStore last, and only where they may run", async () => {
+  await using work = await temporaryDirectory();
+  const authFile = join(work.path, "config.json");
+  await writeFile(authFile, JSON.stringify({
+    auths: { "own.x": { auth: encode("file:1") }, "file.x": { auth: encode("file:2") } },
+    credHelpers: { "own.x": "ecr", "https://index.docker.io/v1/": "hub" },
+    credsStore: "desktop",
+  }));
+  const asked: string[] = [];
+  const helper = (name: string, server: string) => {
+    asked.push(`${name} ${server}`);
+    return Promise.resolve({ username: name, password: "pw" });
+  };
+  const find = (host: string) => credentialSource(host, "r", { authFile, helper })();
+  expect(await find("own.x")).toMatchObject({ username: "ecr" });
+  expect(await find("file.x")).toMatchObject({ username: "file" });
+  expect(await find("other.x:5000")).toMatchObject({ username: "desktop" });
+  expect(await find("docker.io")).toMatchObject({ username: "hub" });
+  expect(asked).toEqual(["ecr own.x", "desktop other.x:5000", "hub https://index.docker.io/v1/"]);
+  expect(await credentialSource("own.x", "r", { authFile })()).toMatchObject({ username: "file" });
+  expect(await credentialSource("other.x", "r", { authFile })()).toBeUndefined();
+});

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ImportReport } from "../src/pipeline/import-image.ts";
 import { dvcr, dvcrImportWith } from "./support/cli.ts";
 import { fileDigest, makeRawDisk, patternBytes, qemuConvert } from "./support/disks.ts";
+import { CountingProxy } from "./support/counting-proxy.ts";
 import { FaultProxy } from "./support/fault-proxy.ts";
 import { pullDisk } from "./support/pulled.ts";
 import { sessionsSurviveCuts, startRegistry } from "./support/registry.ts";
@@ -147,10 +148,15 @@ test("a registry whose disk is full is told at once and holds nothing that could
   });
   try {
     await using registry = await startRegistry({ storage });
-    const finished = await dvcr(["import", ...flags(), "-", `docker://${registry.host}/r:v1`], { input: disk });
+    await using proxy = await CountingProxy.start(registry.host);
+    const finished = await dvcr(["import", ...flags(), "-", `docker://${proxy.host}/r:v1`], { input: disk });
     expect(finished.code, finished.stderr).toBe(3);
     expect(finished.stderr).toMatch(/^E_REGISTRY_FULL: .*Err:28\D/m);
     await expectNothingLeft(registry);
+    const left = await registry.sessions("r");
+    if (await sessionsSurviveCuts()) expect(left).toEqual([]);
+    // 2.8 keeps the data of one whose PATCH failed, and knows no such session any more: nobody can remove it.
+    for (const session of left) expect(proxy.passed.filter(({ url }) => url.includes(session)).at(-1)).toMatchObject({ status: 404 });
   } finally {
     await tool("umount", "-l", storage);
     await rm(storage, { recursive: true });

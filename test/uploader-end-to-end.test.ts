@@ -6,17 +6,16 @@ import { Agent, request } from "undici";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { makeRawDisk, qemuConvert, qemuRawDigest, truncatedCopy } from "./support/disks.ts";
-import { startExecutable, writeAuthConfig, type PodExecutable } from "./support/executable.ts";
 import { curl, eventually, ownerUid, rawRequest } from "./support/pod.ts";
-import { pullDisk, type PulledDisk } from "./support/pulled.ts";
-import { startRegistry, testUser, type TestRegistry } from "./support/registry.ts";
+import { startRegistry, type TestRegistry } from "./support/registry.ts";
+import { pullUploaded, startRegistryUploader, type RegistryUploader } from "./support/registry-uploader.ts";
 
 const megabytes = 48;
 let directory: string;
 let disk: string;
 let diskDigest: string;
 let registry: TestRegistry;
-let uploader: PodExecutable | undefined;
+let uploader: RegistryUploader | undefined;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-upload-"));
@@ -36,17 +35,8 @@ afterEach(() => uploader?.signal("SIGKILL"));
 
 /** Starts bin/dvcr-uploader for one repository and gives the URL of /upload. */
 async function startFor(repository: string, environment: Record<string, string> = {}): Promise<string> {
-  uploader = startExecutable("dvcr-uploader", directory, {
-    LISTEN_ADDRESS: "127.0.0.1",
-    LISTEN_PORT: "0",
-    HEALTHZ_PORT: "0",
-    UPLOADER_DESTINATION_ENDPOINT: `${registry.host}/${repository}:0a1b`,
-    UPLOADER_DESTINATION_AUTH_CONFIG: writeAuthConfig(directory, registry),
-    DESTINATION_INSECURE_TLS: "true",
-    ...environment,
-  });
-  const { uploadPort } = await uploader.logged("waiting for an upload");
-  return `http://127.0.0.1:${String(uploadPort)}/upload`;
+  uploader = await startRegistryUploader(directory, registry, repository, environment);
+  return uploader.url;
 }
 
 const agent = new Agent({ connect: { rejectUnauthorized: false } });
@@ -56,9 +46,6 @@ async function scrapedProgress(): Promise<number> {
   const { body } = await request(`https://127.0.0.1:${String(metricsPort)}/metrics`, { dispatcher: agent });
   return Number(new RegExp(`registry_progress\\{ownerUID\\="${ownerUid}"\\} ([0-9e\\+\\-\\.]+)`).exec(await body.text())?.[1]);
 }
-
-const pull = (image: string): Promise<PulledDisk> =>
-  pullDisk(`docker://${registry.host}/${image}`, directory, "--src-creds", `${testUser.name}:${testUser.password}`);
 
 const isEmpty = async (repository: string): Promise<void> => {
   expect([await registry.tags(repository), await registry.sessions(repository)]).toEqual([[], []]);
@@ -70,7 +57,7 @@ describe("dvcr-uploader", () => {
     const { stdout } = await curl("-w", "%{http_code}", "-T", disk, url).done;
     expect(stdout).toMatch(/^stored docker:\/\/.*: qcow2 as raw, .*\n200$/);
     expect(await uploader!.exit).toBe(0);
-    const pulled = await pull("cvi/good:0a1b");
+    const pulled = await pullUploaded(directory, registry, "cvi/good");
     expect(pulled.digest).toBe(diskDigest);
     expect(uploader!.message()).toEqual({
       "source-image-size": pulled.layerSize,
@@ -88,8 +75,8 @@ describe("dvcr-uploader", () => {
     chunked.end();
     expect((await chunked.done).stdout).toMatch(/^stored /);
     expect((await curl("-F", `file=@${disk}`, await startFor("cvi/form")).done).stdout).toMatch(/^stored /);
-    expect((await pull("cvi/chunked:0a1b")).digest).toBe(diskDigest);
-    expect((await pull("cvi/form:0a1b")).digest).toBe(diskDigest);
+    expect((await pullUploaded(directory, registry, "cvi/chunked")).digest).toBe(diskDigest);
+    expect((await pullUploaded(directory, registry, "cvi/form")).digest).toBe(diskDigest);
   });
 
   it("stores no byte behind Content-Length", async () => {
@@ -99,7 +86,7 @@ describe("dvcr-uploader", () => {
     // What follows is read as the next request, which it is not; which answer comes first is open.
     expect(answer).toMatch(/^HTTP\/1\.1 (200|400) /);
     expect(await uploader!.exit).toBe(0);
-    const pulled = await pull("cvi/more:0a1b");
+    const pulled = await pullUploaded(directory, registry, "cvi/more");
     expect(pulled.digest).toBe(createHash("sha256").update(content).digest("hex"));
   });
 
@@ -146,7 +133,7 @@ describe("dvcr-uploader", () => {
     expect((await curl("-T", disk, url).done).stdout).toMatch(/^stored /);
     expect(await uploader!.exit).toBe(0);
     expect(await registry.sessions("cvi/again")).toEqual([]);
-    expect((await pull("cvi/again:0a1b")).digest).toBe(diskDigest);
+    expect((await pullUploaded(directory, registry, "cvi/again")).digest).toBe(diskDigest);
   });
 
   it("leaves nothing in the registry when it is told to stop in the middle", async () => {

@@ -1,12 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { request } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { DvcrError } from "../src/errors/dvcr-error.ts";
 import { sampleReport, type FakeBehaviour } from "./support/fake-import.ts";
 import { curl, eventually, ownerUid, rawRequest, sendThenRead } from "./support/pod.ts";
-import { latch, startFakeUploader, type FakeUploader } from "./support/uploader.ts";
+import { latch, startFakeUploaderWith, type FakeUploader } from "./support/uploader.ts";
 
 const content = randomBytes(3 * 2 ** 20 + 17);
 const sha256 = createHash("sha256").update(content).digest("hex");
@@ -16,10 +14,9 @@ let uploader: FakeUploader;
 afterEach(() => uploader.dispose());
 
 async function begin(behaviour?: FakeBehaviour, environment?: Record<string, string>): Promise<string> {
-  uploader = await startFakeUploader(behaviour, environment);
-  const file = join(uploader.directory, "disk.img");
-  writeFileSync(file, content);
-  return file;
+  const started = await startFakeUploaderWith(content, behaviour, environment);
+  uploader = started.uploader;
+  return started.file;
 }
 
 describe("an upload", () => {

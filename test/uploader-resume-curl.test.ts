@@ -6,10 +6,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { startByteCounter } from "./support/byte-counter.ts";
 import { fileDigest, patternBytes, qemuConvert } from "./support/disks.ts";
-import { startExecutable, writeAuthConfig, type PodExecutable } from "./support/executable.ts";
 import { curl, eventually } from "./support/pod.ts";
-import { pullDisk } from "./support/pulled.ts";
-import { startRegistry, testUser, type TestRegistry } from "./support/registry.ts";
+import { startRegistry, type TestRegistry } from "./support/registry.ts";
+import { pullUploaded, startRegistryUploader, type RegistryUploader } from "./support/registry-uploader.ts";
 
 const mebibyte = 2 ** 20;
 /** 1 GiB where asked for: the machine must have the space. */
@@ -22,7 +21,7 @@ let directory: string;
 let disk: string;
 let diskDigest: string;
 let registry: TestRegistry;
-let uploader: PodExecutable | undefined;
+let uploader: RegistryUploader | undefined;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-resume-"));
@@ -44,18 +43,8 @@ afterEach(() => uploader?.signal("SIGKILL"));
 
 describe("dvcr-uploader", () => {
   it("stores the same disk when curl is killed ten times and continues with -C, and no byte is asked for twice", async () => {
-    uploader = startExecutable("dvcr-uploader", directory, {
-      LISTEN_ADDRESS: "127.0.0.1",
-      LISTEN_PORT: "0",
-      HEALTHZ_PORT: "0",
-      UPLOADER_DESTINATION_ENDPOINT: `${registry.host}/cvi/resumed:0a1b`,
-      UPLOADER_DESTINATION_AUTH_CONFIG: writeAuthConfig(directory, registry),
-      DESTINATION_INSECURE_TLS: "true",
-      DVCR_SCRATCH_LIMIT: "64Mi",
-      DVCR_UPLOAD_SILENCE: "1",
-    });
-    const { uploadPort } = await uploader.logged("waiting for an upload");
-    await using proxy = await startByteCounter(Number(uploadPort));
+    uploader = await startRegistryUploader(directory, registry, "cvi/resumed", { DVCR_SCRATCH_LIMIT: "64Mi", DVCR_UPLOAD_SILENCE: "1" });
+    await using proxy = await startByteCounter(uploader.uploadPort);
     const url = `http://127.0.0.1:${proxy.port}/upload`;
     const { size } = await stat(disk);
 
@@ -82,7 +71,7 @@ describe("dvcr-uploader", () => {
     expect(last.stdout).toMatch(/^stored docker:\/\/.*: qcow2 as raw, /);
     expect(await uploader.exit).toBe(0);
     expect(proxy.received()).toBeLessThan(size + rounds * inFlight);
-    const pulled = await pullDisk(`docker://${registry.host}/cvi/resumed:0a1b`, directory, "--src-creds", `${testUser.name}:${testUser.password}`);
+    const pulled = await pullUploaded(directory, registry, "cvi/resumed");
     expect(pulled.digest).toBe(diskDigest);
     expect(await registry.sessions("cvi/resumed")).toEqual([]);
   });

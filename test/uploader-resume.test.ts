@@ -1,14 +1,12 @@
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { join } from "node:path";
 import { request } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { DvcrError } from "../src/errors/dvcr-error.ts";
 import { patternBytes } from "./support/disks.ts";
 import { sampleReport, type FakeBehaviour } from "./support/fake-import.ts";
 import { curl, eventually, rawRequest } from "./support/pod.ts";
-import { latch, startFakeUploader, type FakeUploader } from "./support/uploader.ts";
+import { latch, startFakeUploaderWith, type FakeUploader } from "./support/uploader.ts";
 
 const mebibyte = 2 ** 20;
 const content = patternBytes(8 * mebibyte + 17, 3);
@@ -20,10 +18,9 @@ let uploader: FakeUploader;
 afterEach(() => uploader.dispose());
 
 async function begin(behaviour?: FakeBehaviour, environment?: Record<string, string>): Promise<string> {
-  uploader = await startFakeUploader(behaviour, environment);
-  const file = join(uploader.directory, "disk.img");
-  writeFileSync(file, content);
-  return file;
+  const started = await startFakeUploaderWith(content, behaviour, environment);
+  uploader = started.uploader;
+  return started.file;
 }
 
 const head = async (): Promise<Record<string, unknown>> => (await request(uploader.url, { method: "HEAD" })).headers;

@@ -5,15 +5,14 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { textBytes } from "./support/disks.ts";
-import { startExecutable, writeAuthConfig, type PodExecutable } from "./support/executable.ts";
 import { curl, type Finished } from "./support/pod.ts";
-import { pullDisk } from "./support/pulled.ts";
-import { startRegistry, testUser, type TestRegistry } from "./support/registry.ts";
+import { startRegistry, type TestRegistry } from "./support/registry.ts";
+import { pullUploaded, startRegistryUploader, type RegistryUploader } from "./support/registry-uploader.ts";
 import { snappyFrames } from "./support/snappy.ts";
 
 let directory: string;
 let registry: TestRegistry;
-let uploader: PodExecutable | undefined;
+let uploader: RegistryUploader | undefined;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-snappy-"));
@@ -29,18 +28,10 @@ afterEach(() => uploader?.signal("SIGKILL"));
 
 /** Sends `body` as the framed clone of a block device. */
 async function sendClone(repository: string, body: Uint8Array, ...args: string[]): Promise<Finished> {
-  uploader = startExecutable("dvcr-uploader", directory, {
-    LISTEN_ADDRESS: "127.0.0.1",
-    LISTEN_PORT: "0",
-    HEALTHZ_PORT: "0",
-    UPLOADER_DESTINATION_ENDPOINT: `${registry.host}/${repository}:0a1b`,
-    UPLOADER_DESTINATION_AUTH_CONFIG: writeAuthConfig(directory, registry),
-    DESTINATION_INSECURE_TLS: "true",
-  });
-  const { uploadPort } = await uploader.logged("waiting for an upload");
+  uploader = await startRegistryUploader(directory, registry, repository);
   const file = join(directory, "clone.sz");
   await writeFile(file, body);
-  return await curl("-w", "%{http_code}", ...args, "-H", "x-cdi-content-type: blockdevice-clone", "-T", file, `http://127.0.0.1:${String(uploadPort)}/upload`).done;
+  return await curl("-w", "%{http_code}", ...args, "-H", "x-cdi-content-type: blockdevice-clone", "-T", file, uploader.url).done;
 }
 
 const digestOf = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
@@ -54,7 +45,7 @@ describe("a block device's clone in snappy frames", () => {
     const { stdout } = await sendClone("cvi/clone", body, "-H", `Repr-Digest: sha-256=:${digestOf(body).toString("base64")}:`);
     expect(stdout).toMatch(/^stored .*: raw as raw, 5242880 bytes, .*\n200$/);
     expect(await uploader!.exit).toBe(0);
-    const pulled = await pullDisk(`docker://${registry.host}/cvi/clone:0a1b`, directory, "--src-creds", `${testUser.name}:${testUser.password}`);
+    const pulled = await pullUploaded(directory, registry, "cvi/clone");
     expect(pulled.digest).toBe(digestOf(disk).toString("hex"));
   });
 

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { connect } from "node:net";
 import { Readable } from "node:stream";
 import { request, type Dispatcher } from "undici";
 import * as tus from "tus-js-client";
@@ -7,7 +8,7 @@ import { DvcrError } from "../src/errors/dvcr-error.ts";
 import { patternBytes } from "./support/disks.ts";
 import { sampleReport, type FakeBehaviour } from "./support/fake-import.ts";
 import { eventually } from "./support/pod.ts";
-import { startFakeUploader, type FakeUploader } from "./support/uploader.ts";
+import { latch, startFakeUploader, type FakeUploader } from "./support/uploader.ts";
 
 const mebibyte = 2 ** 20;
 const content = patternBytes(6 * mebibyte + 5, 5);
@@ -91,6 +92,46 @@ describe("tus-js-client", () => {
 });
 
 describe("an upload by tus", () => {
+  /** Every byte is in and the client is gone; its import waits for the gate. Gives the upload's query. */
+  async function cutAfterLast(behaviour: FakeBehaviour): Promise<string> {
+    await begin(behaviour, { DVCR_UPLOAD_SIP_INTERVAL: "1" });
+    const query = await create();
+    const socket = connect(uploader.ports["upload"]!, "127.0.0.1");
+    socket.on("error", () => undefined);
+    const head = [`PATCH /upload${query} HTTP/1.1`, "Host: x", "Tus-Resumable: 1.0.0", "Upload-Offset: 0", "Content-Type: application/offset+octet-stream", `Content-Length: ${content.length}`];
+    socket.write([...head, "", ""].join("\r\n"));
+    socket.write(content);
+    await eventually(async () => (await request(uploader.url, { method: "HEAD" })).headers["dvcr-upload-state"] === "importing");
+    socket.destroy();
+    return query;
+  }
+
+  /** What HEAD answers once it answers anything but 423. */
+  const verdictOn = (query: string): Promise<Answer> =>
+    eventually(async () => {
+      const answer = await ask("HEAD", query, {});
+      return answer.status === 423 ? undefined : answer;
+    });
+
+  it("that was cut after its last byte is 423 until it is stored: a complete offset means success to clients", async () => {
+    const gate = latch();
+    const query = await cutAfterLast({ before: () => gate.opened });
+    expect((await ask("HEAD", query, {})).status).toBe(423);
+    gate.open();
+    const { status, headers } = await verdictOn(query);
+    expect([status, headers["upload-offset"], headers["docker-content-digest"]]).toEqual([200, String(content.length), sampleReport.manifestDigest]);
+    expect(await uploader.exit).toBe(0);
+  });
+
+  it("that was cut after its last byte tells a refusal to who asks", async () => {
+    const gate = latch();
+    const query = await cutAfterLast({ before: () => gate.opened, failAt: { bytes: 1, error: new DvcrError("E_BACKING_FILE", "the image needs the backing file base.qcow2") } });
+    expect((await ask("HEAD", query, {})).status).toBe(423);
+    gate.open();
+    expect((await verdictOn(query)).status).toBe(422);
+    expect(await uploader.exit).toBe(0);
+  });
+
   it("is offered by OPTIONS", async () => {
     await begin();
     const { statusCode, headers } = await request(uploader.url, { method: "OPTIONS" });

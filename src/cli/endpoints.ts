@@ -7,6 +7,7 @@ import { openDestination } from "../destination/open.ts";
 import { parseDestination } from "../destination/parse.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { logRetries, logUploads } from "../log/events.ts";
+import { runCredentialHelper } from "../registry/credential-helper.ts";
 import { openRegistry, type RegistryAccess } from "../registry/open.ts";
 import { parseDockerReference } from "../registry/reference.ts";
 import type { TlsOptions } from "../registry/tls.ts";
@@ -58,7 +59,9 @@ function destinationAccess(flags: DestinationFlags & RetryFlags, context: Endpoi
       ...(flags.destCreds === undefined ? {} : { userPassword: flags.destCreds }),
       ...(flags.authfile === undefined ? {} : { authFile: flags.authfile }),
       defaultAuthFiles: context.environment.authFiles,
+      helper: runCredentialHelper,
     },
+    proxies: context.environment,
     onRetry: logRetries(context.logger, "registry"),
     retry: retryPolicy(flags),
   };
@@ -71,7 +74,9 @@ function sourceAccess(flags: SourceAccessFlags, context: EndpointContext): Regis
       ...(flags.srcCreds === undefined ? {} : { userPassword: flags.srcCreds }),
       ...(flags.srcAuthfile === undefined ? {} : { authFile: flags.srcAuthfile }),
       defaultAuthFiles: context.environment.authFiles,
+      helper: runCredentialHelper,
     },
+    proxies: context.environment,
     onRetry: logRetries(context.logger, "source"),
     retry: retryPolicy(flags),
   };

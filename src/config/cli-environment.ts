@@ -21,9 +21,9 @@ export interface CliEnvironment {
 }
 
 const fields = {
-  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources." }),
+  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources and for registries without TLS." }),
   httpProxyUpper: optional("HTTP_PROXY", text, { secret: true, description: "The same." }),
-  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources." }),
+  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources and for registries." }),
   httpsProxyUpper: optional("HTTPS_PROXY", text, { secret: true, description: "The same." }),
   noProxy: optional("no_proxy", text, { description: "Hosts reached without a proxy." }),
   noProxyUpper: optional("NO_PROXY", text, { description: "The same." }),

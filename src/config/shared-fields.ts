@@ -66,7 +66,7 @@ export const imageFields = {
 
 /** Proxies by the usual names. */
 export const proxyFields = {
-  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources." }),
-  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources." }),
+  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources and for source registries without TLS." }),
+  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources and for source registries." }),
   noProxy: optional("no_proxy", text, { description: "Hosts that are reached without a proxy, separated by commas." }),
 };

@@ -56,6 +56,12 @@ export const uploaderFields = {
   uploadResultTime: withDefault("DVCR_UPLOAD_RESULT_TIME", seconds, 30, {
     description: "Seconds that the process stays, when the client was cut off after its last byte, to tell it the result by HEAD.",
   }),
+  uploadHeadTimeout: withDefault("DVCR_UPLOAD_HEAD_TIMEOUT", seconds, 20, {
+    description: "Seconds that the head of a request may take before its connection is closed.",
+  }),
+  uploadSipInterval: withDefault("DVCR_UPLOAD_SIP_INTERVAL", seconds, 20, {
+    description: "Seconds after which a little more is read from a client that is held back, so that no proxy on the way sees silence.",
+  }),
   ...imageFields,
   ...patienceFields,
   metricsPort: earlyFields.metricsPort,

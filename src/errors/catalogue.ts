@@ -71,6 +71,7 @@ export const catalogue = {
   E_LAYOUT_IO: retry(507, "Writing the OCI layout directory failed", "Check its permissions and free space."),
   // Server and process
   E_BUSY: retry(503, "Another upload is running", "Wait until it ends; one upload runs at a time."),
+  E_UPLOAD_LOCKED: retry(423, "The upload is complete and its image is being stored", "Ask again; the answer is 200 once it is stored."),
   E_UPLOAD_DONE: refused(409, "This upload has already ended", "Ask for a new upload URL."),
   E_UPLOAD_OFFSET: retry(409, "The upload stands at another offset", "Go on from the Upload-Offset of this answer, or send the whole file without Content-Range."),
   E_TUS_VERSION: refused(412, "This version of the tus protocol is not supported", "Use version 1.0.0."),

@@ -52,6 +52,7 @@ function registryFrom(config: ImporterConfig, log: Logger): Source {
       ...(config.authConfig === undefined ? {} : { authFile: config.authConfig }),
     },
     limits: importOptions(config, config.checksums).limits,
+    proxies: config,
     retry: podRetryPolicy(config),
     onRetry: logRetries(log, "source"),
   });

@@ -36,6 +36,8 @@ export interface BlobUploadOptions {
 
 interface Pending {
   readonly chunk: Uint8Array;
+  /** Taken over: its writer has been told already. */
+  readonly isCopy?: boolean;
   readonly resolve: () => void;
   readonly reject: (error: DvcrError) => void;
 }
@@ -73,6 +75,8 @@ export class BlobUpload implements LayerUpload {
   #busy: Promise<void> | undefined;
   #flushTimer: NodeJS.Timeout | undefined;
   #flushDue = false;
+  /** Nothing follows what was gathered. */
+  #committing = false;
   #failure: DvcrError | undefined;
   #ended = false;
 
@@ -138,6 +142,7 @@ export class BlobUpload implements LayerUpload {
   }
 
   async commit(digest: string, size: number): Promise<void> {
+    this.#committing = true;
     while (this.#failure === undefined && (this.#busy !== undefined || this.#queue.length > 0)) {
       this.#flushDue = true;
       this.#advance();
@@ -177,9 +182,15 @@ export class BlobUpload implements LayerUpload {
   /** Starts the next PATCH where none is in flight and there is reason to. */
   #advance(): void {
     if (this.#busy !== undefined || this.#failure !== undefined || this.#queue.length === 0) return;
-    const full = this.#queuedBytes >= this.#options.patchBytes || this.#queue.length >= this.#options.patchChunks;
+    const { patchBytes, patchChunks } = this.#options;
+    const least = this.#session.leastPatch;
+    const full = this.#queuedBytes >= Math.max(patchBytes, least) || this.#queue.length >= patchChunks;
     if (!full && !this.#flushDue) return;
-    const batch = this.#takeBatch();
+    if (this.#queuedBytes < least && !this.#committing) {
+      this.#takeOver();
+      return;
+    }
+    const batch = least > 0 ? this.#takeBatch(this.#queuedBytes, this.#queue.length) : this.#takeBatch(patchBytes, patchChunks);
     this.#busy = this.#deliver(batch).then(
       () => {
         for (const { resolve } of batch.chunks) resolve();
@@ -198,11 +209,22 @@ export class BlobUpload implements LayerUpload {
     });
   }
 
-  #takeBatch(): Batch {
+  /** What is too little for a PATCH here is copied, so that the caller has its chunks back and can send more. */
+  #takeOver(): void {
+    this.#queue = this.#queue.map((pending) => {
+      if (pending.isCopy === true) return pending;
+      const { chunk, resolve, reject } = pending;
+      const copy = { chunk: Buffer.from(chunk), resolve, reject, isCopy: true };
+      resolve();
+      return copy;
+    });
+  }
+
+  #takeBatch(mostBytes: number, mostChunks: number): Batch {
     let bytes = 0;
     let count = 0;
     for (const { chunk } of this.#queue) {
-      if (count > 0 && (bytes + chunk.byteLength > this.#options.patchBytes || count >= this.#options.patchChunks)) break;
+      if (count > 0 && (bytes + chunk.byteLength > mostBytes || count >= mostChunks)) break;
       bytes += chunk.byteLength;
       count += 1;
     }

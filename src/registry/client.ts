@@ -4,6 +4,7 @@ import type { Failure } from "../retry/failure.ts";
 import { defaultRetryPolicy, retrying, type Phase, type RetryEvent, type RetryPolicy } from "../retry/retry.ts";
 import { Authorizer } from "./authorizer.ts";
 import type { CredentialSource } from "./credentials.ts";
+import type { ProxySettings } from "../outbound/dispatcher.ts";
 import type { OutboundPolicy } from "../outbound/policy.ts";
 import { describe, errorFromAnswer, errorFromNetwork, RegistryError, type Exchange } from "./errors.ts";
 import { dockerHub } from "./reference.ts";
@@ -25,6 +26,8 @@ export interface RegistryOptions {
   readonly stallTimeoutMs?: number;
   /** Judges the registry's own address and every other that it points to. Missing: all may be reached. */
   readonly outbound?: OutboundPolicy;
+  /** Missing: no proxy. */
+  readonly proxies?: ProxySettings;
   readonly clock?: Clock;
   /** Told before each pause; for logs. */
   readonly onRetry?: (event: RetryEvent) => void;

@@ -25,7 +25,12 @@ export interface CredentialOptions {
   readonly authConfig?: string;
   /** Files tried in order where none of the above is given; they need not exist. See defaultAuthFiles(). */
   readonly defaultAuthFiles?: readonly string[];
+  /** Runs what a file names under `credHelpers` and `credsStore`. Missing: both are passed over. */
+  readonly helper?: CredentialHelper;
 }
+
+/** What `docker-credential-NAME get` knows of a server; nothing where it knows none. */
+export type CredentialHelper = (name: string, server: string) => Promise<Credentials | undefined>;
 
 interface AuthEntry {
   readonly auth?: unknown;
@@ -35,7 +40,15 @@ interface AuthEntry {
   readonly registrytoken?: unknown;
 }
 
-const hubKeys = ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
+interface AuthFile {
+  readonly auths: ReadonlyMap<string, AuthEntry>;
+  readonly credHelpers: ReadonlyMap<string, unknown>;
+  readonly credsStore: string | undefined;
+}
+
+const noAuths: AuthFile = { auths: new Map(), credHelpers: new Map(), credsStore: undefined };
+const hubServer = "https://index.docker.io/v1/";
+const hubKeys = [hubServer, "index.docker.io", "docker.io", "registry-1.docker.io"];
 
 /** Where docker and the containers tools look, in their order. `env` is the process's environment. */
 export function defaultAuthFiles(env: Readonly<Record<string, string | undefined>>): string[] {
@@ -63,25 +76,39 @@ export function credentialSource(host: string, repository: string, options: Cred
   }
   const { authFile, authConfig, defaultAuthFiles: defaults = [] } = options;
   return async () => {
-    if (authFile === undefined && authConfig !== undefined) return lookUp(parseAuths(authConfig, "the docker config"), host, repository);
-    if (authFile !== undefined) return lookUp(await readAuthFile(authFile, true), host, repository);
+    const find = (file: AuthFile): Promise<Credentials | undefined> => findIn(file, host, repository, options.helper);
+    if (authFile === undefined && authConfig !== undefined) return await find(parseAuths(authConfig, "the docker config"));
+    if (authFile !== undefined) return await find(await readAuthFile(authFile, true));
     for (const path of defaults) {
-      const found = lookUp(await readAuthFile(path, false), host, repository);
+      const found = await find(await readAuthFile(path, false));
       if (found !== undefined) return found;
     }
     return undefined;
   };
 }
 
-async function readAuthFile(path: string, required: boolean): Promise<Map<string, AuthEntry>> {
-  const text = await readFirst([path, join(path, ".dockerconfigjson"), join(path, "config.json")], required);
-  return text === undefined ? new Map() : parseAuths(text, `the credentials file ${path}`);
+/** A helper of the host's own, then what the file itself holds, then the helper for all hosts. */
+async function findIn(file: AuthFile, host: string, repository: string, helper: CredentialHelper | undefined): Promise<Credentials | undefined> {
+  // The helpers know Docker Hub by the name that `docker login` gives it.
+  const server = host === dockerHub ? hubServer : host;
+  const own = [host, server].map((key) => file.credHelpers.get(key)).find(isFilled);
+  if (own !== undefined && helper !== undefined) return await helper(own, server);
+  return lookUp(file.auths, host, repository) ?? (file.credsStore === undefined ? undefined : await helper?.(file.credsStore, server));
 }
 
-function parseAuths(text: string, name: string): Map<string, AuthEntry> {
+async function readAuthFile(path: string, required: boolean): Promise<AuthFile> {
+  const text = await readFirst([path, join(path, ".dockerconfigjson"), join(path, "config.json")], required);
+  return text === undefined ? noAuths : parseAuths(text, `the credentials file ${path}`);
+}
+
+function parseAuths(text: string, name: string): AuthFile {
   try {
-    const { auths } = JSON.parse(text) as { auths?: Record<string, AuthEntry> };
-    return new Map(Object.entries(auths ?? {}));
+    const { auths, credHelpers, credsStore } = JSON.parse(text) as { auths?: Record<string, AuthEntry>; credHelpers?: Record<string, unknown>; credsStore?: unknown };
+    return {
+      auths: new Map(Object.entries(auths ?? {})),
+      credHelpers: new Map(Object.entries(credHelpers ?? {})),
+      credsStore: isFilled(credsStore) ? credsStore : undefined,
+    };
   } catch {
     // The parser's own message would quote the file, which holds secrets.
     throw new DvcrError("E_USAGE", `${name} is not valid JSON`);

@@ -1,11 +1,12 @@
 /** Single HTTP exchanges with a registry: connections, stall limits, bounded bodies, redirects. No retries, no tokens. */
 import { BlockList, isIP } from "node:net";
 import type { Readable } from "node:stream";
-import { Agent, request, type Dispatcher } from "undici";
+import { request, type Dispatcher } from "undici";
 import type { IncomingHttpHeaders } from "undici/types/header.d.ts";
+import { outboundDispatcher, type ProxySettings } from "../outbound/dispatcher.ts";
 import type { OutboundPolicy } from "../outbound/policy.ts";
 import { describe, RegistryError, type Exchange } from "./errors.ts";
-import { secureContext, type TlsOptions } from "./tls.ts";
+import type { TlsOptions } from "./tls.ts";
 
 export type Headers = Record<string, string>;
 /** Made anew for every try. */
@@ -35,6 +36,8 @@ export interface TransportOptions {
   readonly stallTimeoutMs?: number;
   /** Missing: every address may be reached. */
   readonly outbound?: OutboundPolicy;
+  /** Missing: no proxy. */
+  readonly proxies?: ProxySettings;
 }
 
 const defaultStallTimeoutMs = 60_000;
@@ -52,7 +55,7 @@ export class Transport {
 
   /** One request, one answer of any status. Throws what undici throws. */
   async send(spec: HttpRequest): Promise<HttpResponse> {
-    this.#agent ??= this.#createAgent();
+    this.#agent ??= outboundDispatcher({ ...this.#options, connectTimeoutMs });
     const stall = this.#options.stallTimeoutMs ?? defaultStallTimeoutMs;
     const { statusCode, headers, body } = await request(spec.url, {
       dispatcher: await this.#agent,
@@ -86,13 +89,6 @@ export class Transport {
 
   async close(): Promise<void> {
     await (await this.#agent)?.destroy();
-  }
-
-  async #createAgent(): Promise<Dispatcher> {
-    const { tls, outbound } = this.#options;
-    const trust = { secureContext: await secureContext(tls), rejectUnauthorized: tls.verify, timeout: connectTimeoutMs };
-    if (outbound === undefined) return new Agent({ connect: trust, pipelining: 1 });
-    return new Agent({ connect: { ...trust, lookup: outbound.lookup }, pipelining: 1 }).compose(outbound.interceptor);
   }
 }
 

@@ -11,14 +11,20 @@ const commitBaseMs = 120_000;
 /** A registry may read the whole blob again before it answers. */
 const commitBytesPerMs = 20_000;
 
+/** What a registry may ask for at least: so much is held in memory. */
+const mostLeastPatch = 64 * 1024 * 1024;
+
 export class UploadSession {
   readonly #client: RegistryClient;
   readonly #scopes: readonly string[];
   /** Every answer's Location replaces the one before: it carries the registry's signed state. */
   #location: URL;
   readonly #firstLocation: URL;
+  /** Least bytes of a PATCH that is not the last (distribution specification, "Pushing a blob in chunks"); 0 where the registry names none. */
+  readonly leastPatch: number;
 
-  private constructor(client: RegistryClient, scopes: readonly string[], location: URL) {
+  private constructor(client: RegistryClient, scopes: readonly string[], location: URL, leastPatch: number) {
+    this.leastPatch = leastPatch;
     this.#client = client;
     this.#scopes = scopes;
     this.#location = this.#firstLocation = location;
@@ -40,7 +46,9 @@ export class UploadSession {
 
   /** The session that a 202 to a POST speaks of. */
   static fromAnswer(client: RegistryClient, repository: string, response: HttpResponse): UploadSession {
-    return new UploadSession(client, pushScopes(repository), client.locationOf(response, { method: "POST", path: uploadsPath(repository) }));
+    const least = header(response.headers, "oci-chunk-min-length") ?? "";
+    const leastPatch = /^\d{1,12}$/.test(least) ? Math.min(Number(least), mostLeastPatch) : 0;
+    return new UploadSession(client, pushScopes(repository), client.locationOf(response, { method: "POST", path: uploadsPath(repository) }), leastPatch);
   }
 
   /** Sends `length` bytes for `offset`, one try. @throws RegistryError, by which decide() knows to ask position(). */

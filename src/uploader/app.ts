@@ -25,8 +25,7 @@ export interface UploadAppDeps {
 }
 
 const uploadPath = "/upload";
-/** A client that has not sent its request's head by then is cut off: it holds nothing but a connection. */
-const headMilliseconds = 20_000;
+/** How often heads that are late are looked for, at most. */
 const checkMilliseconds = 5000;
 const mostConnections = 512;
 
@@ -39,13 +38,16 @@ function openSession(config: UploaderConfig, { runImport, signal, onVerdict, onD
     resumeTimeout: config.uploadResumeTimeout * 1000,
     silence: config.uploadSilence * 1000,
     resultTime: config.uploadResultTime * 1000,
+    sipInterval: config.uploadSipInterval * 1000,
   });
 }
 
 /** The upload server, not listening yet. Throws E_CONFIG for TLS files that cannot be read. */
 export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Promise<FastifyInstance> {
   const tls = tlsOptions(config);
-  const timeouts = { headersTimeout: headMilliseconds, connectionsCheckingInterval: checkMilliseconds };
+  // A client that has not sent its request's head by then is cut off: it holds nothing but a connection.
+  const headersTimeout = config.uploadHeadTimeout * 1000;
+  const timeouts = { headersTimeout, connectionsCheckingInterval: Math.min(checkMilliseconds, headersTimeout / 4) };
   const options: FastifyServerOptions = {
     loggerInstance: deps.log,
     logController: new LogController({ disableRequestLogging: true }),

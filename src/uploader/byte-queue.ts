@@ -4,7 +4,7 @@ import type { DvcrError } from "../errors/dvcr-error.ts";
 const highWater = 2 ** 20;
 /** While the import takes nothing, so much is taken from the client at each interval, so that no proxy on the way sees silence. */
 const sipBytes = 2 ** 19;
-const sipMilliseconds = 20_000;
+const defaultSipInterval = 20_000;
 /** What all sips together may hold. */
 const sipsLimit = 32 * 2 ** 20;
 
@@ -13,6 +13,7 @@ const sipsLimit = 32 * 2 ** 20;
  * them once. What was pushed is never lost: a new connection goes on behind it.
  */
 export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
+  readonly #sipInterval: number;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
   /** Bytes that may wait at most; more than highWater only while the import takes nothing. */
@@ -22,6 +23,11 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
   #failure: DvcrError | undefined;
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
+
+  /** `sipInterval`: milliseconds after which a writer that waits in room() is let on a little. */
+  constructor(sipInterval: number = defaultSipInterval) {
+    this.#sipInterval = sipInterval;
+  }
 
   [Symbol.asyncIterator](): this {
     return this;
@@ -66,7 +72,7 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#wakeWriter = resolve;
-        timer = setTimeout(() => this.stretch(sipBytes), sipMilliseconds);
+        timer = setTimeout(() => this.stretch(sipBytes), this.#sipInterval);
       });
       clearTimeout(timer);
     }

@@ -5,6 +5,8 @@ import type { UploadSession } from "./upload-session.ts";
 export interface UploadSettings extends Pick<UploaderConfig, "checksums" | "maxVirtualSize" | "uploadIdleTimeout"> {
   /** Bytes that a file may have at most, as it is sent. */
   readonly maxUploadSize?: number;
+  /** Seconds that a client on the way may hear nothing. Default 20. */
+  readonly uploadSipInterval?: number;
 }
 
 /** What the handlers of one path share. */

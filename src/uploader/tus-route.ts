@@ -1,8 +1,10 @@
 /** The tus protocol, version 1.0.0: core, creation, creation-defer-length, termination, checksum. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Checksum } from "../config/kinds.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import type { ImportReport } from "../pipeline/import-image.ts";
 import { holdThenPass, passOn } from "./body-part.ts";
 import { BodyReader } from "./body-reader.ts";
 import { letBodyCome } from "./continue.ts";
@@ -15,6 +17,8 @@ const version = "1.0.0";
 const partType = "application/offset+octet-stream";
 /** A part with a checksum is held in memory until it was compared. */
 const heldBytes = 16 * 2 ** 20;
+/** Seconds that HEAD waits for the verdict. */
+const defaultVerdictWait = 20;
 const checksumBytes: Readonly<Record<string, number>> = { md5: 16, sha1: 20, sha256: 32 };
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
@@ -94,13 +98,31 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
     return await reply.code(201).header("location", `?tus=${id}`).header("upload-offset", 0).send("");
   };
 
+  /**
+   * The result of an upload that has every byte. A client takes a complete offset for success, so that it is told none
+   * before: where the import takes longer than a proxy may wait, E_UPLOAD_LOCKED, and it asks again.
+   */
+  const verdictOn = async (request: FastifyRequest, upload: Upload): Promise<ImportReport> => {
+    const leave = session.attend(() => !request.raw.socket.destroyed);
+    const waited = new AbortController();
+    const late = delay((config.uploadSipInterval ?? defaultVerdictWait) * 1000, undefined, { signal: waited.signal }).catch(() => undefined);
+    try {
+      const report = await Promise.race([upload.result(), late]);
+      if (report === undefined) throw new DvcrError("E_UPLOAD_LOCKED", "every byte has come, and the image is being stored");
+      return report;
+    } finally {
+      waited.abort();
+      leave();
+    }
+  };
+
   const status: Handler = async (request, reply) => {
     await session.endSilentConnection();
     const upload = named(request);
     const { verdict } = session.status();
     reply.raw.once("finish", () => session.told());
     if (verdict?.kind === "failed") throw verdict.error;
-    if (verdict?.kind === "stored") addResultHeaders(reply, verdict.report);
+    if (upload.isWhole) addResultHeaders(reply, await verdictOn(request, upload));
     void reply.header("upload-offset", upload.offset);
     if (upload.total === undefined) void reply.header("upload-defer-length", "1");
     else void reply.header("upload-length", upload.total);

@@ -39,6 +39,8 @@ export interface UploadSessionOptions {
   readonly resultTime: number;
   /** Bytes that a file may have at most, as it is sent. */
   readonly maxUploadSize?: number;
+  /** Milliseconds after which a little more is read from a client that is held back. Default 20 s. */
+  readonly sipInterval?: number;
   /** Called when the state may have changed: an upload began, was cut, was given up or ended. */
   readonly onChange?: () => void;
 }
@@ -93,7 +95,7 @@ export class UploadSession {
     this.#take();
     try {
       const start: StartImport = async (source, checksums, signal) => await this.#judged(this.#options.startImport(source, checksums, signal));
-      const upload = new Upload(plan, start, this.#options.maxUploadSize);
+      const upload = new Upload(plan, start, { most: this.#options.maxUploadSize, sipInterval: this.#options.sipInterval });
       await this.#drop(new DvcrError("E_CANCELLED", "the upload was started over"));
       this.#upload = upload;
     } catch (error) {

@@ -16,6 +16,13 @@ export interface UploadPlan {
   readonly id?: string;
 }
 
+export interface UploadLimits {
+  /** Bytes that the file may have. */
+  readonly most?: number | undefined;
+  /** As for ByteQueue. */
+  readonly sipInterval?: number | undefined;
+}
+
 /** Throws E_TOO_LARGE for a file of more bytes than may be sent. */
 function checkLimit(bytes: number, most: number): void {
   if (bytes > most) throw new DvcrError("E_TOO_LARGE", `the file has ${bytes} bytes or more; at most ${most} may be sent`);
@@ -29,17 +36,18 @@ export class Upload {
   readonly plan: UploadPlan;
   readonly #start: StartImport;
   readonly #most: number;
-  readonly #queue = new ByteQueue();
+  readonly #queue: ByteQueue;
   readonly #stopped = new AbortController();
   #total: number | undefined;
   #offset = 0;
   #isWhole = false;
   #result: Promise<ImportReport> | undefined;
 
-  /** `most`: bytes that the file may have. Throws E_TOO_LARGE where it is said to have more. */
-  constructor(plan: UploadPlan, start: StartImport, most = Infinity) {
+  /** Throws E_TOO_LARGE where the file is said to have more bytes than it may. */
+  constructor(plan: UploadPlan, start: StartImport, { most = Infinity, sipInterval }: UploadLimits = {}) {
     checkLimit(plan.total ?? 0, most);
     this.#most = most;
+    this.#queue = new ByteQueue(sipInterval);
     this.plan = plan;
     this.#total = plan.total;
     this.#start = start;

@@ -15,6 +15,8 @@ export interface RegistryTestOptions {
   readonly tls?: boolean;
   /** Every write is refused with 405, as in DVCR's garbage collection. */
   readonly readonly?: boolean;
+  /** Sends clients to a token service, whose certificate it trusts. */
+  readonly token?: { readonly realm: string; readonly service: string; readonly issuer: string; readonly certificate: string };
   readonly port?: number;
   /** Where the storage is, for a file system of a given size; a temporary directory otherwise. */
   readonly storage?: string;
@@ -148,7 +150,7 @@ export class TestRegistry implements AsyncDisposable {
   }
 
   #config(readonly: boolean): unknown {
-    const { auth, tls } = this.#options;
+    const { auth, tls, token } = this.#options;
     return {
       version: 0.1,
       log: { accesslog: { disabled: true }, level: "error" },
@@ -165,6 +167,7 @@ export class TestRegistry implements AsyncDisposable {
         ...(tls === true ? { tls: { certificate: join(this.directory, "tls.crt"), key: join(this.directory, "tls.key") } } : {}),
       },
       ...(auth === true ? { auth: { htpasswd: { realm: "test", path: join(this.directory, "htpasswd") } } } : {}),
+      ...(token === undefined ? {} : { auth: { token: { realm: token.realm, service: token.service, issuer: token.issuer, rootcertbundle: token.certificate } } }),
     };
   }
 }

@@ -1,3 +1,6 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
 import { uploaderProcess } from "../../src/uploader/run-uploader.ts";
 import { fakeDestination, fakeImport, type FakeBehaviour, type FakeImport } from "./fake-import.ts";
 import { startPod, type Pod } from "./pod.ts";
@@ -25,6 +28,18 @@ export async function startFakeUploader(behaviour: FakeBehaviour = {}, environme
   );
   const scheme = environment["TLS_CERT_FILE"] === undefined ? "http" : "https";
   return Object.assign(pod, { url: `${scheme}://127.0.0.1:${pod.ports["upload"] ?? 0}/upload`, seen: fake.seen });
+}
+
+/** The same, with `content` in a file that curl can send. */
+export async function startFakeUploaderWith(
+  content: Uint8Array,
+  behaviour?: FakeBehaviour,
+  environment?: Record<string, string>,
+): Promise<{ uploader: FakeUploader; file: string }> {
+  const uploader = await startFakeUploader(behaviour, environment);
+  const file = join(uploader.directory, "disk.img");
+  await writeFile(file, content);
+  return { uploader, file };
 }
 
 /** A promise and what settles it. */

@@ -1,13 +1,13 @@
 import type { Dispatcher } from "undici";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";
+import { outboundDispatcher, type ProxySettings } from "../../outbound/dispatcher.ts";
 import type { OutboundPolicy } from "../../outbound/policy.ts";
 import type { TlsOptions } from "../../registry/tls.ts";
 import { systemClock, type Clock } from "../../retry/clock.ts";
 import { FailureError } from "../../retry/failure.ts";
 import { Backoff, decide, defaultRetryPolicy, retrying, type RetryEvent, type RetryPolicy } from "../../retry/retry.ts";
 import type { OpenSource, Source } from "../source.ts";
-import { sourceDispatcher, type ProxySettings } from "./dispatcher.ts";
 import { entityOf, parseContentRange, requireIdentity, sameEntity, type Entity } from "./entity.ts";
 import { defaultParallel, inPieces, SlownessWatch, type ParallelOptions } from "./parallel.ts";
 import { describe, discard, HttpClient, networkFailure, type HttpAnswer, type HttpClientOptions } from "./request.ts";
@@ -49,7 +49,7 @@ export function httpSource(url: string, options: HttpSourceOptions): Source {
       return refetchable;
     },
     open: async (signal) => {
-      const dispatcher = await sourceDispatcher(options.tls, options.proxies, options.outbound);
+      const dispatcher = await outboundDispatcher(options);
       const download = new Download(target, { ...all, dispatcher }, signal);
       const opened = await download.open().catch(async (error: unknown) => {
         await dispatcher.destroy();

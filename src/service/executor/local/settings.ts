@@ -3,7 +3,7 @@ import type { ValuesOf } from "../../../config/field.ts";
 import type { Logger } from "../../../log/logger.ts";
 import type { OutboundPolicy } from "../../../outbound/policy.ts";
 import type { ImportImage } from "../../../pipeline/import-image.ts";
-import type { ProxySettings } from "../../../source/http/dispatcher.ts";
+import type { ProxySettings } from "../../../outbound/dispatcher.ts";
 import type { ImagePlace } from "../../images/image-place.ts";
 import type { UploadTokens } from "../../uploads/tokens.ts";
 
