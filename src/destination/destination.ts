@@ -12,9 +12,9 @@ export interface Destination {
   tagImage?(image: CurrentImage, signal: AbortSignal): Promise<void>;
   /**
    * Checks access and opens an upload for the layer. What may get lost on the way is kept in `insurance`, if it is given
-   * and the destination is of the kind that loses something.
+   * and the destination is of the kind that loses something; what it cannot take for a while waits in `backlog`.
    */
-  beginLayer(signal: AbortSignal, insurance?: LayerInsurance): Promise<LayerUpload>;
+  beginLayer(signal: AbortSignal, insurance?: LayerInsurance, backlog?: LayerBacklog): Promise<LayerUpload>;
   /** Writes config, manifest and, last, the tag. The layer has been committed before. */
   commitImage(image: ImageManifest, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -52,6 +52,16 @@ export interface LayerInsurance {
   append(chunks: readonly Uint8Array[]): Promise<boolean>;
   /** @throws DvcrError E_SCRATCH_IO. */
   read(offset: number, length: number): AsyncIterable<Uint8Array>;
+}
+
+/** Room for layer bytes that the destination cannot take for now: first in, first out. */
+export interface LayerBacklog {
+  /** Bytes that wait in it. */
+  readonly size: number;
+  /** Adds at the end. False: there is no room, and what waits stays as it is. */
+  append(chunks: readonly Uint8Array[]): Promise<boolean>;
+  /** Takes up to `most` bytes from the front. @throws DvcrError E_SCRATCH_IO. */
+  take(most: number): Promise<Uint8Array[]>;
 }
 
 /** True when a destination lost the layer halfway and it must be made again from the source's first byte. */

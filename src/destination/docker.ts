@@ -7,7 +7,7 @@ import { getManifest, listTags, putManifest } from "../registry/manifests.ts";
 import { RegistryError } from "../registry/errors.ts";
 import { formatReference, isDigest, type ImageReference } from "../registry/reference.ts";
 import { currentImage, type ManifestDocument } from "./current-image.ts";
-import type { CurrentImage, Destination, LayerInsurance } from "./destination.ts";
+import type { CurrentImage, Destination, LayerBacklog, LayerInsurance } from "./destination.ts";
 
 export type TaggedReference = ImageReference & { readonly tag: string };
 export interface RegistryDestinationOptions extends Omit<RegistryOptions, "host"> {
@@ -59,8 +59,9 @@ export class RegistryDestination implements Destination {
     return currentImage(found.digest, manifest, await this.#readConfig(config, signal));
   }
 
-  beginLayer(signal: AbortSignal, insurance?: LayerInsurance): Promise<BlobUpload> {
-    return BlobUpload.begin(this.client, this.#name.repository, signal, { ...this.#upload, ...(insurance === undefined ? {} : { insurance }) });
+  beginLayer(signal: AbortSignal, insurance?: LayerInsurance, backlog?: LayerBacklog): Promise<BlobUpload> {
+    const scratch = { ...(insurance === undefined ? {} : { insurance }), ...(backlog === undefined ? {} : { backlog }) };
+    return BlobUpload.begin(this.client, this.#name.repository, signal, { ...this.#upload, ...scratch });
   }
 
   async commitImage(image: ImageManifest, signal: AbortSignal): Promise<void> {

@@ -6,6 +6,8 @@ import type { LayerInsurance } from "../destination/destination.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 
 const READ_BYTES = 1 << 20;
+/** What the core, where it keeps the layer as well, may add to its scratch before the next look at it: all layer buffers. */
+const CORE_AHEAD_BYTES = 24 << 20;
 
 export interface ScratchRoom {
   readonly directory: string;
@@ -41,9 +43,10 @@ export class KeptLayer implements LayerInsurance {
   async append(chunks: readonly Uint8Array[]): Promise<boolean> {
     if (this.#dropped) return false;
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
-    const total = this.#room.coreBytes() + this.#size + bytes;
-    if (total > this.#room.limit) {
-      await this.#drop(`${String(total)} bytes would be in scratch, ${String(this.#room.limit)} are allowed`);
+    const core = this.#room.coreBytes();
+    const total = core + this.#size + bytes;
+    if (total + (core > 0 ? CORE_AHEAD_BYTES : 0) > this.#room.limit) {
+      await this.#drop(`${String(total)} bytes${core > 0 ? " and more" : ""} would be in scratch, ${String(this.#room.limit)} are allowed`);
       return false;
     }
     try {
@@ -62,15 +65,8 @@ export class KeptLayer implements LayerInsurance {
     return true;
   }
 
-  async *read(offset: number, length: number): AsyncGenerator<Uint8Array> {
-    const end = offset + length;
-    for (let at = offset; at < end; ) {
-      const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-      const { bytesRead } = (await this.#file?.read(piece, 0, piece.length, at)) ?? { bytesRead: 0 };
-      if (bytesRead === 0) throw new DvcrError("E_SCRATCH_IO", `the kept layer ends early at byte ${String(at)}`);
-      at += bytesRead;
-      yield piece.subarray(0, bytesRead);
-    }
+  read(offset: number, length: number): AsyncGenerator<Uint8Array> {
+    return readPieces(this.#file, offset, length);
   }
 
   async close(): Promise<void> {
@@ -87,7 +83,20 @@ export class KeptLayer implements LayerInsurance {
   }
 }
 
-async function openUnlinked(directory: string): Promise<FileHandle> {
+/** `length` bytes from `offset`, a MiB at a time. Throws E_SCRATCH_IO where the file ends before. */
+export async function* readPieces(file: FileHandle | undefined, offset: number, length: number): AsyncGenerator<Uint8Array> {
+  const end = offset + length;
+  for (let at = offset; at < end; ) {
+    const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+    const { bytesRead } = (await file?.read(piece, 0, piece.length, at)) ?? { bytesRead: 0 };
+    if (bytesRead === 0) throw new DvcrError("E_SCRATCH_IO", `a scratch file ends early at byte ${String(at)}`);
+    at += bytesRead;
+    yield piece.subarray(0, bytesRead);
+  }
+}
+
+/** A file of scratch that has no name any more. */
+export async function openUnlinked(directory: string): Promise<FileHandle> {
   const path = join(directory, `.dvcr-layer-${randomBytes(8).toString("hex")}`);
   const file = await open(path, "wx+", 0o600);
   try {
@@ -100,7 +109,7 @@ async function openUnlinked(directory: string): Promise<FileHandle> {
 }
 
 /** The kernel may take less than it was given, on a disk that is nearly full for one. */
-async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+export async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.byteLength; ) {
     const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, position + done);
     done += bytesWritten;

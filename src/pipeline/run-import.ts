@@ -5,6 +5,7 @@ import type { NativeResult } from "../native/addon.ts";
 import type { OpenSource, Source } from "../source/source.ts";
 import { Conversion, makeLayerBuffers, SizeHintWrong, type LayerSink } from "./conversion.ts";
 import type { ImportImage, ImportOptions, ImportProgress, ImportReport } from "./import-image.ts";
+import { Backlog } from "./backlog.ts";
 import { KeptLayer } from "./kept-layer.ts";
 import { PushingSink } from "./pushing-sink.ts";
 import { findMade, reuseReport, withDigestForReuse } from "./reuse.ts";
@@ -105,10 +106,14 @@ class ImportRun {
   }
 
   async #pushOnce(): Promise<ImportReport> {
+    let kept: KeptLayer | undefined;
+    let backlog: Backlog | undefined;
     const sink = new PushingSink(this.#destination, this.#signal, {
       onAcknowledged: (bytes) => { this.#layerBytes += bytes; },
       // A file is read again sooner than its layer is kept.
-      keptLayer: this.#source.replayable ? () => undefined : () => this.#keptLayer(),
+      keptLayer: () => (this.#source.replayable ? undefined : (kept = this.#keptLayer(() => backlog?.size ?? 0))),
+      // What can be asked for again waits at its origin.
+      backlog: () => (this.#source.replayable || this.#source.refetchable ? undefined : (backlog = this.#backlog(() => kept?.size ?? 0))),
     });
     try {
       const result = await this.#convert(await this.#source.open(this.#signal), sink);
@@ -122,15 +127,26 @@ class ImportRun {
     }
   }
 
-  #keptLayer(): KeptLayer {
-    return new KeptLayer({
+  /** `others`: what else of this import is in scratch beside the core's. */
+  #room(others: () => number) {
+    return {
       directory: this.#options.scratchDirectory,
       limit: this.#options.limits.maxScratch,
-      coreBytes: () => this.#conversion?.scratchBytes() ?? 0,
+      coreBytes: () => (this.#conversion?.scratchBytes() ?? 0) + others(),
+    };
+  }
+
+  #keptLayer(others: () => number): KeptLayer {
+    return new KeptLayer({
+      ...this.#room(others),
       onDropped: (reason) => {
         this.#notice(`the layer is no longer kept in case the registry loses it: ${reason}`);
       },
     });
+  }
+
+  #backlog(others: () => number): Backlog {
+    return new Backlog(this.#room(others));
   }
 
   #notice(text: string): void {

@@ -8,7 +8,7 @@
  * again from that copy. Without one it ends the upload, with `sessionLost` on the error.
  */
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
-import type { LayerInsurance, LayerUpload } from "../destination/destination.ts";
+import type { LayerBacklog, LayerInsurance, LayerUpload } from "../destination/destination.ts";
 import { cancellation, throwIfCancelled } from "../retry/cancel.ts";
 import { FailureError } from "../retry/failure.ts";
 import { Backoff, decide } from "../retry/retry.ts";
@@ -30,6 +30,10 @@ export interface BlobUploadOptions {
   readonly onOrphan?: (sessionPath: string) => void;
   /** Where acknowledged bytes are kept, if the registry may lose them. */
   readonly insurance?: LayerInsurance;
+  /** Where bytes wait while the registry takes none. Missing: their writers wait. */
+  readonly backlog?: LayerBacklog;
+  /** How long a PATCH may be under way before the backlog is used. Default 20 s. */
+  readonly backlogAfterMs?: number;
   /** Told how many acknowledged bytes a new session is given again from the insurance. */
   readonly onRestart?: (bytes: number) => void;
 }
@@ -48,7 +52,7 @@ interface Batch {
   readonly chunks: readonly Pending[];
 }
 
-const defaults = { patchBytes: 8 * 1024 * 1024, patchChunks: 12, flushAfterMs: 200, abortGraceMs: 10_000, onOrphan: () => {}, onRestart: () => {} };
+const defaults = { patchBytes: 8 * 1024 * 1024, patchChunks: 12, flushAfterMs: 200, abortGraceMs: 10_000, backlogAfterMs: 20_000, onOrphan: () => {}, onRestart: () => {} };
 
 /** A registry that loses every session it is given will not keep the next one either. */
 const maxRestarts = 20;
@@ -56,7 +60,7 @@ const maxRestarts = 20;
 export class BlobUpload implements LayerUpload {
   readonly #client: RegistryClient;
   readonly #repository: string;
-  readonly #options: Required<Omit<BlobUploadOptions, "insurance">>;
+  readonly #options: Required<Omit<BlobUploadOptions, "insurance" | "backlog">>;
   /** Nothing where none was given, none is needed or there was no room. */
   #insurance: LayerInsurance | undefined;
   /** True once the registry was seen to lose sessions. */
@@ -73,6 +77,11 @@ export class BlobUpload implements LayerUpload {
   /** Bytes that the registry has acknowledged. */
   #acknowledged = 0;
   #busy: Promise<void> | undefined;
+  readonly #backlog: LayerBacklog | undefined;
+  /** The PATCH under way takes long: what is written meanwhile goes into the backlog. */
+  #isAway = false;
+  /** Queued chunks on their way into the backlog. */
+  #stowing: Promise<void> | undefined;
   #flushTimer: NodeJS.Timeout | undefined;
   #flushDue = false;
   /** Nothing follows what was gathered. */
@@ -84,7 +93,8 @@ export class BlobUpload implements LayerUpload {
     this.#client = client;
     this.#repository = repository;
     this.#session = session;
-    const { insurance, ...others } = options;
+    const { insurance, backlog, ...others } = options;
+    this.#backlog = backlog;
     this.#options = { ...defaults, ...others };
     this.#insurance = insurance;
     this.#signal = AbortSignal.any([signal, this.#stopped.signal]);
@@ -138,15 +148,17 @@ export class BlobUpload implements LayerUpload {
       }, this.#options.flushAfterMs);
       this.#flushTimer.refresh();
       this.#advance();
+      this.#stow();
     });
   }
 
   async commit(digest: string, size: number): Promise<void> {
     this.#committing = true;
-    while (this.#failure === undefined && (this.#busy !== undefined || this.#queue.length > 0)) {
+    while (this.#failure === undefined && (this.#busy !== undefined || this.#stowing !== undefined || this.#hasMore())) {
       this.#flushDue = true;
       this.#advance();
       await this.#busy;
+      await this.#stowing;
     }
     clearTimeout(this.#flushTimer);
     if (this.#failure !== undefined) throw this.#failure;
@@ -171,6 +183,7 @@ export class BlobUpload implements LayerUpload {
     const limit = AbortSignal.timeout(this.#options.abortGraceMs);
     const cutting = setTimeout(() => this.#cut.abort(), this.#options.abortGraceMs / 2);
     await this.#busy;
+    await this.#stowing;
     clearTimeout(cutting);
     try {
       await this.#session.cancel(limit);
@@ -181,17 +194,32 @@ export class BlobUpload implements LayerUpload {
 
   /** Starts the next PATCH where none is in flight and there is reason to. */
   #advance(): void {
-    if (this.#busy !== undefined || this.#failure !== undefined || this.#queue.length === 0) return;
+    // What is on its way into the backlog is older than the queue, and what is in it older still.
+    if (this.#busy !== undefined || this.#stowing !== undefined || this.#failure !== undefined || !this.#hasMore()) return;
     const { patchBytes, patchChunks } = this.#options;
     const least = this.#session.leastPatch;
+    if ((this.#backlog?.size ?? 0) > 0) {
+      this.#startFromBacklog(Math.max(patchBytes, least));
+      return;
+    }
     const full = this.#queuedBytes >= Math.max(patchBytes, least) || this.#queue.length >= patchChunks;
     if (!full && !this.#flushDue) return;
     if (this.#queuedBytes < least && !this.#committing) {
       this.#takeOver();
       return;
     }
-    const batch = least > 0 ? this.#takeBatch(this.#queuedBytes, this.#queue.length) : this.#takeBatch(patchBytes, patchChunks);
-    this.#busy = this.#deliver(batch).then(
+    this.#start(least > 0 ? this.#takeBatch(this.#queuedBytes, this.#queue.length) : this.#takeBatch(patchBytes, patchChunks));
+  }
+
+  #start(batch: Batch): void {
+    const late = setTimeout(() => {
+      this.#isAway = true;
+      this.#stow();
+    }, this.#options.backlogAfterMs);
+    this.#busy = this.#deliver(batch).finally(() => {
+      clearTimeout(late);
+      this.#isAway = false;
+    }).then(
       () => {
         for (const { resolve } of batch.chunks) resolve();
         this.#busy = undefined;
@@ -207,6 +235,47 @@ export class BlobUpload implements LayerUpload {
     this.#orStopped(this.#busy).catch(() => {
       for (const { reject } of batch.chunks) reject(cancellation(this.#signal));
     });
+  }
+
+  /** The next PATCH is what has waited longest. */
+  #startFromBacklog(mostBytes: number): void {
+    this.#busy = this.#backlog!.take(mostBytes).then(
+      (pieces) => {
+        const bytes = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+        const chunks = pieces.map((chunk) => ({ chunk, resolve: () => {}, reject: () => {} }));
+        this.#start({ start: this.#acknowledged, end: this.#acknowledged + bytes, chunks });
+      },
+      (error: unknown) => {
+        this.#fail(toDvcrError(error));
+        this.#busy = undefined;
+      },
+    );
+  }
+
+  /** While the registry is away: what is queued goes into the backlog, as far as there is room, and its writers go on. */
+  #stow(): void {
+    if (!this.#isAway || this.#backlog === undefined || this.#stowing !== undefined || this.#queue.length === 0) return;
+    const moved = this.#queue.splice(0);
+    const bytes = this.#queuedBytes;
+    this.#queuedBytes = 0;
+    this.#stowing = this.#backlog.append(moved.map(({ chunk }) => chunk)).then((fits) => {
+      this.#stowing = undefined;
+      if (fits) {
+        for (const { resolve } of moved) resolve();
+      } else if (this.#failure === undefined) {
+        this.#queue.unshift(...moved);
+        this.#queuedBytes += bytes;
+        this.#isAway = false;
+      } else {
+        for (const { reject } of moved) reject(this.#failure);
+      }
+      this.#advance();
+      this.#stow();
+    });
+  }
+
+  #hasMore(): boolean {
+    return this.#queue.length > 0 || (this.#backlog?.size ?? 0) > 0;
   }
 
   /** What is too little for a PATCH here is copied, so that the caller has its chunks back and can send more. */

@@ -1,0 +1,95 @@
+/** While the registry takes nothing, what is written goes to scratch and its writers go on. */
+import { createHash } from "node:crypto";
+import { readdir } from "node:fs/promises";
+import { expect, test, vi } from "vitest";
+
+import type { LayerUpload } from "../src/destination/destination.ts";
+import { RegistryDestination } from "../src/destination/docker.ts";
+import { Backlog } from "../src/pipeline/backlog.ts";
+import { statBlob } from "../src/registry/blobs.ts";
+import { patternBytes } from "./support/disks.ts";
+import { FaultProxy } from "./support/fault-proxy.ts";
+import { startRegistry } from "./support/registry.ts";
+import { temporaryDirectory } from "./support/tools.ts";
+
+const mebibyte = 2 ** 20;
+const layer = patternBytes(30 * mebibyte, 7);
+const digest = `sha256:${createHash("sha256").update(layer).digest("hex")}`;
+const pieces = Array.from({ length: 30 }, (_, index) => layer.subarray(index * mebibyte, (index + 1) * mebibyte));
+const { signal } = new AbortController();
+
+/** A backlog that tells what became of every attempt to add to it. */
+class WatchedBacklog extends Backlog {
+  readonly answers: boolean[] = [];
+
+  override async append(chunks: readonly Uint8Array[]): Promise<boolean> {
+    const fits = await super.append(chunks);
+    this.answers.push(fits);
+    return fits;
+  }
+}
+
+/** Pushes the layer while the registry is away at first. `write` makes all writes meanwhile and gives those that wait. */
+async function pushWhileAway(limit: number, write: (upload: LayerUpload, backlog: WatchedBacklog) => Promise<Promise<void>[]>): Promise<void> {
+  await using work = await temporaryDirectory();
+  await using registry = await startRegistry();
+  let away = true;
+  await using proxy = await FaultProxy.start(registry.host, ({ method }) => (away && method === "PATCH" ? "hold" : "pass"));
+  const to = new RegistryDestination({ host: proxy.host, repository: "r", tag: "v1" }, {
+    tls: { verify: false },
+    credentials: () => Promise.resolve(undefined),
+    stallTimeoutMs: 2000,
+    upload: { patchBytes: 4 * mebibyte, backlogAfterMs: 1 },
+  });
+  const backlog = new WatchedBacklog({ directory: work.path, limit, coreBytes: () => 0 });
+  try {
+    const upload = await to.beginLayer(signal, undefined, backlog);
+    const waiting = await write(upload, backlog);
+    expect(await readdir(work.path)).toEqual([]);
+    away = false;
+    await Promise.all(waiting);
+    await upload.commit(digest, layer.length);
+    expect(backlog.size).toBe(0);
+    expect(await statBlob(to.client, "r", digest, signal)).toBe(layer.length);
+    expect(await registry.sessions("r")).toEqual([]);
+  } finally {
+    await backlog.close();
+    await to.close();
+  }
+}
+
+test("all that is written is taken, kept in order, and stored when the registry is back", async () => {
+  await pushWhileAway(2 ** 30, async (upload, backlog) => {
+    const writes = pieces.map((piece) => upload.write(piece));
+    // The first four are the PATCH under way.
+    await Promise.all(writes.slice(4));
+    expect(backlog.size).toBe(26 * mebibyte);
+    expect(backlog.peak).toBe(26 * mebibyte);
+    return writes.slice(0, 4);
+  });
+});
+
+test("beyond the limit of scratch the writers wait, and nothing is lost", async () => {
+  await pushWhileAway(8 * mebibyte, async (upload, backlog) => {
+    const waiting = pieces.slice(0, 4).map((piece) => upload.write(piece));
+    for (const piece of pieces.slice(4, 12)) await upload.write(piece);
+    expect(backlog.size).toBe(8 * mebibyte);
+    let told = 0;
+    waiting.push(...pieces.slice(12).map((piece) => upload.write(piece).then(() => void (told += 1))));
+    await vi.waitUntil(() => backlog.answers.includes(false));
+    expect(told).toBe(0);
+    return waiting;
+  });
+});
+
+test("what was added comes out in order, in pieces of any size, and its file has no name", async () => {
+  await using work = await temporaryDirectory();
+  const backlog = new Backlog({ directory: work.path, limit: 2 ** 30, coreBytes: () => 0 });
+  expect(await backlog.append(pieces.slice(0, 3))).toBe(true);
+  expect(Buffer.concat(await backlog.take(mebibyte + 5))).toEqual(layer.subarray(0, mebibyte + 5));
+  expect(await backlog.append(pieces.slice(3, 5))).toBe(true);
+  expect(Buffer.concat(await backlog.take(2 ** 30))).toEqual(layer.subarray(mebibyte + 5, 5 * mebibyte));
+  expect(backlog.size).toBe(0);
+  await backlog.close();
+  expect(await readdir(work.path)).toEqual([]);
+});
