@@ -59,9 +59,9 @@ test("imports into one layout at the same time all get their tag", async () => {
   expect(await tags(work.path)).toEqual(["a", "b", "c", "d", "e"]);
 });
 
-test("a lock left by a process that died is taken over", async () => {
+test.each([["of another number", 999_999_999], ["of our own number, as in a container", process.pid]])("a lock left by a process that died is taken over: %s", async (_, pid) => {
   await using work = await temporaryDirectory();
-  await writeFile(join(work.path, "index.json.lock"), `999999999 ${(await tool("hostname")).trim()}\n`);
+  await writeFile(join(work.path, "index.json.lock"), `${pid} ${(await tool("hostname")).trim()} 00000000-0000-4000-8000-000000000000\n`);
   await store(work.path, "v1", await sampleImage("oci", 5000));
   expect(await tags(work.path)).toEqual(["v1"]);
   expect(await readdir(work.path)).toEqual(["blobs", "index.json", "oci-layout"]);

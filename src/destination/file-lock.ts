@@ -1,4 +1,5 @@
 /** A lock file for what must be read, changed and replaced as one, across processes. */
+import { randomUUID } from "node:crypto";
 import { open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
@@ -7,6 +8,8 @@ import { throwIfCancelled } from "../retry/cancel.ts";
 /** Holders need milliseconds; one that is silent for this long has died on another machine. */
 const staleAfterMs = 60_000;
 const pollMs = 25;
+/** Tells this process from a dead one with its number: in a container every start has the same. */
+const processToken = randomUUID();
 
 /**
  * Runs `work` while `path` is held as a lock file, waiting for other holders. A lock whose owner has died is taken over.
@@ -28,7 +31,7 @@ export async function withFileLock<T>(path: string, signal: AbortSignal, work: (
 async function tryAcquire(path: string): Promise<boolean> {
   try {
     const file = await open(path, "wx", 0o644);
-    await file.writeFile(`${String(process.pid)} ${hostname()}\n`);
+    await file.writeFile(`${String(process.pid)} ${hostname()} ${processToken}\n`);
     await file.close();
     return true;
   } catch (error) {
@@ -40,8 +43,8 @@ async function tryAcquire(path: string): Promise<boolean> {
 async function isStale(path: string): Promise<boolean> {
   try {
     const [owner, status] = await Promise.all([readFile(path, "utf8"), stat(path)]);
-    const [pid, host] = owner.trim().split(" ");
-    if (host === hostname() && pid !== undefined) return !isAlive(Number(pid));
+    const [pid, host, token] = owner.trim().split(" ");
+    if (host === hostname() && pid !== undefined) return Number(pid) === process.pid ? token !== processToken : !isAlive(Number(pid));
     return Date.now() - status.mtimeMs > staleAfterMs;
   } catch {
     return false;
