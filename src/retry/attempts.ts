@@ -7,6 +7,8 @@ export interface AttemptOptions {
   readonly retries: number;
   /** Pauses between attempts; false when it has lasted long enough. */
   readonly backoff?: Pick<Backoff, "wait"> | undefined;
+  /** False: this failure is final though it may pass, because trying again costs too much. Default: all may be tried again. */
+  readonly mayPass?: (error: DvcrError) => boolean;
   /** Told before each pause. */
   readonly onRetry: (error: DvcrError, attempt: number) => void;
 }
@@ -22,7 +24,7 @@ export async function inAttempts<T>(attempt: () => Promise<T>, options: AttemptO
       return await attempt();
     } catch (thrown) {
       const error = toDvcrError(thrown);
-      if (signal.aborted || error.entry.kind !== "retry") throw error;
+      if (signal.aborted || error.entry.kind !== "retry" || options.mayPass?.(error) === false) throw error;
       const exhausted = new DvcrError(error.code, `no success after ${count} attempts: ${error.message}`, { cause: error });
       if (count > options.retries) throw exhausted;
       options.onRetry(error, count);

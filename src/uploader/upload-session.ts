@@ -243,8 +243,10 @@ export class UploadSession {
       return report;
     } catch (thrown) {
       const error = toDvcrError(thrown);
-      if (error.entry.kind === "retry") this.#upload = undefined;
-      else this.#conclude({ kind: "failed", error });
+      if (error.entry.kind === "retry") {
+        this.#upload = undefined;
+        this.#options.onChange?.();
+      } else this.#conclude({ kind: "failed", error });
       throw error;
     }
   }

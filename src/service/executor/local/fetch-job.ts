@@ -35,6 +35,8 @@ export class FetchJob extends LocalJob {
     return inAttempts(() => this.#attempt(), {
       signal: this.signal,
       retries: this.deps.settings.retries,
+      // Room comes when somebody makes some: the source is not fetched twenty times until then.
+      mayPass: ({ code }) => code !== "E_PLACE_FULL",
       onRetry: (error, attempt) => {
         this.log.warn({ err: error, attempt }, "import failed, trying again");
       },

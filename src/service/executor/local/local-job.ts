@@ -15,7 +15,7 @@ export abstract class LocalJob implements RunningJob {
   protected readonly log: Logger;
   readonly #abort = new AbortController();
   readonly #listeners = new Set<() => void>();
-  readonly #tracker = new ProgressTracker();
+  #tracker = new ProgressTracker();
   #state: JobState = { phase: "queued", sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 };
   #running: RunningImport | undefined;
   #sampler: NodeJS.Timeout | undefined;
@@ -68,6 +68,12 @@ export abstract class LocalJob implements RunningJob {
       tracker: this.#tracker,
       log: this.log,
     });
+  }
+
+  /** Another file comes in place of the one before: its progress begins at 0. */
+  protected startOver(): void {
+    this.#tracker = new ProgressTracker();
+    this.change({ sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 });
   }
 
   /** Samples progress and speed while `work` runs. */

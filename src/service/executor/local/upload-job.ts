@@ -22,7 +22,12 @@ export class UploadJob extends LocalJob {
     this.#session = new UploadSession({
       startImport: (source, checksums, ended) => {
         const signal = AbortSignal.any([this.signal, ended]);
-        return slots.run(signal, () => this.sampled(() => this.runImport(source, importOptions(settings.image, checksums), signal)));
+        this.startOver();
+        return slots.run(signal, async () => {
+          const report = await this.sampled(() => this.runImport(source, importOptions(settings.image, checksums), signal));
+          // The client is told the image's public name, not where we keep it.
+          return { ...report, image: deps.place.urlOf(job.target) };
+        });
       },
       onVerdict: (verdict) => { this.#conclude(verdict); },
       onDone: () => undefined,
