@@ -65,13 +65,13 @@ export class ConsolePage implements AsyncDisposable {
   /** What axe-core finds, as lines; best practices included. */
   async violations(): Promise<string[]> {
     await this.page.evaluate(axe.source);
-    const found = (await this.page.evaluate("axe.run(document)")) as axe.AxeResults;
+    const found = await this.page.evaluate<axe.AxeResults>("axe.run(document)");
     return found.violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)} (${node.failureSummary ?? ""})`));
   }
 
   /** CSS pixels by which the page is wider than its window. */
   async overflow(): Promise<number> {
-    return (await this.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")) as number;
+    return await this.page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,7 +23,8 @@ export async function open(method: string, path: string, options: RequestOptions
       headers,
       body: body === undefined ? null : JSON.stringify(body),
       signal: signal ?? null,
-      credentials: "omit",
+      // For a proxy in front that has a session of its own; the server itself looks at no cookie.
+      credentials: "same-origin",
       cache: "no-store",
       redirect: "error",
     });

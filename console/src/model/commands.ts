@@ -47,5 +47,5 @@ export function pullCommands(image: ImageObject, origin: { readonly protocol: st
   if (registryUrl === undefined || phaseOf(image) !== "Ready") return [];
   const isPlain = origin.protocol === "http:" && registryUrl.startsWith(`${origin.host}/`);
   const flag = isPlain ? "--src-tls-verify=false " : "";
-  return [{ title: "Copy the image to a directory", text: `skopeo copy ${flag}${shellWord(`docker://${registryUrl}`)} oci:${shellWord(image.metadata.name)}` }];
+  return [{ title: "Copy the image to a directory", text: `skopeo copy ${flag}${shellWord(`docker://${registryUrl}`)} oci:${shellWord(image.metadata.name)}:latest` }];
 }

@@ -46,9 +46,14 @@ export function isUnfinished(image: ImageObject): boolean {
   return ["Pending", "WaitForUserUpload", "Provisioning"].includes(phaseOf(image));
 }
 
-/** The condition that says why the image is where it is: the first that does not hold, the source's before the image's. */
-export function reasonOf({ status }: ImageObject): Condition | undefined {
-  return status?.conditions?.find(({ status: holds, message }) => holds !== "True" && message !== "");
+/**
+ * The condition that says why the image is where it is: of those that do not hold, the image's own where it has failed,
+ * and else the first, which is the source's.
+ */
+export function reasonOf(image: ImageObject): Condition | undefined {
+  const open = (image.status?.conditions ?? []).filter(({ status, message }) => status !== "True" && message !== "");
+  const hasEnded = ["Failed", "ImageLost"].includes(phaseOf(image));
+  return (hasEnded ? open.find(({ type }) => type === "Ready") : undefined) ?? open[0];
 }
 
 const sources: Readonly<Record<ImageDataSource["type"], string>> = {
@@ -74,6 +79,5 @@ export function sourceOf({ spec }: ImageObject): { readonly type: string; readon
 export function uploadPath({ status }: ImageObject): string | undefined {
   const url = status?.imageUploadURLs?.external ?? status?.imageUploadURLs?.inCluster;
   if (url === undefined || !URL.canParse(url)) return undefined;
-  const { pathname } = new URL(url);
-  return pathname.startsWith("/upload/") ? pathname : undefined;
+  return /\/upload\/[A-Za-z0-9]+$/.exec(new URL(url).pathname)?.[0];
 }

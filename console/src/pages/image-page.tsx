@@ -19,7 +19,7 @@ import { kubectlCommands, pullCommands, uploadCommands } from "../model/commands
 import { bytesText } from "../model/format.ts";
 import { bytesOf, isUnfinished, percentOf, phaseOf, reasonOf } from "../model/image.ts";
 import { navigate } from "../router.ts";
-import { endUpload } from "../uploads/uploads.ts";
+import { endUpload, uploads } from "../uploads/uploads.ts";
 
 /** Everything about one image, live. */
 export function ImagePage({ kind, namespace, name }: ImageKey) {
@@ -62,6 +62,8 @@ function Details({ image, isStale }: { readonly image: ImageObject; readonly isS
   const phase = phaseOf(image);
   const why = phase === "Ready" || phase === "Provisioning" ? undefined : reasonOf(image);
   const isDone = !isUnfinished(image);
+  // One bar is enough: that of the upload, while it sends.
+  const isSending = uploads.value.get(uid)?.isActive === true;
   useEffect(() => {
     if (isDone) endUpload(uid);
   }, [uid, isDone]);
@@ -88,7 +90,7 @@ function Details({ image, isStale }: { readonly image: ImageObject; readonly isS
       <div class="card phase-card">
         <div class="phase-line">
           <PhaseBadge phase={phase} />
-          {phase === "Provisioning" && (
+          {phase === "Provisioning" && !isSending && (
             <>
               <ProgressBar percent={percentOf(image)} label="Progress of the import" />
               <span class="percent">{image.status?.progress ?? ""}</span>

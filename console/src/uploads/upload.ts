@@ -96,8 +96,7 @@ export class Upload {
     if (total !== undefined && total !== this.file.size && !this.#fresh) {
       throw new ApiError(`The server holds the beginning of another file (${total} bytes)`, 412);
     }
-    const fresh = this.#fresh || state === "idle";
-    const from = fresh ? 0 : offset;
+    const from = this.#fresh || state === "idle" ? 0 : offset;
     this.sent.value = from;
     const meter = new SpeedMeter(from);
     const onProgress = (sent: number): void => {
@@ -109,7 +108,7 @@ export class Upload {
       this.state.value = sent < this.file.size ? "sending" : "finishing";
     };
     this.state.value = "sending";
-    await send(this.#path, { file: this.file, offset: from, fresh, onProgress, signal: stop });
+    await send(this.#path, { file: this.file, offset: from, fresh: this.#fresh, onProgress, signal: stop });
     return this.#end("stored");
   }
 

@@ -17,7 +17,7 @@ const states: readonly string[] = ["idle", "receiving", "interrupted", "importin
 export async function askStanding(path: string, signal: AbortSignal): Promise<UploadStanding> {
   let answer: Response;
   try {
-    answer = await fetch(path, { method: "HEAD", signal, credentials: "omit", cache: "no-store", redirect: "error" });
+    answer = await fetch(path, { method: "HEAD", signal, credentials: "same-origin", cache: "no-store", redirect: "error" });
   } catch (error) {
     if (signal.aborted) throw error;
     throw new ApiError("The server cannot be reached", 0);
