@@ -44,6 +44,9 @@ class ByteSource {
     }
     return done;
   }
+  /// Consumes the zeros that follow where the origin knows of them without reading (a hole of a sparse file) and
+  /// returns their number; 0 where it knows of none, which may be zeros all the same.
+  virtual uint64_t skip_hole() { return 0; }
   /// Exact number of bytes of the whole stream when that is known now, else nothing.
   [[nodiscard]] virtual std::optional<uint64_t> size() const { return std::nullopt; }
   /// Random access to the same bytes, or null. Owned by the source.
@@ -73,6 +76,7 @@ class PrefixSource final : public ByteSource {
   Bytes peek() override;
   void consume(size_t count) override;
   size_t read(MutableBytes out) override;
+  uint64_t skip_hole() override { return position_ == prefix_.size() ? inner_.skip_hole() : 0; }
   [[nodiscard]] std::optional<uint64_t> size() const override { return inner_.size(); }
   RangeReader* ranges() override { return inner_.ranges(); }
 

@@ -61,6 +61,24 @@ size_t FdSource::read_some(MutableBytes out) {
   }
 }
 
+uint64_t FdSource::skip_hole() {
+  pool_->check();
+  if (!size_ || position_ < next_hole_ || position_ >= *size_) return 0;
+  // Devices and file systems that know of no holes answer with an error, or that all is data. The offset that this
+  // moves is nobody's: files of known size are read by pread().
+  const auto seek = [this](int whence) { return ::lseek(fd_, static_cast<off_t>(position_), whence); };
+  const off_t data = seek(SEEK_DATA);
+  const uint64_t data_begin = data >= 0 ? static_cast<uint64_t>(data) : errno == ENXIO ? *size_ : position_;
+  if (data_begin > position_) {
+    const uint64_t length = std::min(data_begin, *size_) - position_;
+    position_ += length;
+    return length;
+  }
+  const off_t hole = data < 0 ? -1 : seek(SEEK_HOLE);
+  next_hole_ = hole < 0 ? *size_ : std::min(static_cast<uint64_t>(hole), *size_);
+  return 0;
+}
+
 size_t FdSource::read_direct(MutableBytes out) {
   pool_->check();
   return read_some(out);

@@ -90,10 +90,22 @@ void VerifySource::consume(size_t count) {
   if (current_.bytes.empty()) current_ = {};
 }
 
+// Digests must see every byte, and an unfinished chunk comes first.
+bool VerifySource::may_pass_directly() const {
+  return current_.bytes.empty() && hashers_.empty() && chunks_.direct() && !ended_;
+}
+
+uint64_t VerifySource::skip_hole() {
+  if (!may_pass_directly()) return 0;
+  const uint64_t length = chunks_.skip_hole();
+  total_.fetch_add(length, std::memory_order_relaxed);
+  return length;
+}
+
 size_t VerifySource::read(MutableBytes out) {
   size_t done = 0;
   while (done < out.size()) {
-    if (current_.bytes.empty() && hashers_.empty() && chunks_.direct() && !ended_) {
+    if (may_pass_directly()) {
       size_t got = chunks_.read_direct(out.subspan(done));
       if (got == 0) ended_ = true;
       total_.fetch_add(got, std::memory_order_relaxed);

@@ -32,6 +32,8 @@ class ChunkSource {
   /// direct() is true, and then never mixed with an unfinished chunk.
   virtual size_t read_direct(MutableBytes) { return 0; }
   [[nodiscard]] virtual bool direct() const { return false; }
+  /// As ByteSource::skip_hole(), under the conditions of read_direct().
+  virtual uint64_t skip_hole() { return 0; }
   [[nodiscard]] virtual std::optional<uint64_t> size() const { return std::nullopt; }
   virtual RangeReader* ranges() { return nullptr; }
 };
@@ -49,6 +51,7 @@ class VerifySource final : public ByteSource {
   Bytes peek() override;
   void consume(size_t count) override;
   size_t read(MutableBytes out) override;
+  uint64_t skip_hole() override;
   [[nodiscard]] std::optional<uint64_t> size() const override { return chunks_.size(); }
   RangeReader* ranges() override { return chunks_.ranges(); }
   /// Reads what is left of the source, then compares every checksum; returns those found. Throws kChecksum naming the
@@ -67,6 +70,7 @@ class VerifySource final : public ByteSource {
   bool ended_ = false;
   std::atomic<uint64_t> total_{0};
   bool next_chunk();
+  [[nodiscard]] bool may_pass_directly() const;
 };
 
 class ChunkPool;
@@ -80,6 +84,7 @@ class FdSource final : public ChunkSource {
   SharedChunk next() override;
   size_t read_direct(MutableBytes out) override;
   [[nodiscard]] bool direct() const override { return true; }
+  uint64_t skip_hole() override;
   [[nodiscard]] std::optional<uint64_t> size() const override { return size_; }
   RangeReader* ranges() override { return ranges_.get(); }
   /// Makes next() and read_direct() throw kCancelled. Any thread.
@@ -90,6 +95,7 @@ class FdSource final : public ChunkSource {
   int fd_;
   std::optional<uint64_t> size_;
   uint64_t position_ = 0;
+  uint64_t next_hole_ = 0;  // there is none before this byte; the size where there may be none at all
   std::unique_ptr<RangeReader> ranges_;
   std::unique_ptr<ChunkPool> pool_;
 };

@@ -29,6 +29,10 @@ class Tail {
     std::move(bytes_.begin() + static_cast<std::ptrdiff_t>(bytes.size()), bytes_.end(), bytes_.begin());
     std::copy(bytes.begin(), bytes.end(), bytes_.end() - static_cast<std::ptrdiff_t>(bytes.size()));
   }
+  void add_zeros(uint64_t length) {
+    static constexpr std::array<uint8_t, kVhdFooterSize> kZeros{};
+    add(Bytes(kZeros).first(static_cast<size_t>(std::min<uint64_t>(length, kZeros.size()))));
+  }
   [[nodiscard]] Bytes bytes() const { return bytes_; }
 
  private:
@@ -48,14 +52,23 @@ class RawImage final : public DiskImage {
   void convert(ExtentSink& sink) override {
     uint64_t total = 0;
     Tail tail;
-    for (;;) {
-      MutableBytes room = sink.reserve(kMiB);
-      size_t got = reader_.stream().read(room);
-      total += got;
+    const auto admit = [&](uint64_t count) {
+      total += count;
       if (total > reader_.limits().max_virtual_size) {
         throw Error(code::kTooLarge, "the disk has more than the limit of " +
                                          std::to_string(reader_.limits().max_virtual_size) + " bytes");
       }
+    };
+    for (;;) {
+      if (const uint64_t hole = reader_.stream().skip_hole(); hole > 0) {
+        admit(hole);
+        tail.add_zeros(hole);
+        sink.zero(hole);
+        continue;
+      }
+      MutableBytes room = sink.reserve(kMiB);
+      size_t got = reader_.stream().read(room);
+      admit(got);
       if (may_be_vhd_) tail.add(room.first(got));
       sink.commit(got);
       if (got < room.size()) break;
