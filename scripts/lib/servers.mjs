@@ -26,8 +26,8 @@ export async function startRegistry(workshop) {
 }
 
 /** The images service with a data directory of its own, on a port of the system's choice. Returns `{server, url, workshop}`. */
-export async function startService(workshop) {
-  const server = workshop.start("dvcr-serve", inRoot("bin/dvcr"), ["serve", "--listen", "127.0.0.1:0", "--data-dir", workshop.path("data")]);
+export async function startService(workshop, flags = [], environment = {}) {
+  const server = workshop.start("dvcr-serve", inRoot("bin/dvcr"), ["serve", "--listen", "127.0.0.1:0", "--data-dir", workshop.path("data"), ...flags], environment);
   const url = await workshop.until(server, "the service's address", 30, async () => {
     const log = await readFile(server.log, "utf8").catch(() => "");
     return /"url":"(http:[^"]+)"/.exec(log)?.[1];
