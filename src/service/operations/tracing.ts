@@ -60,24 +60,27 @@ export function traceRequests(app: FastifyInstance, tracer: Tracer): void {
 
 /** The same executor, with a span for each import from its start to its end. */
 export function tracedExecutor(executor: Executor, tracer: Tracer): Executor {
-  const traced = new WeakSet<RunningJob>();
+  const ends = new WeakMap<RunningJob, () => void>();
   return {
     start: (job) => {
       const running = executor.start(job);
-      if (!traced.has(running)) {
-        traced.add(running);
-        follow(running, tracer);
-      }
+      if (!ends.has(running)) ends.set(running, follow(running, tracer));
       return running;
     },
     find: (uid) => executor.find(uid),
     running: () => executor.running(),
-    stop: (uid) => executor.stop(uid),
+    stop: async (uid) => {
+      const running = executor.find(uid);
+      await executor.stop(uid);
+      // An import that is cancelled tells nobody.
+      if (running !== undefined) ends.get(running)?.();
+    },
     close: () => executor.close(),
   };
 }
 
-function follow(running: RunningJob, tracer: Tracer): void {
+/** Starts the span, which ends with the import or by what is returned. */
+function follow(running: RunningJob, tracer: Tracer): () => void {
   const { job } = running;
   const attributes = { "dvcr.image": job.label, "dvcr.image.uid": job.uid, "dvcr.source": job.source.type };
   const span = tracer.startSpan(`import ${job.source.type}`, { attributes, root: true });
@@ -90,4 +93,8 @@ function follow(running: RunningJob, tracer: Tracer): void {
     span.end();
     stop();
   });
+  return () => {
+    stop();
+    if (span.isRecording()) span.setAttribute("error.type", "E_CANCELLED").end();
+  };
 }
