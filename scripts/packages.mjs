@@ -62,6 +62,12 @@ const purposes = {
   fuzz: [...build, ...run, ...fuzz],
 };
 
+/**
+ * Packages of one command that others provide too, under names of their own and in conflict with Debian's: where the
+ * command is there, the package is not missed.
+ */
+export const replaceable = { "kubernetes-client": "kubectl" };
+
 /** Commands that stand for the packages above where there is no dpkg to ask. */
 export const commands = {
   image: ["cmake", "g++", "ninja"],

@@ -17,7 +17,7 @@ import { distribution, installedVersions, installPackages, rootPrefix, toolchain
 import { dependenciesAreInstalled, installDependencies } from "./lib/dependencies.mjs";
 import { inRoot } from "./lib/paths.mjs";
 import { fail, findCommand, isMain, Stop } from "./lib/process.mjs";
-import { commands, packagesFor } from "./packages.mjs";
+import { commands, packagesFor, replaceable } from "./packages.mjs";
 
 const log = inRoot("build/setup.log");
 const oldestNode = [20, 19];
@@ -60,7 +60,8 @@ async function systemPackages(purpose, wanted, step) {
     return [];
   }
   const installed = await installedVersions(wanted);
-  const missing = wanted.filter((name) => !installed.has(name));
+  const isThere = (name) => installed.has(name) || (name in replaceable && findCommand(replaceable[name]) !== undefined);
+  const missing = wanted.filter((name) => !isThere(name));
   if (missing.length === 0) return toolchainOf(installed);
   const prefix = await rootPrefix(missing);
   await step(`installing Debian packages (${missing.join(" ")})`, () => installPackages(prefix, missing, log));
