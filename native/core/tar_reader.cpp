@@ -93,6 +93,7 @@ std::optional<TarMember> TarReader::next() {
   member.regular = archive_entry_filetype(entry) == AE_IFREG && archive_entry_hardlink(entry) == nullptr;
   member.directory = archive_entry_filetype(entry) == AE_IFDIR;
   member.sparse = archive_entry_sparse_count(entry) > 0;
+  size_ = member.regular ? member.size : 0;
   return member;
 }
 
@@ -110,8 +111,8 @@ std::optional<TarPiece> TarReader::piece() {
 
 Bytes TarReader::data() {
   std::optional<TarPiece> next = piece();
-  if (!next) return {};
-  if (next->offset != position_) {
+  if (!next && position_ == size_) return {};
+  if (!next || next->offset != position_) {
     throw Error(code::kUnsupportedFeature, "the member is stored without its hole at byte " +
                                                std::to_string(position_) + "; pack it without --sparse");
   }

@@ -67,6 +67,7 @@ class TarReader {
   uint64_t max_members_;
   uint64_t members_ = 0;
   uint64_t position_ = 0;  // in the member
+  uint64_t size_ = 0;      // of a regular member's data
 };
 
 }  // namespace dvcr

@@ -31,14 +31,14 @@ const frontFields = {
 /** Where images are kept. */
 const placeFields = {
   dataDir: withDefault("DVCR_SERVE_DATA_DIR", path, "./dvcr-data", { flag: "data-dir", description: "Directory of the resources and, unless a registry is named, of the images." }),
-  capacity: optional("DVCR_SERVE_CAPACITY", bytes, { flag: "capacity", description: "Bytes that the images may take. Without it, the disk's size. Can be changed while the service runs." }),
+  capacity: optional("DVCR_SERVE_CAPACITY", bytes, { flag: "capacity", description: "Bytes that the images may take. Without it, the disk's size. Can be changed while the service runs; without effect where a registry keeps the images." }),
   nearlyFull: withDefault("DVCR_SERVE_NEARLY_FULL", integer(1, 100, "percent"), 95, { description: "Percent of the capacity from which on no new image is taken." }),
   registry: optional("DVCR_SERVE_REGISTRY", text, { flag: "registry", description: "Registry (HOST or HOST:PORT) that keeps the images in place of the data directory." }),
   registryAuthConfig: optional("DVCR_SERVE_REGISTRY_AUTH_CONFIG", path, { description: "docker config.json with credentials for that registry." }),
   registryInsecureTls: withDefault("DVCR_SERVE_REGISTRY_INSECURE_TLS", flag, false, { description: "Do not verify that registry's certificate; plain HTTP is allowed too." }),
   registryCaBundle: optional("DVCR_SERVE_REGISTRY_CA_BUNDLE", path, { description: "CA certificates for that registry, a file or a directory." }),
   presenceCheckSeconds: withDefault("DVCR_SERVE_PRESENCE_CHECK_SECONDS", seconds, 300, { description: "How often it is looked whether stored images are still there." }),
-  gcSchedule: optional("DVCR_SERVE_GC_SCHEDULE", text, { description: "Cron expression of the garbage collection, such as `0 2 * * *`. Without it, it runs when asked for." }),
+  gcSchedule: optional("DVCR_SERVE_GC_SCHEDULE", text, { description: "Cron expression of the garbage collection, such as `0 2 * * *`. Without it, it runs when asked for. Read at start." }),
 };
 
 /** What one import, one namespace and all of them together may take. */

@@ -1,5 +1,7 @@
 /** `dvcr upload FILE NAME`: the resource, its bytes, and the wait until it is Ready. */
 import { createReadStream } from "node:fs";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { stat } from "node:fs/promises";
 import type { Logger } from "pino";
 import { request } from "undici";
@@ -41,7 +43,8 @@ export async function upload(client: ServiceClient, file: string, name: string, 
   const waiting = await until(client, path, context, (image) => uploadUrlOf(image) !== undefined || image.status?.phase === "Ready");
   const url = uploadUrlOf(waiting);
   if (waiting.status?.phase === "Ready" || url === undefined) throw new DvcrError("E_OBJECT_EXISTS", `${name} is Ready already`);
-  const sender = new Sender(client, new URL(url, client.server), { file, size }, context.signal);
+  const hasEnded = async (): Promise<boolean> => ["Ready", "Failed"].includes((await client.json<ImageObject>(path)).status?.phase ?? "");
+  const sender = new Sender(client, new URL(url, client.server), { file, size }, hasEnded, context.signal);
   const endProgress = flags.quiet ? () => undefined : showProgress(sender, process.stderr, context.logger);
   try {
     await sender.send();
@@ -73,13 +76,16 @@ class Sender {
   readonly #client: ServiceClient;
   readonly #url: URL;
   readonly #file: { readonly file: string; readonly size: number };
+  readonly #hasEnded: () => Promise<boolean>;
   readonly #signal: AbortSignal;
   #sent = 0;
 
-  constructor(client: ServiceClient, url: URL, file: { readonly file: string; readonly size: number }, signal: AbortSignal) {
+  /** `hasEnded`: whether the image takes no upload any more, one way or the other. */
+  constructor(client: ServiceClient, url: URL, file: { readonly file: string; readonly size: number }, hasEnded: () => Promise<boolean>, signal: AbortSignal) {
     this.#client = client;
     this.#url = url;
     this.#file = file;
+    this.#hasEnded = hasEnded;
     this.#signal = signal;
   }
 
@@ -96,8 +102,14 @@ class Sender {
     const offset = await this.#offset();
     this.#sent = offset;
     if (offset === size) return;
-    const stream = createReadStream(file, { start: offset, end: size - 1, highWaterMark: 1 << 20 });
-    stream.on("data", (chunk) => { this.#sent += chunk.length; });
+    // Counted on its way and not by a "data" listener, which would let the file flow before a connection takes it.
+    const stream = new Transform({
+      transform: (chunk: Buffer, _encoding, done) => {
+        this.#sent += chunk.length;
+        done(null, chunk);
+      },
+    });
+    pipeline(createReadStream(file, { start: offset, end: size - 1, highWaterMark: 1 << 20 }), stream).catch(() => undefined);
     const headers = { "content-length": String(size - offset), "content-range": `bytes ${String(offset)}-${String(size - 1)}/${String(size)}` };
     const { statusCode, headers: answered, body } = await this.#request("PUT", stream, headers);
     const text = await body.text();
@@ -108,6 +120,8 @@ class Sender {
   async #offset(): Promise<number> {
     const { statusCode, headers, body } = await this.#request("HEAD");
     await body.dump();
+    // A URL ends with its image's upload; right after a start of the server it may only not be known yet.
+    if (statusCode === 404 && (await this.#hasEnded())) return this.#file.size;
     if (statusCode >= 300) throw failure(statusCode, "", headers["retry-after"]);
     return Number(headers["upload-offset"] ?? 0);
   }

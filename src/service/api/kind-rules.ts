@@ -34,7 +34,9 @@ export function changeProblems({ kind, custom }: ResourceType, live: Fields, nex
 function imageChanges(kind: string, live: Fields, next: Fields): InvalidProblem[] {
   if (sameJson(live["spec"], next["spec"])) return [];
   const conditions = (at(live, "status", "conditions") ?? []) as readonly Fields[];
-  const isReady = at(live, "status", "phase") === "Ready" || conditions.some(({ type, status }) => type === "Ready" && status === "True");
+  const phase = at(live, "status", "phase");
+  if (phase === "ImageLost") return [forbiddenField("spec", `${kind} has lost its image: delete it and create it again`)];
+  const isReady = phase === "Ready" || conditions.some(({ type, status }) => type === "Ready" && status === "True");
   return isReady ? [forbiddenField("spec", `${kind} is in a Ready state: configuration changes are not available`)] : [];
 }
 

@@ -1,5 +1,5 @@
 /** JSON merge patch (RFC 7396), JSON patch (RFC 6902), and what kubectl needs of strategic merge patch. */
-import { applyPatch, type Operation } from "rfc6902";
+import { applyPatch, Pointer, type Operation } from "rfc6902";
 
 import { isFields, sameJson, type Fields } from "./json.ts";
 import { badRequest, StatusError } from "./status.ts";
@@ -17,6 +17,19 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
 }
 
 const mostOperations = 10_000;
+/** A copy can double an object: that many operations of a few bytes would fill any memory. */
+const mostCopies = 16;
+const largestCopied = 1 << 20;
+
+/** Does one operation. `copied`: what the ones before have copied. */
+function applyOne(target: Fields, operation: Operation, copied: { count: number; length: number }): boolean {
+  if (operation.op === "copy") {
+    copied.count += 1;
+    copied.length += JSON.stringify(Pointer.fromJSON(operation.from).get(target) ?? null).length;
+    if (copied.count > mostCopies || copied.length > largestCopied) throw new StatusError(413, "RequestEntityTooLarge", "the JSON patch copies too much");
+  }
+  return applyPatch(target, [operation])[0] === null;
+}
 
 /** RFC 6902. Throws 400 for what is no patch, 422 where an operation cannot be done. */
 export function jsonPatch(target: Fields, operations: unknown): Fields {
@@ -24,9 +37,12 @@ export function jsonPatch(target: Fields, operations: unknown): Fields {
   if (operations.length > mostOperations) {
     throw new StatusError(413, "RequestEntityTooLarge", `The allowed maximum operations in a JSON patch is ${mostOperations}, got ${operations.length}`);
   }
+  const pointers = operations.flatMap((one: Fields) => [one["path"], ...(one["op"] === "copy" || one["op"] === "move" ? [one["from"]] : [])]);
+  if (!pointers.every((pointer) => pointer === "" || (typeof pointer === "string" && pointer.startsWith("/")))) throw badRequest("a path of a JSON patch begins with a slash");
   const patched = structuredClone(target);
-  const failed = applyPatch(patched, operations as Operation[]).some((error) => error !== null);
-  if (failed) throw new StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {});
+  const copied = { count: 0, length: 0 };
+  const isDone = (operations as Operation[]).every((operation) => applyOne(patched, operation, copied));
+  if (!isDone) throw new StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {});
   return patched;
 }
 

@@ -67,6 +67,9 @@ class Watch {
   #columnsTold = false;
   #version = "";
 
+  /** Bytes that may wait for the client; the state at the beginning is not held against it. */
+  #allowed = Infinity;
+
   constructor(request: ApiRequest, options: ReadOptions) {
     this.#request = request;
     this.#options = options;
@@ -79,6 +82,7 @@ class Watch {
     this.body.once("close", () => { this.#release(); });
     const fromState = sendInitialEvents || resourceVersion === "" || resourceVersion === "0";
     const since = fromState ? await this.#sendState() : resourceVersion;
+    this.#allowed = mostBuffered + this.body.writableLength;
     this.#version = since;
     const { deps: { store }, place: { type, namespace } } = this.#request;
     try {
@@ -159,6 +163,6 @@ class Watch {
   #write(type: EventType, document: string): void {
     if (this.body.writableEnded || this.body.destroyed) return;
     this.body.write(`{"type":"${type}","object":${document}}\n`);
-    if (this.body.writableLength > mostBuffered) this.body.destroy();
+    if (this.body.writableLength > this.#allowed) this.body.destroy();
   }
 }

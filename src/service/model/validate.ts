@@ -52,10 +52,15 @@ export function validateImage(image: ImageObject): FieldProblem[] {
   return problems.length > 0 ? problems : sourceProblems(image.spec.dataSource, image.kind);
 }
 
+/** Bytes of a Secret's values: credentials of many registries, and no more. */
+const largestSecret = 256 * 1024;
+
 /** As validateImage(). Never shows anything of the Secret's data. */
 export function validateSecret(secret: SecretObject): FieldProblem[] {
   const problems = [...nameProblems(secret), ...schemaProblems(secret)];
   if (problems.length > 0) return problems;
+  const size = Object.values(secret.data ?? {}).reduce((sum, value) => sum + Buffer.byteLength(value, "base64"), 0);
+  if (size > largestSecret) return [{ field: "data", reason: "FieldValueTooLong", message: `Too long: may not be more than ${largestSecret} bytes` }];
   const field = `data[${dockerConfigKey}]`;
   const encoded = secret.data?.[dockerConfigKey];
   if (encoded === undefined) return [{ field, reason: "FieldValueRequired", message: "Required value" }];

@@ -172,7 +172,10 @@ export class ImageWork {
       if (refusal?.again !== undefined) context.againAfter(refusal.again);
       if (!("source" in resolved) && resolved.waitsFor !== undefined) context.waitFor(resolved.waitsFor);
       const ready = refusal === undefined ? isFalse("DatasourceNotReady", "message" in resolved ? resolved.message : "") : isFalse(refusal.reason, refusal.message);
-      const changed = await this.#write(image, { phase: "Pending", datasource, ready }, context);
+      // The URL that a client has outlives the wait.
+      const given = image.status?.imageUploadURLs;
+      const urls = given !== undefined && "source" in resolved && resolved.source.type === "upload" ? { imageUploadURLs: this.#deps.uploadUrls(resolved.source.token) } : {};
+      const changed = await this.#write(image, { phase: "Pending", datasource, ready, ...urls }, context);
       if (changed && refusal?.reason === "QuotaExceeded") await this.#tell(image, "Warning", "DataSourceQuotaExceed", refusal.message);
       return undefined;
     }

@@ -19,6 +19,8 @@ const checkMilliseconds = 5000;
 const mostConnections = 4096;
 /** Of objects; uploads have a limit of their own. */
 const bodyLimit = 3 * 2 ** 20;
+/** Bytes of a body that are read although they were refused, so that its sender hears why. */
+const mostUnread = 2 ** 20;
 /** A name in a path may be as long as Kubernetes allows. */
 const maxParamLength = 300;
 const probes = ["/healthz", "/readyz"];
@@ -65,6 +67,13 @@ export async function buildServeApp({ config, log, isAuthenticated, notReady }: 
   const ownHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname];
   app.addHook("onRequest", originGuard({ isOpen: !isAuthenticated, ownHosts, allowedOrigins: config.allowedOrigins }));
   addAuditLog(app);
+  app.addHook("onSend", (request, reply, payload, done) => {
+    // Whoever is answered before a long body has come is not listened to any longer: Node would read on to the body's end.
+    const { "transfer-encoding": coding, "content-length": length = "0" } = request.headers;
+    const isLong = coding !== undefined || Number(length) > mostUnread;
+    if (isLong && !request.raw.complete && !reply.hasHeader("connection")) void reply.header("connection", "close");
+    done(null, payload);
+  });
   app.addHook("onResponse", (request, reply, done) => {
     // The route and not the path: an upload's path is a secret.
     request.log.debug({ method: request.method, route: request.routeOptions.url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, "request");

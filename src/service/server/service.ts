@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import type { Environment } from "../../config/parse.ts";
 import type { ServeConfig } from "../../config/serve-config.ts";
 import { version } from "../../config/version.ts";
+import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Logger } from "../../log/logger.ts";
 import { importImage } from "../../pipeline/run-import.ts";
 import { closeGracefully, listen } from "../../uploader/listen.ts";
@@ -15,7 +16,7 @@ import { startGcService } from "../gc/service.ts";
 import { ServiceMetrics } from "../operations/metrics.ts";
 import { startTracing, tracedExecutor, traceRequests } from "../operations/tracing.ts";
 import { ImageReconciler } from "../reconcile/reconciler.ts";
-import { everybody, requireUser, tokenAuthenticator } from "../security/authenticate.ts";
+import { everybody, requireUser, tokenAuthenticator, userOf } from "../security/authenticate.ts";
 import { authorize } from "../security/authorize.ts";
 import { TokenFileUsers } from "../security/token-file.ts";
 import { DataDirectory } from "../store/data-directory.ts";
@@ -93,7 +94,10 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   await app.register(async (known) => {
     known.addHook("onRequest", requireUser(authenticator, "Bearer"));
     consoleStatusRoute(known, { version, place, authorize });
-    known.get("/metrics", async (_request, reply) => reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()));
+    known.get("/metrics", async (request, reply) => {
+      if (!authorize(userOf(request), { verb: "get", resource: "metrics" })) throw new DvcrError("E_NOT_ALLOWED", "you may not see the metrics");
+      return await reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+    });
     await known.register(apiRoutes({ store, authorize, log }));
   });
   // A registry may hold the images of others, and collects by itself.

@@ -9,6 +9,8 @@ export interface ResourceChange extends LoggedChange {
 
 /** Changes read from the log at once; other work gets its turn in between. */
 const replayPage = 100;
+/** After a failure to read the log. */
+const replayAgainMs = 1000;
 
 interface Watcher {
   readonly resource: ResourceName;
@@ -65,6 +67,8 @@ export class Watchers {
       page = this.#changesAfter(watcher.resource, watcher.behindAt, replayPage);
     } catch (error) {
       this.#onError(error);
+      // Or it would never hear of anything again, and keep the log from being trimmed.
+      setTimeout(() => { this.#replay(watcher); }, replayAgainMs).unref();
       return;
     }
     for (const { change } of page) this.#tell(watcher, change);
