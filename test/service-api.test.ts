@@ -282,6 +282,9 @@ describe("update", () => {
     expect(await call("PATCH", `${cvis}/patched`, failing, type)).toMatchObject({ status: 422, json: { message: "the server rejected our request due to an error in our request" } });
     expect((await call("GET", `${cvis}/patched`)).json).toMatchObject({ metadata: { labels: { a: "b" } } });
     expect(await call("PATCH", `${cvis}/patched`, { not: "a list" }, type)).toMatchObject({ status: 400 });
+    const doubling = Array.from({ length: 40 }, (_, index) => ({ op: "copy", from: "/metadata", path: `/metadata/a${String(index)}` }));
+    expect(await call("PATCH", `${cvis}/patched`, doubling, type)).toMatchObject({ status: 413 });
+    expect(await call("PATCH", `${cvis}/patched`, [{ op: "remove", path: "metadata" }], type)).toMatchObject({ status: 400 });
   });
 
   it("patches of old versions are refused, others are done over what was written meanwhile", async () => {

@@ -233,6 +233,16 @@ TEST(Archive, SparseMemberIsRefused) {
   }
 }
 
+// Found by fuzzing: nothing of the member is stored, so that no piece shows that it is sparse.
+TEST(Archive, AMemberOfHolesAloneIsNotAnEmptyDisk) {
+  Workshop shop;
+  shop.add("disk.img", std::vector<uint8_t>());
+  run({"truncate", "-s", "1M", shop.path("disk.img")});
+  for (const char* format : {"gnu", "posix"}) {
+    EXPECT_EQ(take(shop.tar({"disk.img"}, format, {"--sparse"})).code, code::kUnsupportedFeature) << format;
+  }
+}
+
 TEST(Archive, DamageAndEarlyEndsAreErrors) {
   Workshop shop;
   shop.add("a.txt", "hello");
