@@ -101,7 +101,6 @@ TEST(VmdkDescriptor, IsRefusedWithAMalformedExtent) {
   EXPECT_EQ(parse_code(with_line("RW 8 SPARSE a")), code::kCorruptImage);
   EXPECT_EQ(parse_code(with_line("RW 8 SPARSE \"a")), code::kCorruptImage);
   EXPECT_EQ(parse_code(with_line("RW 8 SPARSE \"\"")), code::kCorruptImage);
-  EXPECT_EQ(parse_code(with_line("RW 8 SPARSE \"\xc3\xbc.vmdk\"")), "");
   EXPECT_EQ(parse_code(with_line("RW 8 FLAT \"a\" b")), code::kCorruptImage);
   EXPECT_EQ(parse_code(vmdk_descriptor("custom", std::vector<std::string>(4097, "RW 8 ZERO"))), code::kMetadataLimit);
 }
