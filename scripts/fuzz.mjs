@@ -66,10 +66,10 @@ async function runTarget(target, flags, directories) {
   return readFileSync(log, "utf8");
 }
 
-async function fuzz(target, seconds, corpus) {
+async function fuzz(target, seconds, corpus, flags = []) {
   const found = place("found", target);
   mkdirSync(found, { recursive: true });
-  const text = await runTarget(target, [`-max_total_time=${seconds}`, "-print_final_stats=1"], [found, corpus]);
+  const text = await runTarget(target, [`-max_total_time=${seconds}`, "-print_final_stats=1", ...flags], [found, corpus]);
   const number = (pattern) => /** @type {string} */ (pattern.exec(text)?.[1] ?? "?");
   const last = text.match(/cov: \d+ ft: \d+ corp: \d+/g)?.at(-1) ?? "";
   process.stdout.write(
@@ -119,7 +119,7 @@ async function checkAll(seconds) {
       if (!(await holdsFloor(target, corpus))) below.push(target);
       // libFuzzer reads the corpus once more before it changes anything, and counts that.
       const replay = Math.ceil((performance.now() - started) / 1000);
-      if (seconds > 0) await fuzz(target, seconds + replay, corpus);
+      if (seconds > 0) await fuzz(target, seconds + replay, corpus, [`-seed=${ciSeed}`]);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, lane));
