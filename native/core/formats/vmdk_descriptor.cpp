@@ -65,7 +65,8 @@ bool is_access(std::string_view word) {
 
 // A tab or carriage return between the letters is no way of writing that two readers share.
 std::string_view plain_text(std::string_view text, size_t at) {
-  if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < ' '; })) corrupt(at, "has a control character");
+  if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < ' '; }))
+    corrupt(at, "has a control character");
   return text;
 }
 
