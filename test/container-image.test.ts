@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { destinationSecret, freePort, importerEnvironment, terminationMessage, uploaderEnvironment } from "./support/controller.ts";
+import { destinationSecret, importerEnvironment, terminationMessage, uploaderEnvironment } from "./support/controller.ts";
+import { freePort } from "./support/ports.ts";
 import { makeRawDisk, qemuConvert, qemuRawDigest } from "./support/disks.ts";
 import { curl } from "./support/pod.ts";
 import { pullDisk } from "./support/pulled.ts";

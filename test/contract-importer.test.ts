@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
-import { destinationSecret, freePort, importerEnvironment, scrapeUntil, terminationMessage } from "./support/controller.ts";
+import { destinationSecret, importerEnvironment, scrapeUntil, terminationMessage } from "./support/controller.ts";
+import { freePort } from "./support/ports.ts";
 import { fileDigest, makeRawDisk, patternBytes, qemuConvert, qemuRawDigest, textBytes, truncatedCopy } from "./support/disks.ts";
 import { pullDisk, umociDiskDigest, type PulledDisk } from "./support/pulled.ts";
 import { startRegistry, testUser, type TestRegistry } from "./support/registry.ts";

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
-import { destinationSecret, freePort, scrape, terminationMessage, uploaderEnvironment, type Scrape } from "./support/controller.ts";
+import { destinationSecret, scrape, terminationMessage, uploaderEnvironment, type Scrape } from "./support/controller.ts";
+import { freePort } from "./support/ports.ts";
 import { makeRawDisk, qemuConvert, qemuRawDigest } from "./support/disks.ts";
 import { curl, eventually } from "./support/pod.ts";
 import { pullDisk } from "./support/pulled.ts";

@@ -1,8 +1,5 @@
 /** `dvcr import` from nginx, and through a proxy. */
 import { copyFile, mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { once } from "node:events";
-import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -14,6 +11,7 @@ import { fileDigest, makeRawDisk, patternBytes, qemuConvert } from "./support/di
 import { Nginx } from "./support/nginx.ts";
 import { umociDiskDigest } from "./support/pulled.ts";
 import { tool } from "./support/tools.ts";
+import { startTunnelProxy } from "./support/proxy.ts";
 
 let directory: string;
 let root: string;
@@ -83,26 +81,15 @@ test("user and password by flag and in the URL; wrong ones are told without them
 
 test("a proxy from the environment is used, and not for hosts in NO_PROXY", async () => {
   await using nginx = await Nginx.start(root);
-  const proxied: string[] = [];
-  const proxy = createServer().on("connect", (request, socket) => {
-    proxied.push(request.url ?? "");
-    const [host, port] = (request.url ?? "").split(":");
-    const upstream = connect(Number(port), host, () => {
-      socket.write("HTTP/1.1 200 OK\r\n\r\n");
-      upstream.pipe(socket).pipe(upstream);
-    });
-    for (const one of [upstream, socket]) one.on("error", () => { upstream.destroy(); socket.destroy(); });
-  }).listen(0, "127.0.0.1");
-  await once(proxy, "listening");
-  const env = { HTTP_PROXY: `http://127.0.0.1:${String((proxy.address() as AddressInfo).port)}`, http_proxy: "", no_proxy: "", NO_PROXY: "" };
+  using proxy = await startTunnelProxy();
+  const { proxied } = proxy;
+  const env = { HTTP_PROXY: proxy.url, http_proxy: "", no_proxy: "", NO_PROXY: "" };
   const url = `${nginx.url}/disk.qcow2`;
   await dvcrImportWith({ env }, url, `oci:${layout()}:v1`);
   expect(proxied).toEqual(expect.arrayContaining([new URL(url).host]));
   proxied.length = 0;
   await dvcrImportWith({ env: { ...env, NO_PROXY: "127.0.0.1" } }, url, `oci:${layout()}:v1`);
   expect(proxied).toEqual([]);
-  proxy.close();
-  proxy.closeAllConnections();
 });
 
 test("a resized qcow2, whose L1 table stands at its end, needs no scratch from a server with ranges", async () => {

@@ -1,8 +1,5 @@
 /** How `dvcr` reaches a real registry: through proxies, with tokens, with passwords out of a credential helper. */
-import { once } from "node:events";
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -13,6 +10,7 @@ import { fileDigest, makeRawDisk, qemuConvert } from "./support/disks.ts";
 import { startRegistry, testUser } from "./support/registry.ts";
 import { umociDiskDigest } from "./support/pulled.ts";
 import { startTokenService } from "./support/token-service.ts";
+import { startTunnelProxy } from "./support/proxy.ts";
 
 let directory: string;
 let disk: string;
@@ -98,25 +96,14 @@ describe("a registry that asks for tokens", () => {
 describe("a proxy", () => {
   it("from the environment carries pushes and pulls, and not those to hosts in NO_PROXY", async () => {
     await using registry = await startRegistry();
-    const proxied: string[] = [];
-    const proxy = createServer().on("connect", (request, socket) => {
-      proxied.push(request.url ?? "");
-      const [host, port] = (request.url ?? "").split(":");
-      const upstream = connect(Number(port), host, () => {
-        socket.write("HTTP/1.1 200 OK\r\n\r\n");
-        upstream.pipe(socket).pipe(upstream);
-      });
-      for (const one of [upstream, socket]) one.on("error", () => { upstream.destroy(); socket.destroy(); });
-    }).listen(0, "127.0.0.1");
-    await once(proxy, "listening");
-    const url = `http://127.0.0.1:${String((proxy.address() as AddressInfo).port)}`;
+    using proxy = await startTunnelProxy();
+    const { proxied } = proxy;
+    const { url } = proxy;
     const env = { HTTP_PROXY: url, HTTPS_PROXY: url, http_proxy: "", https_proxy: "", no_proxy: "", NO_PROXY: "" };
     await there(registry.host, env);
     expect(new Set(proxied)).toEqual(new Set([registry.host]));
     proxied.length = 0;
     await there(registry.host, { ...env, NO_PROXY: "127.0.0.1" });
     expect(proxied).toEqual([]);
-    proxy.close();
-    proxy.closeAllConnections();
   });
 });

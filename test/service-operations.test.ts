@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 
 import type { ImageObject } from "../src/service/model/image.ts";
-import { freePort } from "./support/controller.ts";
+import { freePort } from "./support/ports.ts";
 import { ServeProcess } from "./support/service-serve.ts";
 import { tool } from "./support/tools.ts";
 

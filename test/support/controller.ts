@@ -1,7 +1,5 @@
 /** The controller's side of the contract: what it sets, how it reads metrics and the termination message. */
 import { readFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
-import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { Agent, request } from "undici";
 
@@ -111,14 +109,4 @@ export function terminationMessage(path: string): Record<string, unknown> {
     if (value !== undefined && !(Number.isSafeInteger(value) && Number(value) > 0)) throw new Error(`${name} is not a positive integer`);
   }
   return message;
-}
-
-/** A port that nothing listens on; pods of tests share one network. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

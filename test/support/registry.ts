@@ -2,11 +2,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { tool } from "./tools.ts";
+import { freePort } from "./ports.ts";
 
 export interface RegistryTestOptions {
   /** Asks for Basic credentials: testUser. */
@@ -193,15 +193,6 @@ async function makeCertificate(directory: string): Promise<void> {
   await tool("openssl", ...sign, "-extfile", at("extensions"), "-out", at("tls.crt"));
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 async function list(directory: string): Promise<string[]> {
   return (await readdir(directory).catch(() => [])).sort();

@@ -32,7 +32,6 @@ class FrameCutter {
   void run(Window& window);
 
  private:
-  void decode_units(Window& window);
   void decode_one(Window& window, WindowUnit& entry);
   void wrap(Window& window, WindowUnit& entry);
   void cut(Window& window);
