@@ -20,9 +20,14 @@ function wantsJson(request: FastifyRequest): boolean {
   return /\bapplication\/(?:problem\+)?json\b/i.test(request.headers.accept ?? "");
 }
 
+/** True when the request announced a body whose end has not come yet. */
+function isIncomplete({ complete, headers }: IncomingMessage): boolean {
+  return !complete && (headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0);
+}
+
 /** True when more of the body may still come. */
 function isUnfinished(request: IncomingMessage): boolean {
-  return !request.complete && !request.destroyed && !isHeldBack(request);
+  return isIncomplete(request) && !request.destroyed && !isHeldBack(request);
 }
 
 /**
@@ -44,9 +49,10 @@ async function* answerAndDrain(text: string, request: IncomingMessage): AsyncGen
   }
 }
 
-function send(request: FastifyRequest, reply: FastifyReply, contentType: string, text: string): FastifyReply {
+/** Sends `text` so that its reader gets it although it may still be sending: the rest of its body is taken, within bounds. */
+export function answerText(request: FastifyRequest, reply: FastifyReply, contentType: string, text: string): FastifyReply {
   void reply.header("content-type", contentType).header("cache-control", "no-store");
-  if (request.raw.complete) return reply.send(text);
+  if (!isIncomplete(request.raw)) return reply.send(text);
   void reply.header("connection", "close").header("content-length", Buffer.byteLength(text));
   return reply.send(isUnfinished(request.raw) ? Readable.from(answerAndDrain(text, request.raw)) : text);
 }
@@ -67,7 +73,7 @@ export function answerError(request: FastifyRequest, reply: FastifyReply, thrown
   const { entry } = error;
   void reply.code(entry.status);
   if (entry.status === 503) void reply.header("retry-after", retryAfterSeconds);
-  if (!wantsJson(request)) return send(request, reply, "text/plain; charset=utf-8", `${redactText(error.toLine(), secrets)}\n`);
+  if (!wantsJson(request)) return answerText(request, reply, "text/plain; charset=utf-8", `${redactText(error.toLine(), secrets)}\n`);
   const problem = {
     type: `urn:dvcr:error:${error.code}`,
     title: entry.title,
@@ -78,14 +84,14 @@ export function answerError(request: FastifyRequest, reply: FastifyReply, thrown
     retryable: entry.kind === "retry",
     fix: entry.fix,
   };
-  return send(request, reply, "application/problem+json", `${JSON.stringify(problem)}\n`);
+  return answerText(request, reply, "application/problem+json", `${JSON.stringify(problem)}\n`);
 }
 
 /** Sends the report of a stored image, as JSON or as one line. */
 export function answerReport(request: FastifyRequest, reply: FastifyReply, report: ImportReport): FastifyReply {
   void reply.code(200);
   addResultHeaders(reply, report);
-  if (wantsJson(request)) return send(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
+  if (wantsJson(request)) return answerText(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
   const line = `stored ${report.image}@${report.manifestDigest}: ${report.sourceFormat} as ${report.format}, ${report.virtualSize} bytes, ${report.storedSize} in the registry\n`;
-  return send(request, reply, "text/plain; charset=utf-8", line);
+  return answerText(request, reply, "text/plain; charset=utf-8", line);
 }

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import { stringify } from "yaml";
 
+import { answerText } from "../../uploader/answer.ts";
 import { adminPaths } from "./meta-routes.ts";
 import { applyPatch } from "./apply.ts";
 import { bodyOf, mediaType } from "./body.ts";
@@ -54,7 +55,7 @@ function sendError({ log }: ApiDeps, error: unknown, request: FastifyRequest, re
   const retry = status.details?.retryAfterSeconds;
   if (retry !== undefined) void reply.header("retry-after", String(retry));
   if (status.status === 401) void reply.header("www-authenticate", 'Bearer realm="dvcr"');
-  return reply.code(status.status).type("application/json").send(`${JSON.stringify(status.body())}\n`);
+  return answerText(request, reply.code(status.status), "application/json", `${JSON.stringify(status.body())}\n`);
 }
 
 function resourcePaths(app: FastifyInstance, deps: ApiDeps, watches: Watches, type: ResourceType): void {
