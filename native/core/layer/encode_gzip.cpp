@@ -63,32 +63,74 @@ class GzipEncoder : public FrameEncoder {
   virtual size_t deflate(Bytes raw, MutableBytes room) = 0;
 };
 
+// ISA-L's level 1 (2.30; SSE4.2, AVX and AVX2 alike) files the third byte of its input under the hash of the stream's
+// own address, bits 16 to 47, where it means the hash of that byte and the next three. The entry shows in the result
+// only where that hash is also the one of the content at byte 0, 1 or 2, whose entry it then takes or gives: one frame
+// in 1400 or so. So the stream is placed where the hashes differ, and the result is the same at any address.
+class PlacedStream {
+ public:
+  /// A stream as after isal_deflate_stateless_init(), for `raw` only.
+  isal_zstream& for_content(Bytes raw) {
+    for (size_t step = 0; step < kPlaces; ++step) {
+      uint8_t* const place = room_.get() + step * kStep;
+      if (is_clear_of(reinterpret_cast<uintptr_t>(place), raw)) {
+        auto* const stream = ::new (place) isal_zstream{};
+        isal_deflate_stateless_init(stream);
+        return *stream;
+      }
+    }
+    throw Error(code::kInternal, "no place for ISA-L's stream is clear of the content's hashes");
+  }
+
+ private:
+  static constexpr size_t kStep = 64 * kKiB;  // the least that changes the hash
+  // ISA-L keeps this many bits of a hash, or more: what differs in fewer differs there too.
+  static constexpr uint32_t kHashMask = 0xFFF;
+  // Three hashes are to be avoided, and two places may share one.
+  static constexpr size_t kPlaces = 8;
+
+  static uint32_t hash(uint32_t four_bytes) {
+    std::array<uint8_t, 4> bytes{};
+    store_le32(bytes.data(), four_bytes);
+    return crc32_iscsi(bytes.data(), 4, 0) & kHashMask;
+  }
+
+  static bool is_clear_of(uintptr_t place, Bytes raw) {
+    if (raw.size() < 6) return true;
+    const uint32_t taken = hash(static_cast<uint32_t>(place >> 16));
+    return taken != hash(le32(raw, 0)) && taken != hash(le32(raw, 1)) && taken != hash(le32(raw, 2));
+  }
+
+  // Only the pages of places in use take memory.
+  std::unique_ptr<uint8_t[]> room_ =
+      std::make_unique_for_overwrite<uint8_t[]>((kPlaces - 1) * kStep + sizeof(isal_zstream));
+};
+
 class IsalGzipEncoder final : public GzipEncoder {
  protected:
   // The stateless call falls back to stored blocks by itself when the result does not fit in as much room as they
   // would take, so the room is part of what decides the bytes; so is the size of the level buffer.
   size_t deflate(Bytes raw, MutableBytes room) override {
-    stream_ = {};
-    isal_deflate_stateless_init(&stream_);
-    stream_.level = 1;
-    stream_.level_buf = level_buffer_.data();
-    stream_.level_buf_size = static_cast<uint32_t>(level_buffer_.size());
-    stream_.gzip_flag = IGZIP_DEFLATE;
-    stream_.end_of_stream = 1;
-    stream_.next_in = const_cast<uint8_t*>(raw.data());  // never written to
-    stream_.avail_in = static_cast<uint32_t>(raw.size());
-    stream_.next_out = room.data();
-    stream_.avail_out = static_cast<uint32_t>(room.size());
-    const int result = isal_deflate_stateless(&stream_);
-    if (result != COMP_OK || stream_.avail_in != 0) {
+    isal_zstream& stream = streams_.for_content(raw);
+    stream.level = 1;
+    stream.level_buf = level_buffer_.data();
+    stream.level_buf_size = static_cast<uint32_t>(level_buffer_.size());
+    stream.gzip_flag = IGZIP_DEFLATE;
+    stream.end_of_stream = 1;
+    stream.next_in = const_cast<uint8_t*>(raw.data());  // never written to
+    stream.avail_in = static_cast<uint32_t>(raw.size());
+    stream.next_out = room.data();
+    stream.avail_out = static_cast<uint32_t>(room.size());
+    const int result = isal_deflate_stateless(&stream);
+    if (result != COMP_OK || stream.avail_in != 0) {
       throw Error(code::kInternal, "ISA-L failed with " + std::to_string(result) + " on a frame of " +
                                        std::to_string(raw.size()) + " bytes");
     }
-    return stream_.total_out;
+    return stream.total_out;
   }
 
  private:
-  isal_zstream stream_{};
+  PlacedStream streams_;
   std::array<uint8_t, ISAL_DEF_LVL1_DEFAULT> level_buffer_{};
 };
 
