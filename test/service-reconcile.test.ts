@@ -5,6 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
+import { createLogger } from "../src/log/logger.ts";
+import { GarbageCollector } from "../src/service/gc/collector.ts";
+import type { ImageName } from "../src/service/images/image-place.ts";
 import type { ImageObject, ImageStatus } from "../src/service/model/image.ts";
 import { makeRawDisk, fileDigest, qemuConvert } from "./support/disks.ts";
 import { latch } from "./support/uploader.ts";
@@ -254,6 +257,43 @@ describe("an image has to wait", () => {
     isOpen = true;
     for (const listener of listeners) listener();
     await service.untilPhase("later", "Ready");
+  });
+
+  it("while a real collection runs, which leaves the import that runs already alone", async () => {
+    const listeners = new Set<() => void>();
+    const collecting: { by?: GarbageCollector } = {};
+    await begin({
+      gate: { isOpen: () => collecting.by?.gate.isOpen() ?? true, onOpen: (listener) => (listeners.add(listener), () => listeners.delete(listener)) },
+    });
+    await service.create("stored", http(await serve(qcow2)));
+    const stored = await service.untilPhase("stored", "Ready");
+    const { signal } = new AbortController();
+    await service.place.copy({ repository: "cvi/stored", tag: stored.metadata.uid }, { repository: "cvi/orphan", tag: "of-nobody" }, signal);
+    const resumed = latch();
+    let requests = 0;
+    await service.create("running", http(await serve(disk, () => (requests++ === 0 ? { trickle: true } : {}))));
+    await service.until("running", ({ status }) => status?.phase === "Provisioning");
+
+    // What is removed last holds the collection up until the other import has been put off.
+    const removing = new Proxy(service.place, {
+      get: (target, name) => {
+        const value = Reflect.get(target, name) as unknown;
+        if (name === "remove") return async (image: ImageName) => { await resumed.opened; await target.remove(image); };
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const collector = (collecting.by = new GarbageCollector({ store: service.store, place: removing, blobs: service.place.blobs, log: createLogger({ output: { write: () => undefined } }) }));
+    for (const listener of listeners) collector.gate.onOpen(listener);
+    const run = collector.run();
+    await service.create("later", http(await serve(qcow2)));
+    await service.untilReason("later", "ProvisioningPostponed");
+    resumed.open();
+    expect((await run).removed.map(({ image }) => image.repository)).toEqual(["cvi/orphan"]);
+    for (const name of ["running", "later", "stored"]) {
+      const ready = await service.untilPhase(name, "Ready");
+      expect((await pullDisk(service.reference(ready), directory)).digest, name).toBe(diskSum);
+    }
+    expect((await service.stored()).map((name) => name.split(":")[0])).toEqual(["cvi/later", "cvi/running", "cvi/stored"]);
   });
 
   it("where the namespace has as many images as it may", async () => {

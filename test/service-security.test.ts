@@ -1,12 +1,15 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
+import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
+import { parseServeConfig } from "../src/config/serve-config.ts";
 import { toDvcrError } from "../src/errors/dvcr-error.ts";
 import { createLogger } from "../src/log/logger.ts";
+import { buildServeApp } from "../src/service/server/app.ts";
 import { addAuditLog } from "../src/service/security/audit.ts";
 import { everybody, requireUser, tokenAuthenticator, userOf } from "../src/service/security/authenticate.ts";
 import { authorize, localAdmin, type Access, type User } from "../src/service/security/authorize.ts";
@@ -191,5 +194,78 @@ describe("requests", () => {
     expect(headers["content-security-policy"]).not.toContain("unsafe-inline");
     expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY" });
     expect(headers["strict-transport-security"]).toBeUndefined();
+  });
+});
+
+describe("the address that a request comes from", () => {
+  const logger = () => createLogger({ output: { write: () => undefined } });
+  const build = async (settings: Record<string, string>) => {
+    const app = await buildServeApp({ config: parseServeConfig({ DVCR_SERVE_REQUESTS_PER_MINUTE: "2", ...settings }), log: logger(), isAuthenticated: false, notReady: () => undefined });
+    app.get("/thing", ({ ip }) => ip);
+    return app;
+  };
+
+  /** Status codes of one request each, in order: through the peer with this address, from what it says. */
+  async function statuses(app: FastifyInstance, ...requests: readonly (readonly [peer: string, forwarded: string])[]): Promise<number[]> {
+    const found: number[] = [];
+    for (const [remoteAddress, forwarded] of requests) found.push((await app.inject({ url: "/thing", remoteAddress, headers: { host: "localhost", "x-forwarded-for": forwarded } })).statusCode);
+    return found;
+  }
+
+  it("is the peer's, whatever it says, where no proxy is trusted", async () => {
+    const app = await build({});
+    expect(await statuses(app, ["192.0.2.1", "198.51.100.1"], ["192.0.2.1", "198.51.100.2"], ["192.0.2.1", "198.51.100.3"], ["192.0.2.2", "198.51.100.3"])).toEqual([200, 200, 429, 200]);
+    await app.close();
+  });
+
+  it("is what a trusted proxy says, and still the peer's for all others", async () => {
+    const app = await build({ DVCR_SERVE_TRUSTED_PROXIES: "192.0.2.0/24,2001:db8::1" });
+    const proxied = await statuses(app, ["192.0.2.1", "198.51.100.1"], ["::ffff:192.0.2.9", "198.51.100.1"], ["2001:db8::1", "198.51.100.1"], ["192.0.2.1", "198.51.100.2"]);
+    expect(proxied).toEqual([200, 200, 429, 200]);
+    // Only what trusted proxies have added counts: the rest anybody can make up.
+    expect(await statuses(app, ["192.0.2.1", "203.0.113.1, 198.51.100.1"], ["203.0.113.9", "198.51.100.7"], ["203.0.113.9", "198.51.100.8"], ["203.0.113.9", "198.51.100.9"])).toEqual([429, 200, 200, 429]);
+    await app.close();
+  });
+
+  it("is refused as a setting where it is none", async () => {
+    await expect(build({ DVCR_SERVE_TRUSTED_PROXIES: "proxy.example.com" })).rejects.toMatchObject({ code: "E_CONFIG" });
+  });
+});
+
+describe("a body that comes too slowly", () => {
+  /** What the server says to a request whose body stays away, and that it then ends the connection. */
+  async function answerTo(app: FastifyInstance, head: string, part = "{"): Promise<string> {
+    await app.listen({ host: "127.0.0.1", port: 0 });
+    const socket = connect((app.server.address() as AddressInfo).port, "127.0.0.1");
+    socket.write(`${head}\r\nHost: localhost\r\n\r\n${part}`);
+    let answer = "";
+    for await (const piece of socket) answer += String(piece);
+    return answer;
+  }
+  const build = async () => {
+    const app = await buildServeApp({ config: parseServeConfig({}), log: createLogger({ output: { write: () => undefined } }), isAuthenticated: false, notReady: () => undefined, bodyMilliseconds: 100 });
+    app.post("/thing", () => "taken");
+    app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => { done(null, body); });
+    app.post("/upload/one", () => "taken");
+    return app;
+  };
+
+  it.each(["Content-Length: 100", "Transfer-Encoding: chunked"])("is answered 408 (%s)", async (length) => {
+    const app = await build();
+    const answer = await answerTo(app, `POST /thing HTTP/1.1\r\nContent-Type: text/x\r\n${length}`, length.startsWith("T") ? "1\r\n{\r\n" : "{");
+    expect(answer).toMatch(/^HTTP\/1\.1 408 [^]*connection: close[^]*E_BODY_TIMEOUT/i);
+    await app.close();
+  });
+
+  it("is waited for where it is an upload", async () => {
+    const app = await build();
+    await app.listen({ host: "127.0.0.1", port: 0 });
+    const socket = connect((app.server.address() as AddressInfo).port, "127.0.0.1");
+    socket.write("POST /upload/one HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: text/x\r\nContent-Length: 2\r\n\r\n{");
+    setTimeout(() => { socket.write("}"); }, 300);
+    let answer = "";
+    for await (const piece of socket) answer += String(piece);
+    expect(answer).toMatch(/^HTTP\/1\.1 200 [^]*taken$/);
+    await app.close();
   });
 });

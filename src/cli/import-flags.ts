@@ -1,6 +1,6 @@
 import { Option, type Command } from "commander";
 
-import { parseBytes, parseChecksum, seconds, type Checksum } from "../config/kinds.ts";
+import { checksumAlgorithms, parseBytes, parseChecksum, seconds, type Checksum } from "../config/kinds.ts";
 import type { LayerCompression } from "../pipeline/import-image.ts";
 import type { UsageProblems } from "./usage.ts";
 
@@ -114,7 +114,7 @@ function collect(value: string, before: readonly string[]): string[] {
 }
 
 function checksumFlag(problems: UsageProblems): Option {
-  const option = new Option("--checksum <algo:hex>", "md5, sha1, sha256 or sha512 of the source as sent; repeatable");
+  const option = new Option("--checksum <algo:hex>", `${checksumAlgorithms.join(", ")} of the source as sent; repeatable`);
   const parse = (value: string, before: readonly Checksum[]) => {
     const checksum = parseChecksum(value);
     return checksum && [...before, checksum];

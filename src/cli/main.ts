@@ -139,7 +139,7 @@ class CliRun {
       );
     } catch (error) {
       const known = toDvcrError(error);
-      if (flags.json) process.stdout.write(refusalJson(source.description, known.code, known.message, known.entry.fix));
+      if (flags.json) process.stdout.write(refusalJson(source.description, known.code, known.message, known.fix));
       this.code = this.report(known);
     }
   }

@@ -79,6 +79,9 @@ const digestLengths: Readonly<Record<string, number>> = {
   streebog512: 128,
 };
 
+/** Names that a checksum may have. */
+export const checksumAlgorithms: readonly string[] = Object.keys(digestLengths);
+
 /** One `algo:hex`; the algorithm in lower case, the sum in either case. */
 export function parseChecksum(value: string): Checksum | undefined {
   const [algorithm = "", sum = "", ...rest] = value.trim().split(":");
@@ -88,7 +91,7 @@ export function parseChecksum(value: string): Checksum | undefined {
 }
 
 export const checksums: Kind<readonly Checksum[]> = {
-  expected: `algo:hex[,algo:hex…] with algo one of ${Object.keys(digestLengths).join(", ")}`,
+  expected: `algo:hex[,algo:hex…] with algo one of ${checksumAlgorithms.join(", ")}`,
   parse: (value) => {
     const parsed = value.split(",").map(parseChecksum);
     return parsed.includes(undefined) ? undefined : Object.freeze(parsed as Checksum[]);

@@ -26,6 +26,7 @@ const frontFields = {
   tlsMinVersion: withDefault("DVCR_SERVE_TLS_MIN_VERSION", tlsVersion, "TLSv1.2", { description: "Lowest TLS version." }),
   allowedOrigins: withDefault("DVCR_SERVE_ALLOWED_ORIGINS", texts, [], { description: "Origins, such as https://portal.example.com, whose web pages may send uploads and changes." }),
   requestsPerMinute: withDefault("DVCR_SERVE_REQUESTS_PER_MINUTE", integer(0, 1_000_000), 6000, { description: "Requests that one address may send in a minute; 0: any number." }),
+  trustedProxies: withDefault("DVCR_SERVE_TRUSTED_PROXIES", texts, [], { description: "Addresses and networks of reverse proxies in front of the service: a request from one of them counts, and is logged, as from the address that its X-Forwarded-For names last before such proxies. Without them that header is not looked at." }),
 };
 
 /** Where images are kept. */

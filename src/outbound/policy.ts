@@ -1,9 +1,10 @@
 /** Which addresses a server that fetches on behalf of others may connect to. */
 import { lookup as systemLookup, type LookupAddress } from "node:dns";
-import { BlockList, isIP, type LookupFunction } from "node:net";
+import { type BlockList, isIP, type LookupFunction } from "node:net";
 import type { Dispatcher } from "undici";
 
 import { DvcrError } from "../errors/dvcr-error.ts";
+import { contains, networkList } from "./networks.ts";
 
 export interface OutboundRules {
   /** Host names that alone may be named; `*.example.com` stands for every name below. Empty: all. */
@@ -99,22 +100,4 @@ function forms(address: string): string[] {
   const groups = new URL(`http://[${bare}]`).hostname.slice(1, -1).split(":").slice(-2).map((group) => parseInt(group || "0", 16));
   const [high = 0, low = 0] = groups;
   return [bare, [high >> 8, high & 255, low >> 8, low & 255].join(".")];
-}
-
-function contains(list: BlockList, address: string): boolean {
-  return list.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
-}
-
-function networkList(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = "", bits] = network.split("/");
-    const family = isIP(address);
-    const length = bits === undefined ? (family === 6 ? 128 : 32) : /^\d{1,3}$/.test(bits) ? Number(bits) : -1;
-    if (family === 0 || length < 0 || length > (family === 6 ? 128 : 32)) {
-      throw new DvcrError("E_CONFIG", `${JSON.stringify(network)} is not an address or a network such as 10.0.0.0/8`);
-    }
-    list.addSubnet(address, length, family === 6 ? "ipv6" : "ipv4");
-  }
-  return list;
 }

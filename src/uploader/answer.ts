@@ -82,7 +82,7 @@ export function answerError(request: FastifyRequest, reply: FastifyReply, thrown
     instance: `urn:dvcr:request:${request.id}`,
     code: error.code,
     retryable: entry.kind === "retry",
-    fix: entry.fix,
+    fix: error.fix,
   };
   return answerText(request, reply, "application/problem+json", `${JSON.stringify(problem)}\n`);
 }

@@ -11,7 +11,7 @@ import { letBodyCome } from "./continue.ts";
 import type { UploadRoutes } from "./routes.ts";
 import { addResultHeaders } from "./status-answer.ts";
 import { contentLength, headerText } from "./upload-body.ts";
-import type { Upload } from "./upload.ts";
+import { sizeFix, type Upload } from "./upload.ts";
 
 const version = "1.0.0";
 const partType = "application/offset+octet-stream";
@@ -83,7 +83,8 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
   const checkSize = (total: number): void => {
     if (total === 0) throw new DvcrError("E_EMPTY", "Upload-Length is 0");
     const most = config.maxUploadSize ?? config.maxVirtualSize;
-    if (total > most) throw new DvcrError("E_TOO_LARGE", `Upload-Length is ${total}, more than the limit of ${most}`);
+    const fix = config.maxUploadSize === undefined ? {} : { fix: sizeFix };
+    if (total > most) throw new DvcrError("E_TOO_LARGE", `Upload-Length is ${total}, more than the limit of ${most}`, fix);
   };
 
   const create: Handler = async (request, reply) => {

@@ -23,9 +23,12 @@ export interface UploadLimits {
   readonly sipInterval?: number | undefined;
 }
 
+/** Only the images service limits what is sent. */
+export const sizeFix = "Pack the file, or raise maxUploadSize in the configuration of the images service.";
+
 /** Throws E_TOO_LARGE for a file of more bytes than may be sent. */
 function checkLimit(bytes: number, most: number): void {
-  if (bytes > most) throw new DvcrError("E_TOO_LARGE", `the file has ${bytes} bytes or more; at most ${most} may be sent`);
+  if (bytes > most) throw new DvcrError("E_TOO_LARGE", `the file has ${bytes} bytes or more; at most ${most} may be sent`, { fix: sizeFix });
 }
 
 /** Runs one import to its report. */

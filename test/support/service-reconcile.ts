@@ -13,6 +13,7 @@ import { imageApiVersion, type ImageKind, type ImageObject, type ImageSpec, type
 import type { ObjectKey } from "../../src/service/model/object.ts";
 import type { EventObject } from "../../src/service/reconcile/events.ts";
 import type { ProvisioningGate } from "../../src/service/reconcile/gate.ts";
+import { NamespaceQuota } from "../../src/service/reconcile/quota.ts";
 import { ImageReconciler } from "../../src/service/reconcile/reconciler.ts";
 import { admissionLimits, executorSettings } from "../../src/service/server/settings.ts";
 import { DataDirectory } from "../../src/service/store/data-directory.ts";
@@ -65,12 +66,14 @@ export class Reconciled implements AsyncDisposable {
     this.store = await SqliteStore.open(data, { onError: (error) => { throw error; } });
     this.place = await EmbeddedPlace.open({ directory: join(this.directory, "data/images"), host: "images.test", ...(config.capacity === undefined ? {} : { limit: config.capacity }) });
     const place: ImagePlace = placed === undefined ? this.place : placed(this.place);
-    const executor = new LocalExecutor({ place, importImage, tokens: this.tokens, log, settings: executorSettings(config) });
+    const quota = new NamespaceQuota(this.store, () => admissionLimits(config));
+    const executor = new LocalExecutor({ place, importImage, tokens: this.tokens, log, beforeStored: (uid, bytes) => quota.claim(uid, bytes), settings: executorSettings(config) });
     const reconciler = new ImageReconciler({
       store: this.store,
       executor,
       place,
       ...(gate === undefined ? {} : { gate }),
+      quota,
       limits: () => admissionLimits(config),
       uploadUrls: (token) => ({ external: `https://public.test/upload/${token}`, inCluster: `http://127.0.0.1:1/upload/${token}` }),
       uploadTimeoutMs,

@@ -37,6 +37,20 @@ export class ServeProcess implements AsyncDisposable {
     await urlOf(this.#process);
   }
 
+  /** Sends a signal and goes on. */
+  signal(name: NodeJS.Signals): void {
+    this.#process.signal(name);
+  }
+
+  /** Everything that it has logged since it was started last. */
+  get log(): string {
+    return `${this.#process.stdout}\n${this.#process.stderr}`;
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** A request to its API as JSON. */
   async json<T>(path: string, method = "GET", body?: unknown): Promise<T> {
     const answer = await fetch(`${this.url}${path}`, {

@@ -15,6 +15,7 @@ const reasons: Partial<Record<ErrorCode, string>> = {
   E_TARGET_REFUSED: "Forbidden",
   E_QUOTA: "Forbidden",
   E_TOO_MANY: "TooManyRequests",
+  E_BODY_TIMEOUT: "Timeout",
   E_BAD_REQUEST: "BadRequest",
   E_PLACE_FULL: "ServiceUnavailable",
 };

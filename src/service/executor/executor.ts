@@ -30,7 +30,8 @@ export interface ImportJob {
 export type JobSource =
   | { readonly type: "http"; readonly url: string; readonly caBundle?: string }
   | { readonly type: "registry"; readonly image: string; readonly caBundle?: string; readonly dockerConfig?: string }
-  | { readonly type: "copy"; readonly from: ImageName }
+  /** `bytes`: what `from` takes in the store, where that is known. */
+  | { readonly type: "copy"; readonly from: ImageName; readonly bytes?: number }
   /** `token` is the last part of the upload URL, made by the reconciler's random source and kept with the resource. */
   | { readonly type: "upload"; readonly token: string };
 

@@ -1,18 +1,14 @@
 /** What keeps a new import from beginning though its source is there. */
-import { DvcrError } from "../../errors/dvcr-error.ts";
-import type { Executor } from "../executor/executor.ts";
+import { DvcrError, toDvcrError } from "../../errors/dvcr-error.ts";
 import type { ImagePlace } from "../images/image-place.ts";
 import type { ImageObject } from "../model/image.ts";
 import { formatSize } from "../model/quantities.ts";
-import type { ResourceStore } from "../store/store.ts";
 import type { ProvisioningGate } from "./gate.ts";
+import type { NamespaceQuota } from "./quota.ts";
 
 export interface AdmissionLimits {
   /** Share of the store's capacity, 0 to 1, from which on nothing new is taken. */
   readonly nearlyFull: number;
-  /** Of the VirtualImages of one namespace. */
-  readonly namespaceBytes: number;
-  readonly namespaceImages: number;
 }
 
 /** Why an image has to wait. */
@@ -24,9 +20,8 @@ export interface Refusal {
 }
 
 export interface AdmissionDeps {
-  readonly store: ResourceStore;
   readonly place: ImagePlace;
-  readonly executor: Executor;
+  readonly quota: NamespaceQuota;
   readonly gate?: ProvisioningGate;
   /** Read at each use: limits can be raised while the service runs. */
   readonly limits: () => AdmissionLimits;
@@ -34,13 +29,13 @@ export interface AdmissionDeps {
 
 const againMs = 30_000;
 
-/** Nothing where the import of `image` may begin now. */
+/** Nothing where the import of `image` may begin now; it then counts in its namespace's quota. */
 export async function refusalOf(image: ImageObject, deps: AdmissionDeps): Promise<Refusal | undefined> {
   if (image.spec.storage === "PersistentVolumeClaim") {
     return { reason: "StorageClassNotReady", message: "this service has no volumes: images are kept in the store for container images; use storage ContainerRegistry" };
   }
   const limits = deps.limits();
-  return (await placeRefusal(deps, limits)) ?? (await quotaRefusal(image, deps, limits)) ?? gateRefusal(deps);
+  return (await placeRefusal(deps, limits)) ?? gateRefusal(deps) ?? (await quotaRefusal(image, deps));
 }
 
 function gateRefusal({ gate }: AdmissionDeps): Refusal | undefined {
@@ -55,14 +50,13 @@ async function placeRefusal({ place }: AdmissionDeps, { nearlyFull }: AdmissionL
   return { reason: "ProvisioningNotStarted", message: error.toLine(), again: againMs };
 }
 
-async function quotaRefusal(image: ImageObject, { store, executor }: AdmissionDeps, limits: AdmissionLimits): Promise<Refusal | undefined> {
-  const { namespace, uid } = image.metadata;
-  if (namespace === undefined || (limits.namespaceBytes === Infinity && limits.namespaceImages === Infinity)) return undefined;
-  const { items } = await store.list<ImageObject>("virtualimages", { namespace });
-  const others = items.filter((one) => one.metadata.uid !== uid && (one.status?.phase === "Ready" || executor.find(one.metadata.uid) !== undefined));
-  const bytes = others.reduce((sum, { status }) => sum + Number(status?.size?.storedBytes ?? 0), 0);
-  if (others.length < limits.namespaceImages && bytes < limits.namespaceBytes) return undefined;
-  const most = others.length >= limits.namespaceImages ? `${limits.namespaceImages} images` : formatSize(limits.namespaceBytes);
-  const error = new DvcrError("E_QUOTA", `namespace ${namespace} may hold ${most} and holds ${others.length} images of ${formatSize(bytes)}`);
-  return { reason: "QuotaExceeded", message: error.toLine(), again: againMs };
+async function quotaRefusal(image: ImageObject, { quota }: AdmissionDeps): Promise<Refusal | undefined> {
+  try {
+    await quota.enter(image);
+    return undefined;
+  } catch (thrown) {
+    const error = toDvcrError(thrown);
+    if (error.code !== "E_QUOTA") throw error;
+    return { reason: "QuotaExceeded", message: error.toLine(), again: againMs };
+  }
 }

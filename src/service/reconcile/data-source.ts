@@ -93,5 +93,6 @@ async function referred(image: ImageObject, { kind, name, namespace }: ObjectRef
   if (found.metadata.uid === image.metadata.uid) return notReady("is this image itself");
   if (found.metadata.deletionTimestamp !== undefined) return notReady("is being deleted");
   if (found.status?.phase !== "Ready") return notReady(`is not ready: its phase is ${found.status?.phase ?? "Pending"}`);
-  return { source: { type: "copy", from: imageNameOf(found) }, checksums: [], copied: { key, status: found.status } };
+  const bytes = Number(found.status.size?.storedBytes ?? 0);
+  return { source: { type: "copy", from: imageNameOf(found), bytes }, checksums: [], copied: { key, status: found.status } };
 }

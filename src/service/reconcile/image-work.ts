@@ -13,6 +13,7 @@ import { refusalOf, type AdmissionDeps, type AdmissionLimits } from "./admission
 import { resolveDataSource, type CopiedImage } from "./data-source.ts";
 import { recordEvent, type EventObject } from "./events.ts";
 import type { ProvisioningGate } from "./gate.ts";
+import type { NamespaceQuota } from "./quota.ts";
 import { isFalse, isTrue, isUnknown, runningStatus, statusOf, storedStatus, type StatusDraft } from "./status.ts";
 
 export const imageFinalizer = "virtualization.deckhouse.io/image-cleanup";
@@ -28,6 +29,7 @@ export interface ImageWorkDeps {
   readonly executor: Executor;
   readonly place: ImagePlace;
   readonly gate?: ProvisioningGate;
+  readonly quota: NamespaceQuota;
   readonly limits: () => AdmissionLimits;
   readonly uploadUrls: (token: string) => UploadUrls;
   /** Milliseconds that an upload may take to begin. */
@@ -50,6 +52,9 @@ export interface WorkContext {
 
 /** Progress is written this often at most, in milliseconds. */
 const progressMs = 1000;
+
+/** Milliseconds to the moment when the progress of all images is written: together they take one commit, and one write to each watcher. */
+const untilProgress = (): number => progressMs - (performance.now() % progressMs);
 
 interface Started {
   readonly generation: number;
@@ -169,6 +174,7 @@ export class ImageWork {
     const resolved = await resolveDataSource(image, store, () => this.#tokenOf(image));
     const datasource = "source" in resolved ? isTrue("DatasourceReady") : isFalse(resolved.reason, resolved.message);
     if (refusal !== undefined || !("source" in resolved)) {
+      this.#deps.quota.leave(uid);
       if (refusal?.again !== undefined) context.againAfter(refusal.again);
       if (!("source" in resolved) && resolved.waitsFor !== undefined) context.waitFor(resolved.waitsFor);
       const ready = refusal === undefined ? isFalse("DatasourceNotReady", "message" in resolved ? resolved.message : "") : isFalse(refusal.reason, refusal.message);
@@ -186,7 +192,7 @@ export class ImageWork {
       const changed = job.state().phase !== phase;
       phase = job.state().phase;
       if (changed) context.again();
-      else context.againAfter(progressMs);
+      else context.againAfter(untilProgress());
     });
     return job;
   }
@@ -224,8 +230,11 @@ export class ImageWork {
         await this.#forget(job.uid);
         await this.#tell(image, "Normal", "DataSourceImportCompleted", "The image is stored");
         return;
-      case "failed":
-        await this.#fail(image, job.source.type === "upload" ? "ProvisioningFailedTerminally" : "ProvisioningFailed", state.error?.toLine() ?? "", context);
+      case "failed": {
+        const isOverQuota = state.error?.code === "E_QUOTA_EXCEEDED";
+        const reason = isOverQuota ? "QuotaExceeded" : job.source.type === "upload" ? "ProvisioningFailedTerminally" : "ProvisioningFailed";
+        await this.#fail(image, reason, state.error?.toLine() ?? "", context, isOverQuota ? "DataSourceQuotaExceed" : undefined);
+      }
     }
   }
 
@@ -249,11 +258,11 @@ export class ImageWork {
     await this.#write(image, { phase: "WaitForUserUpload", ...draft, ready: isFalse("WaitForUserUpload", "waiting for the file; send it to status.imageUploadURLs") }, context);
   }
 
-  async #fail(image: ImageObject, reason: string, why: string, context: WorkContext): Promise<void> {
+  async #fail(image: ImageObject, reason: string, why: string, context: WorkContext, event: EventObject["reason"] = "DataSourceImportFailed"): Promise<void> {
     const message = redactText(why);
     await this.#write(image, { phase: "Failed", datasource: isUnknown("DatasourceReady", "the import has ended"), ready: isFalse(reason, message) }, context);
     await this.#forget(image.metadata.uid);
-    await this.#tell(image, "Warning", "DataSourceImportFailed", message);
+    await this.#tell(image, "Warning", event, message);
   }
 
   /** Writes the status where it differs; true when the reason of Ready is another than before. */
@@ -269,6 +278,7 @@ export class ImageWork {
   /** Ends the job, with everything that is only known of it. */
   async #forget(uid: string): Promise<void> {
     await this.#deps.executor.stop(uid);
+    this.#deps.quota.leave(uid);
     const copied = this.#started.get(uid)?.copied;
     this.#started.delete(uid);
     if (copied !== undefined) this.#touch(copied.key);

@@ -6,9 +6,11 @@ import fastify, { LogController, type FastifyInstance, type FastifyServerOptions
 import type { ServeConfig } from "../../config/serve-config.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Logger } from "../../log/logger.ts";
+import { contains, networkList } from "../../outbound/networks.ts";
 import { answerError } from "../../uploader/answer.ts";
 import { holdBodiesBack, letBodyCome } from "../../uploader/continue.ts";
 import { addAuditLog } from "../security/audit.ts";
+import { addBodyTime } from "../security/body-time.ts";
 import { addSecurityHeaders } from "../security/headers.ts";
 import { originGuard } from "../security/origin-guard.ts";
 import { addRateLimit } from "../security/rate-limit.ts";
@@ -16,6 +18,8 @@ import { addRateLimit } from "../security/rate-limit.ts";
 /** A client that has not sent its request's head by then is cut off: it holds nothing but a connection. */
 const headMilliseconds = 20_000;
 const checkMilliseconds = 5000;
+/** For the body of an object; uploads have times of their own. */
+const bodyMilliseconds = 60_000;
 const mostConnections = 4096;
 /** Of objects; uploads have a limit of their own. */
 const bodyLimit = 3 * 2 ** 20;
@@ -33,12 +37,15 @@ export interface AppDeps {
   readonly isAuthenticated: boolean;
   /** Why the service is not ready, or nothing. */
   readonly notReady: () => string | undefined;
+  /** What the body of an object may take to come. Default one minute. */
+  readonly bodyMilliseconds?: number;
 }
 
-/** The server with its hooks and probes, not listening yet. Throws E_CONFIG for TLS files that cannot be read. */
-export async function buildServeApp({ config, log, isAuthenticated, notReady }: AppDeps): Promise<FastifyInstance> {
+/** The server with its hooks and probes, not listening yet. Throws E_CONFIG for TLS files that cannot be read, and for proxies that are no addresses. */
+export async function buildServeApp({ config, log, isAuthenticated, notReady, ...times }: AppDeps): Promise<FastifyInstance> {
   const tls = tlsOptions(config);
   const timeouts = { headersTimeout: headMilliseconds, connectionsCheckingInterval: checkMilliseconds };
+  const proxies = networkList(config.trustedProxies);
   const options: FastifyServerOptions = {
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -46,6 +53,7 @@ export async function buildServeApp({ config, log, isAuthenticated, notReady }: 
     // Uploads and watches take as long as they take.
     requestTimeout: 0,
     bodyLimit,
+    trustProxy: config.trustedProxies.length > 0 && ((address) => contains(proxies, address)),
     routerOptions: { maxParamLength },
     genReqId: ({ headers }) => {
       const given = headers["x-request-id"];
@@ -62,6 +70,7 @@ export async function buildServeApp({ config, log, isAuthenticated, notReady }: 
     void reply.header("x-request-id", request.id);
     done();
   });
+  addBodyTime(app, { milliseconds: times.bodyMilliseconds ?? bodyMilliseconds, isExempt: ({ url }) => url.startsWith(uploadPrefix) });
   await addRateLimit(app, { perMinute: config.requestsPerMinute, exempt: probes });
   await addSecurityHeaders(app, { isTls: tls !== undefined });
   const ownHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname];

@@ -15,6 +15,7 @@ import { LocalExecutor } from "../executor/local/local-executor.ts";
 import { startGcService } from "../gc/service.ts";
 import { ServiceMetrics } from "../operations/metrics.ts";
 import { startTracing, tracedExecutor, traceRequests } from "../operations/tracing.ts";
+import { NamespaceQuota } from "../reconcile/quota.ts";
 import { ImageReconciler } from "../reconcile/reconciler.ts";
 import { everybody, requireUser, tokenAuthenticator, userOf } from "../security/authenticate.ts";
 import { authorize } from "../security/authorize.ts";
@@ -81,7 +82,9 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
 
   const app = opened.add(await buildServeApp({ config, log, isAuthenticated: authenticator.isOn, notReady: () => notReady }), closeGracefully);
   const tokens = new UploadTokens();
-  const local = new LocalExecutor({ place, importImage, tokens, log, settings: executorSettings(config) });
+  const limits = () => admissionLimits(current);
+  const quota = new NamespaceQuota(store, limits);
+  const local = new LocalExecutor({ place, importImage, tokens, log, beforeStored: (uid, bytes) => quota.claim(uid, bytes), settings: executorSettings(config) });
   const executor = opened.add(tracing === undefined ? local : tracedExecutor(local, tracing.tracer), (one) => one.close());
   const metrics = new ServiceMetrics({ store, executor, place, version });
   app.addHook("onClose", () => { metrics.close(); });
@@ -109,7 +112,8 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
       executor,
       place,
       ...(gc === undefined ? {} : { gate: gc.gate }),
-      limits: () => admissionLimits(current),
+      quota,
+      limits,
       uploadUrls: (token) => addresses.uploadUrls(token),
       uploadTimeoutMs: config.uploadStartTimeout * 1000,
       presenceCheckMs: config.presenceCheckSeconds * 1000,

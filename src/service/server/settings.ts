@@ -3,6 +3,7 @@ import type { ServeConfig } from "../../config/serve-config.ts";
 import { OutboundPolicy } from "../../outbound/policy.ts";
 import type { ExecutorSettings } from "../executor/local/settings.ts";
 import type { AdmissionLimits } from "../reconcile/admission.ts";
+import type { QuotaLimits } from "../reconcile/quota.ts";
 
 /** Which addresses sources may have; nothing where there is no rule. @throws DvcrError E_CONFIG. */
 export function outboundOf(config: ServeConfig): OutboundPolicy | undefined {
@@ -36,6 +37,6 @@ export function executorSettings(config: ServeConfig): ExecutorSettings {
   };
 }
 
-export function admissionLimits(config: Pick<ServeConfig, "nearlyFull" | "namespaceBytes" | "namespaceImages">): AdmissionLimits {
+export function admissionLimits(config: Pick<ServeConfig, "nearlyFull" | "namespaceBytes" | "namespaceImages">): AdmissionLimits & QuotaLimits {
   return { nearlyFull: config.nearlyFull / 100, namespaceBytes: config.namespaceBytes ?? Infinity, namespaceImages: config.namespaceImages ?? Infinity };
 }

@@ -47,6 +47,7 @@ export class FetchJob extends LocalJob {
     const { settings, place } = this.deps;
     const { target, checksums } = this.job;
     if (this.#source.type === "copy") {
+      await this.deps.beforeStored(this.job.uid, this.#source.bytes ?? 0);
       await place.copy(this.#source.from, target, this.signal);
       return { manifestDigest: await this.#copiedDigest() };
     }

@@ -4,6 +4,7 @@ import { ProgressTracker } from "../../../metrics/progress.ts";
 import { trackedImport, type TrackedImport } from "../../../metrics/tracked-import.ts";
 import type { ImportReport, RunningImport } from "../../../pipeline/import-image.ts";
 import type { ImportJob, JobResult, JobState, RunningJob } from "../executor.ts";
+import { CheckedDestination } from "./checked-destination.ts";
 import type { ExecutorDeps } from "./settings.ts";
 
 const sampleMilliseconds = 1000;
@@ -61,10 +62,10 @@ export abstract class LocalJob implements RunningJob {
 
   /** One attempt at importing a source into the job's target, its progress shown in the state. */
   protected get runImport(): TrackedImport {
-    const { importImage, place } = this.deps;
+    const { importImage, place, beforeStored } = this.deps;
     return trackedImport({
       importImage: (...args) => (this.#running = importImage(...args)),
-      openDestination: () => place.destination(this.job.target),
+      openDestination: () => new CheckedDestination(place.destination(this.job.target), (bytes) => beforeStored(this.job.uid, bytes)),
       tracker: this.#tracker,
       log: this.log,
     });

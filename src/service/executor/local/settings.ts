@@ -35,6 +35,8 @@ export interface ExecutorDeps {
   readonly importImage: ImportImage;
   /** Where upload URLs find their job. */
   readonly tokens: UploadTokens;
+  /** Asked before a job's image becomes visible, with the uid of its resource and the bytes that it takes; throws what refuses it. */
+  readonly beforeStored: (uid: string, bytes: number) => Promise<void>;
   readonly log: Logger;
   readonly settings: ExecutorSettings;
 }
