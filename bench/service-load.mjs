@@ -4,7 +4,8 @@
  *
  *   npm run bench:service [-- --imports 50 --watchers 200 --uploads 20]
  *
- * The load's own clients run in this process, on the same cores.
+ * The load's own clients run on the same cores: watchers, and what creates images, in this process, the requests whose time
+ * is taken on a thread of their own.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -12,6 +13,7 @@ import { readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { get } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import { parseArgs } from "node:util";
 
 import { fail, Stop } from "../scripts/lib/process.mjs";
@@ -23,8 +25,6 @@ const group = "/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualimages";
 const mebibyte = 1 << 20;
 const dataBytes = 48 * mebibyte;
 const diskBytes = 256 * mebibyte;
-/** Milliseconds from one request whose time is taken to the next. */
-const probeInterval = 25;
 const slowest = 600;
 
 async function main() {
@@ -122,17 +122,9 @@ function watch(url) {
 }
 
 function startProbe(url) {
-  const latencies = [];
-  let isOver = false;
-  const running = (async () => {
-    while (!isOver) {
-      const from = performance.now();
-      await (await fetch(url)).arrayBuffer();
-      latencies.push(performance.now() - from);
-      await delay(probeInterval);
-    }
-  })();
-  return { stop: async () => ((isOver = true), await running, latencies) };
+  const worker = new Worker(new URL("lib/latency-probe.mjs", import.meta.url), { workerData: { url } });
+  const latencies = new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+  return { stop: () => (worker.postMessage("stop"), latencies) };
 }
 
 function curl(file, url) {

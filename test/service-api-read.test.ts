@@ -1,4 +1,5 @@
 /** Lists, tables and watches. */
+import { connect } from "node:net";
 import type { Readable } from "node:stream";
 
 import { request } from "undici";
@@ -7,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { User } from "../src/service/security/authorize.ts";
 import { formatAge } from "../src/service/api/table/age.ts";
 import { startApi, type Json, type TestApi } from "./support/service-api.ts";
+import { imageDraft } from "./support/service-store-contract.ts";
 
 const group = "/apis/virtualization.deckhouse.io/v1alpha2";
 const cvis = `${group}/clustervirtualimages`;
@@ -206,6 +208,23 @@ describe("watches", () => {
     await api.request("DELETE", `${cvis}/b`);
     expect(await watch.take(3)).toEqual(["ADDED b", "MODIFIED a", "DELETED b"]);
     watch.close();
+  });
+
+  it("are sent changes that come together in one piece", async () => {
+    const { host, hostname, port } = new URL(await api.listen());
+    const socket = connect(Number(port), hostname);
+    socket.write(`GET ${cvis}?watch=true HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+    let text = "";
+    const drafts = ["a", "b", "c", "d", "e", "f", "g", "h"].map((name) => imageDraft(name));
+    for await (const piece of socket) {
+      const isFirst = text === "";
+      text += String(piece);
+      // Asked for in one turn of the event loop, they are one commit.
+      if (isFirst) void Promise.all(drafts.map((draft) => api.store.create("clustervirtualimages", draft)));
+      if (text.split('"type":"ADDED"').length > drafts.length) break;
+    }
+    expect(text).toMatch(/^transfer-encoding: chunked\r$/im);
+    expect(text.slice(text.indexOf("\r\n\r\n")).match(/^[0-9a-f]+\r$/gm)).toHaveLength(1);
   });
 
   it("go on from a version, of one object where its name is selected", async () => {

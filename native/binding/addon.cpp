@@ -1,5 +1,6 @@
-// The module's surface: class Job, libraryVersions(), encoderId() and selfSigned(). See src/native/index.ts for the
-// typed side.
+// The module's surface: class Job, libraryVersions(), encoderId(), runInService() and selfSigned(). See
+// src/native/addon.ts for the typed side.
+#include <malloc.h>
 #include <napi.h>
 
 #include <thread>
@@ -7,7 +8,7 @@
 #include "certificate.h"
 #include "codec.h"
 #include "convert.h"
-#include "thread_name.h"
+#include "core_thread.h"
 
 namespace dvcr::binding {
 namespace {
@@ -104,7 +105,7 @@ class Job final : public Napi::ObjectWrap<Job> {
   }
 
   void run(const Post& post) {
-    name_thread("dvcr-front");
+    begin_thread("dvcr-front");
     try {
       if (config_.list_only) {
         const SessionOptions& options = config_.session;
@@ -220,10 +221,18 @@ Napi::Value js_self_signed(const Napi::CallbackInfo& info) {
   return out;
 }
 
+void js_run_in_service(const Napi::CallbackInfo&) {
+  // Windows and buffers go back to the system when an import ends; glibc would keep them in an arena for each thread.
+  constexpr int kLargestKept = 256 * 1024;
+  mallopt(M_MMAP_THRESHOLD, kLargestKept);
+  in_background = true;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Job", Job::define(env));
   exports.Set("libraryVersions", Napi::Function::New(env, js_library_versions));
   exports.Set("encoderId", Napi::Function::New(env, js_encoder_id));
+  exports.Set("runInService", Napi::Function::New(env, js_run_in_service));
   exports.Set("selfSigned", Napi::Function::New(env, js_self_signed));
   return exports;
 }

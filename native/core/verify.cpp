@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "thread_name.h"
+#include "core_thread.h"
 
 namespace dvcr {
 
@@ -38,7 +38,7 @@ class VerifySource::Hasher {
   }
 
   void run() {
-    name_thread("dvcr-checksum");
+    begin_thread("dvcr-checksum");
     for (;;) {
       SharedChunk chunk;
       {

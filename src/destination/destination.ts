@@ -4,6 +4,8 @@ import type { ImageManifest, ManifestKind } from "../layer/image-config.ts";
 export interface Destination {
   /** As the user would write it, for reports: `docker://host/repo:tag` or `oci:dir:tag`. */
   readonly reference: string;
+  /** Chunks of the layer that are worth having in hand for it; missing: as many as large requests need. */
+  readonly chunksAhead?: number | undefined;
   /** The manifest that stands at the tag now, with its config, or nothing. Never throws for a missing one. */
   current(signal: AbortSignal): Promise<CurrentImage | undefined>;
   /** Other images of the same place, a bounded number of them. Missing where there is no way to list them. */

@@ -15,6 +15,8 @@ const layoutVersion = "1.0.0";
 
 export class OciLayoutDestination implements Destination {
   readonly reference: string;
+  /** Each is written as it comes, by one of the four threads that do so. */
+  readonly chunksAhead = 6;
   readonly #directory: string;
   readonly #tag: string;
 

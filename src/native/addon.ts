@@ -98,6 +98,11 @@ interface Addon {
   libraryVersions(): Record<string, string>;
   /** What, beside the content, decides a layer's bytes. */
   encoderId(codec: LayerCompression): string;
+  /**
+   * For a process that answers requests while jobs run, for long: they use the cores that nothing of ordinary priority
+   * wants, and the memory that they free is the system's again.
+   */
+  runInService(): void;
   /** A new EC key and a certificate of its own signing for `commonName`, both PEM. */
   selfSigned(commonName: string): { readonly cert: string; readonly key: string };
 }

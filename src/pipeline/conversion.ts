@@ -32,11 +32,13 @@ export class SizeHintWrong extends Error {
 
 // 24 MiB of layer bytes: one PATCH of 8 MiB on its way, one filling, one being hashed.
 const BUFFER_COUNT = 24;
+// One PATCH on its way, half of one filling: for each of many imports.
+const LEAST_BUFFERS = 12;
 const BUFFER_BYTES = 1 << 20;
 
-/** Layer buffers, made once per import and shared by its attempts. */
-export function makeLayerBuffers(): Uint8Array[] {
-  return Array.from({ length: BUFFER_COUNT }, () => Buffer.allocUnsafeSlow(BUFFER_BYTES));
+/** Layer buffers, made once per import and shared by its attempts: `ahead` of them, or fewer for one of `many`. */
+export function makeLayerBuffers(many: boolean, ahead = BUFFER_COUNT): Uint8Array[] {
+  return Array.from({ length: Math.min(ahead, many ? LEAST_BUFFERS : BUFFER_COUNT) }, () => Buffer.allocUnsafeSlow(BUFFER_BYTES));
 }
 
 /** One native job from source to layer sink. */

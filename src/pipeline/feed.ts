@@ -4,9 +4,14 @@ import { DvcrError } from "../errors/dvcr-error.ts";
 import type { NativeJob } from "../native/addon.ts";
 
 const BATCH_BYTES = 1 << 20;
-/** Bytes the core may have in hand before the source is paused, and where it goes on. */
+/** Bytes the core may have in hand before the source is paused; it goes on at half of them. */
 const HIGH_WATER = 12 << 20;
-const LOW_WATER = 6 << 20;
+/** What the imports of the process may have in hand together before each has the least that keeps it going. */
+const SHARED = 6 * HIGH_WATER;
+const LEAST = 3 << 20;
+
+let inAllFeeds = 0;
+const highWater = (): number => (inAllFeeds < SHARED ? HIGH_WATER : LEAST);
 
 /**
  * Pushes a source's chunks into a native job by the mebibyte: one call and one reference per batch, no copy, and the
@@ -45,7 +50,7 @@ export class Feed {
         if (bytes >= BATCH_BYTES) flush();
         // A slow source must not wait for a full mebibyte before anything moves.
         else timer ??= setTimeout(flush, 50);
-        if (this.#outstanding >= HIGH_WATER) await this.#drained();
+        if (this.#outstanding >= highWater()) await this.#drained();
       }
       flush();
       if (!this.#closed) this.#job.end();
@@ -59,15 +64,21 @@ export class Feed {
     const entry = this.#inCore.get(batch);
     if (!entry) return;
     this.#inCore.delete(batch);
-    this.#outstanding -= entry.bytes;
-    if (this.#outstanding <= LOW_WATER) this.#wake();
+    this.#count(-entry.bytes);
+    if (this.#outstanding <= highWater() / 2) this.#wake();
   }
 
   /** The job ended: nothing more is pushed and a paused source is let go. */
   close(): void {
     this.#closed = true;
     this.#inCore.clear();
+    this.#count(-this.#outstanding);
     this.#wake();
+  }
+
+  #count(bytes: number): void {
+    this.#outstanding += bytes;
+    inAllFeeds += bytes;
   }
 
   #push(chunks: Uint8Array[], bytes: number): void {
@@ -77,12 +88,12 @@ export class Feed {
     }
     const batch = this.#nextBatch++;
     this.#inCore.set(batch, { chunks, bytes });
-    this.#outstanding += bytes;
+    this.#count(bytes);
     this.#job.push(batch, chunks);
   }
 
   #drained(): Promise<void> {
-    if (this.#closed || this.#outstanding <= LOW_WATER) return Promise.resolve();
+    if (this.#closed || this.#outstanding <= highWater() / 2) return Promise.resolve();
     return new Promise((resolve) => {
       this.#resume = resolve;
     });

@@ -14,6 +14,10 @@ import { diskSizeOf, imageOf, maySameImage } from "./same-image.ts";
 /** A source is not read again and again for a registry that keeps nothing. */
 const MAX_RESTARTS = 5;
 
+/** So many imports at once have all the memory that they can use; more of them less each. */
+const FEW = 6;
+let running = 0;
+
 /** See ImportImage. */
 export const importImage: ImportImage = (source, destination, options, signal) => {
   const run = new ImportRun(source, destination, options, signal);
@@ -26,7 +30,7 @@ class ImportRun {
   readonly #options: ImportOptions;
   readonly #given: ImportOptions;
   readonly #signal: AbortSignal;
-  readonly #buffers = makeLayerBuffers();
+  readonly #buffers: readonly Uint8Array[];
   readonly #started = performance.now();
   #conversion: Conversion | undefined;
   #sourceSize: number | undefined;
@@ -41,6 +45,8 @@ class ImportRun {
     this.#options = withDigestForReuse(options);
     this.#given = options;
     this.#signal = signal;
+    running += 1;
+    this.#buffers = makeLayerBuffers(running > FEW, destination.chunksAhead);
   }
 
   progress(): ImportProgress {
@@ -61,6 +67,7 @@ class ImportRun {
       // The job ends with its conversion; its last count stays as the final progress.
       this.progress();
       this.#conversion = undefined;
+      running -= 1;
     }
   }
 

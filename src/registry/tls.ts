@@ -1,4 +1,5 @@
 /** TLS as for docker's certs.d: `*.crt` are CAs, `*.cert` with `*.key` is a client's pair. */
+import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
@@ -17,17 +18,24 @@ export interface TlsOptions {
 
 const systemBundle = "/etc/ssl/certs/ca-certificates.crt";
 
-/** One context for all connections: parsing a bundle anew for each would take longer than the handshake. */
+/** Contexts of other certificates than the last few are made again. */
+const mostKept = 8;
+const kept = new Map<string, SecureContext>();
+
+/** One context for all connections of the same certificates: parsing a bundle blocks the event loop for tens of milliseconds. */
 export async function secureContext(options: TlsOptions): Promise<SecureContext> {
   const system = await readFile(systemBundle, "utf8").catch(() => "");
   const own = options.certDirectory === undefined ? undefined : await readCertDirectory(options.certDirectory);
   const more = (await Promise.all((options.authorityDirectories ?? []).map(readAuthorities))).flat();
   const authorities = [...rootCertificates, ...(system === "" ? [] : [system]), ...(own?.authorities ?? []), ...more, ...(options.authorities ?? [])];
+  const pair = own?.pair === undefined ? {} : { cert: own.pair.certificate, key: own.pair.key };
+  const name = createHash("sha256").update(JSON.stringify([authorities, pair])).digest("base64");
   try {
-    return createSecureContext({
-      ca: authorities,
-      ...(own?.pair === undefined ? {} : { cert: own.pair.certificate, key: own.pair.key }),
-    });
+    const context = kept.get(name) ?? createSecureContext({ ca: authorities, ...pair });
+    kept.delete(name);
+    kept.set(name, context);
+    if (kept.size > mostKept) kept.delete(kept.keys().next().value!);
+    return context;
   } catch (error) {
     const { code = "unreadable" } = error as NodeJS.ErrnoException;
     const given = options.authorities === undefined ? undefined : "the CA bundle";

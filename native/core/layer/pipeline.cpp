@@ -1,12 +1,19 @@
 #include "pipeline.h"
 
-#include "../thread_name.h"
+#include "../core_thread.h"
 
 namespace dvcr {
 namespace {
 
 // A window in flight takes 2 MiB (its content, and its packed form), 3 at worst.
 constexpr unsigned kMostWindows = 8;
+constexpr unsigned kLeastWindows = 3;
+// All imports of the process together: as many as six of them want, or the cores can use. Beyond that each has the
+// least, so that memory grows slowly with their number.
+unsigned most_in_process() {
+  return std::max(6 * kMostWindows, 2 * std::thread::hardware_concurrency());
+}
+std::atomic<unsigned> in_process = 0;
 // Items without a window are small, but a disk may have any number of them.
 constexpr size_t kMostItems = 128;
 
@@ -14,6 +21,7 @@ constexpr size_t kMostItems = 128;
 
 Pipeline::~Pipeline() {
   stop();
+  in_process -= windows_;
 }
 
 void Pipeline::stop() {
@@ -28,16 +36,16 @@ void Pipeline::start(const Setup& setup) {
   max_windows_ = std::min(4 + 2 * setup_.threads, kMostWindows);
   for (unsigned i = 0; i < setup_.threads; ++i) {
     threads_.emplace_back([this] {
-      name_thread("dvcr-frames");
+      begin_thread("dvcr-frames");
       work();
     });
   }
   threads_.emplace_back([this] {
-    name_thread("dvcr-diffid");
+    begin_thread("dvcr-diffid");
     consume(&Pipeline::digest);
   });
   threads_.emplace_back([this] {
-    name_thread("dvcr-layer");
+    begin_thread("dvcr-layer");
     consume(&Pipeline::write);
   });
 }
@@ -60,9 +68,13 @@ void Pipeline::front_wait(std::unique_lock<std::mutex>& lock, Condition&& until)
 
 std::unique_ptr<Window> Pipeline::acquire() {
   std::unique_lock lock(mutex_);
-  front_wait(lock, [&] { return !free_.empty() || windows_ < max_windows_; });
+  // One that may not have more gets its own back: three are always in its hands.
+  front_wait(lock, [&] {
+    return !free_.empty() || windows_ < kLeastWindows || (windows_ < max_windows_ && in_process < most_in_process());
+  });
   if (free_.empty()) {
     ++windows_;
+    ++in_process;
     return std::make_unique<Window>();
   }
   auto window = std::move(free_.back());
@@ -118,11 +130,16 @@ void Pipeline::check() {
 
 void Pipeline::use_large_windows() {
   const std::lock_guard lock(mutex_);
-  max_windows_ = std::max(3u, max_windows_ / 2);
+  max_windows_ = std::max(kLeastWindows, max_windows_ / 2);
   while (windows_ > max_windows_ && !free_.empty()) {
     free_.pop_back();
     --windows_;
+    --in_process;
   }
+}
+
+bool Pipeline::has_too_many() const {
+  return windows_ > max_windows_ || (windows_ > kLeastWindows && in_process > most_in_process());
 }
 
 void Pipeline::fail(std::exception_ptr error) {
@@ -184,8 +201,9 @@ void Pipeline::consume(void (Pipeline::*stage)(Item&)) {
 void Pipeline::retire() {
   while (!items_.empty() && items_.front().consumers == 0) {
     if (auto window = std::move(items_.front().window); window != nullptr) {
-      if (windows_ > max_windows_) {
+      if (has_too_many()) {
         --windows_;
+        --in_process;
       } else {
         window->clear();
         free_.push_back(std::move(window));

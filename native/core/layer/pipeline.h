@@ -75,6 +75,7 @@ class Pipeline {
   void digest(Item& item);
   void write(Item& item);
   void retire();
+  [[nodiscard]] bool has_too_many() const;
   template <typename Body>
   void guarded(Body&& body);
   template <typename Condition>

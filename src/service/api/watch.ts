@@ -1,5 +1,5 @@
 /** Watches: changes as they come, one JSON document a line. */
-import { PassThrough, type Readable } from "node:stream";
+import { Readable } from "node:stream";
 
 import type { Change } from "../store/store.ts";
 import type { KubeObject } from "../model/object.ts";
@@ -16,6 +16,8 @@ import { isCode } from "./write.ts";
 type EventType = "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
 
 const bookmarkMilliseconds = 60_000;
+/** A client is sent no more than ten pieces a second, of as many changes as there are: with hundreds of clients pieces are what costs. */
+const flushMilliseconds = 100;
 /** Without `timeoutSeconds` a watch ends after this and up to as much again, so that clients do not come back all at once. */
 const defaultTimeoutMilliseconds = 30 * 60_000;
 /** Longer ones overflow Node's timers. */
@@ -57,7 +59,8 @@ function documentOf(object: object): string {
 }
 
 class Watch {
-  readonly body = new PassThrough();
+  /** Whoever sends it takes what is there; there is nothing to be asked for. */
+  readonly body = new Readable({ read: () => undefined });
   readonly #request: ApiRequest;
   readonly #options: ReadOptions;
   readonly #selector: Selector | undefined;
@@ -66,6 +69,10 @@ class Watch {
   /** Columns are told once. */
   #columnsTold = false;
   #version = "";
+  #isOver = false;
+  /** What waits to be sent together: many changes at once are one write to each client. */
+  #lines: string[] = [];
+  #flushedAt = 0;
 
   /** Bytes that may wait for the client; the state at the beginning is not held against it. */
   #allowed = Infinity;
@@ -82,7 +89,8 @@ class Watch {
     this.body.once("close", () => { this.#release(); });
     const fromState = sendInitialEvents || resourceVersion === "" || resourceVersion === "0";
     const since = fromState ? await this.#sendState() : resourceVersion;
-    this.#allowed = mostBuffered + this.body.writableLength;
+    this.#flush();
+    this.#allowed = mostBuffered + this.body.readableLength;
     this.#version = since;
     const { deps: { store }, place: { type, namespace } } = this.#request;
     try {
@@ -120,10 +128,12 @@ class Watch {
 
   /** Tells how far it came, and ends. */
   end(): void {
-    if (this.body.writableEnded) return;
+    if (this.#isOver) return;
     if (this.#options.allowWatchBookmarks && this.#version !== "") this.#bookmark();
     this.#release();
-    this.body.end();
+    this.#flush();
+    this.#isOver = true;
+    this.body.push(null);
   }
 
   #onChange({ type, object, previous }: Change): void {
@@ -161,8 +171,24 @@ class Watch {
   }
 
   #write(type: EventType, document: string): void {
-    if (this.body.writableEnded || this.body.destroyed) return;
-    this.body.write(`{"type":"${type}","object":${document}}\n`);
-    if (this.body.writableLength > this.#allowed) this.body.destroy();
+    if (this.#isOver || this.body.destroyed) return;
+    if (this.#lines.length === 0) this.#flushSoon();
+    this.#lines.push(`{"type":"${type}","object":${document}}\n`);
+  }
+
+  /** At the end of this turn of the event loop, but not sooner after the last time than clients notice. */
+  #flushSoon(): void {
+    const wait = this.#flushedAt + flushMilliseconds - performance.now();
+    if (wait <= 0) process.nextTick(() => { this.#flush(); });
+    else setTimeout(() => { this.#flush(); }, wait);
+  }
+
+  #flush(): void {
+    const lines = this.#lines;
+    if (lines.length === 0 || this.#isOver || this.body.destroyed) return;
+    this.#lines = [];
+    this.#flushedAt = performance.now();
+    this.body.push(lines.join(""));
+    if (this.body.readableLength > this.#allowed) this.body.destroy();
   }
 }

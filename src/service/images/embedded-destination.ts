@@ -15,6 +15,7 @@ export interface Room {
 
 export class EmbeddedDestination implements Destination {
   readonly reference: string;
+  readonly chunksAhead: number;
   readonly #tag: string;
   readonly #blobs: BlobStore;
   readonly #room: Room;
@@ -26,6 +27,7 @@ export class EmbeddedDestination implements Destination {
     this.#room = room;
     this.#layout = new OciLayoutDestination(blobs.directory, tag);
     this.reference = this.#layout.reference;
+    this.chunksAhead = this.#layout.chunksAhead;
   }
 
   current(signal: AbortSignal): Promise<CurrentImage | undefined> {

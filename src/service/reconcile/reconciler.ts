@@ -17,7 +17,7 @@ export interface ReconcilerDeps extends ImageWorkDeps {
 }
 
 const imageResources = ["clustervirtualimages", "virtualimages"] as const;
-const workers = 8;
+const workers = 32;
 
 const textOf = ({ resource, namespace, name }: ObjectKey): string => `${resource}/${namespace}/${name}`;
 

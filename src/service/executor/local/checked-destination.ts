@@ -15,6 +15,10 @@ export class CheckedDestination implements Destination {
     return this.#destination.reference;
   }
 
+  get chunksAhead(): number | undefined {
+    return this.#destination.chunksAhead;
+  }
+
   current(signal: AbortSignal): Promise<CurrentImage | undefined> {
     return this.#destination.current(signal);
   }
