@@ -4,14 +4,15 @@
  *
  *   npm run bench:service [-- --imports 50 --watchers 200 --uploads 20]
  *
- * The load's own clients run on the same cores: watchers, and what creates images, in this process, the requests whose time
- * is taken on a thread of their own.
+ * The load's own clients run on the same cores, but give way to the service, as clients elsewhere would take nothing of it.
+ * Only the requests whose time is taken, on a thread of their own, have its priority.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { get } from "node:http";
+import { setPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { parseArgs } from "node:util";
@@ -48,12 +49,15 @@ async function measure({ imports, watchers, uploads }, workshop) {
   const pid = service.server.child.pid;
   const idle = memoryOf(pid).now;
 
+  const probe = await makeProbe(`${service.url}${group}?limit=100`);
+  // Linux keeps it by thread; those that begin from now on, and programs, have it too.
+  setPriority(process.pid, 10);
   const watched = Array.from({ length: watchers }, () => watch(`${service.url}${group}?watch=true&allowWatchBookmarks=true`));
   for (let count = 0; count < imports; count += 1) await create(service.url, `import-${count}`, { type: "HTTP", http: { url: source.url } });
   for (let count = 0; count < uploads; count += 1) await create(service.url, `upload-${count}`, { type: "Upload" });
   const urls = await uploadUrls(service.url, uploads);
 
-  const probe = startProbe(`${service.url}${group}?limit=100`);
+  probe.start();
   const started = performance.now();
   const sent = Promise.all(urls.map((url) => curl(image, url)));
   await allReady(service.url, imports + uploads);
@@ -121,10 +125,18 @@ function watch(url) {
   return { stop: () => (request.destroy(), events) };
 }
 
-function startProbe(url) {
+async function makeProbe(url) {
   const worker = new Worker(new URL("lib/latency-probe.mjs", import.meta.url), { workerData: { url } });
-  const latencies = new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
-  return { stop: () => (worker.postMessage("stop"), latencies) };
+  const message = () => new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+  await message();
+  return {
+    start: () => worker.postMessage("start"),
+    stop: () => {
+      const latencies = message();
+      worker.postMessage("stop");
+      return latencies;
+    },
+  };
 }
 
 function curl(file, url) {

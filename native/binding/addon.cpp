@@ -3,6 +3,8 @@
 #include <malloc.h>
 #include <napi.h>
 
+#include <atomic>
+#include <mutex>
 #include <thread>
 
 #include "certificate.h"
@@ -118,6 +120,7 @@ class Job final : public Napi::ObjectWrap<Job> {
       } else {
         SessionResult result = session_->run();
         output_->flush();
+        end_session();
         post(Finished{std::move(result)});
       }
     } catch (const SizeHintWrong& wrong) {
@@ -127,13 +130,29 @@ class Job final : public Napi::ObjectWrap<Job> {
     } catch (const std::exception& error) {
       fail(post, {std::string(code::kInternal), error.what(), std::nullopt});
     }
-    channel_->close();
+    // What follows touches nothing of the job any more, which may be gone once the channel is closed.
+    const std::shared_ptr<Channel> channel = channel_;
+    ended_ = true;
+    channel->close();
+  }
+
+  // Its threads are waited for here: on the event loop every request would wait with it until they get a core.
+  void end_session() {
+    std::unique_ptr<Session> ended;
+    {
+      const std::lock_guard lock(session_mutex_);
+      if (!session_) return;
+      last_source_bytes_ = session_->source_bytes();
+      last_disk_bytes_ = session_->disk_bytes();
+      ended = std::move(session_);
+    }
   }
 
   // JavaScript may give the output buffers to another job as soon as it hears of the failure.
   void fail(const Post& post, Failed failed) {
     output_->cancel();
     if (session_) session_->stop();
+    end_session();
     post(std::move(failed));
   }
 
@@ -142,19 +161,25 @@ class Job final : public Napi::ObjectWrap<Job> {
     if (pushed_) pushed_->cancel();
     if (output_) output_->cancel();
     if (gate_) gate_->cancel();
+    const std::lock_guard lock(session_mutex_);
     if (session_) session_->cancel();
   }
 
   void stop() {
     cancel();
-    if (thread_.joinable()) thread_.join();
+    if (!thread_.joinable()) return;
+    // One that has ended needs a core only to go away.
+    if (ended_) {
+      thread_.detach();
+    } else {
+      thread_.join();
+    }
   }
 
   // Event loop, after the last event or when the environment ends with the job still running.
   void finalize() {
     channel_->abandon();
     stop();
-    session_.reset();
     options_.Reset();
     Unref();
   }
@@ -171,15 +196,18 @@ class Job final : public Napi::ObjectWrap<Job> {
   }
   void cancel_from_js(const Napi::CallbackInfo&) { cancel(); }
   Napi::Value source_bytes(const Napi::CallbackInfo& info) {
+    const std::lock_guard lock(session_mutex_);
     if (session_) last_source_bytes_ = session_->source_bytes();
     return Napi::Number::New(info.Env(), static_cast<double>(last_source_bytes_));
   }
   Napi::Value disk_bytes(const Napi::CallbackInfo& info) {
+    const std::lock_guard lock(session_mutex_);
     if (session_) last_disk_bytes_ = session_->disk_bytes();
     return Napi::Number::New(info.Env(), static_cast<double>(last_disk_bytes_));
   }
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
     // With the session its files are gone too.
+    const std::lock_guard lock(session_mutex_);
     return Napi::Number::New(info.Env(), session_ ? static_cast<double>(session_->scratch_bytes()) : 0);
   }
 
@@ -190,8 +218,10 @@ class Job final : public Napi::ObjectWrap<Job> {
   std::unique_ptr<PushedSource> pushed_;
   std::unique_ptr<PooledOutput> output_;
   std::unique_ptr<BeginGate> gate_;
-  std::unique_ptr<Session> session_;
+  std::mutex session_mutex_;
+  std::unique_ptr<Session> session_;  // until it has ended; only its thread lets go of it
   std::thread thread_;
+  std::atomic<bool> ended_ = false;
   uint64_t last_source_bytes_ = 0;
   uint64_t last_disk_bytes_ = 0;
 };
