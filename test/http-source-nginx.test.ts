@@ -51,6 +51,21 @@ test("plain http, with the size known beforehand", async () => {
   expect(report).toMatchObject({ sourceFormat: "qcow2", scratchPeak: 0 });
 });
 
+test("the same URL to the same tag again: no layer bytes are pushed where the server has ranges", async () => {
+  await using nginx = await Nginx.start(root);
+  const to = layout();
+  const again = async () => await dvcrImport(`${nginx.url}/again.raw`, `oci:${to}:v1`);
+  const file = await makeRawDisk(join(root, "again.raw"));
+  await tool("chmod", "a+r", file);
+  const first = await again();
+  expect(first.layerPushed).toBe(true);
+  expect(await again()).toMatchObject({ layerPushed: false, manifestDigest: first.manifestDigest });
+  // Another disk of the same size is told by its digest.
+  await tool("qemu-io", "-f", "raw", "-c", "write -P 9 5M 64k", file);
+  expect((await again()).layerPushed).toBe(true);
+  expect(await umociDiskDigest(to, "v1", await mkdtemp(join(directory, "bundle-")))).toBe(await fileDigest(file));
+});
+
 test("https with a private CA and a client certificate; neither missing nor unknown ones are accepted", async () => {
   const [server, client] = [certificates.issue("server"), certificates.issue("client")];
   const trust = join(directory, "trust");

@@ -32,6 +32,8 @@ class ImportRun {
   readonly #signal: AbortSignal;
   readonly #buffers: readonly Uint8Array[];
   readonly #started = performance.now();
+  /** Opened already, for the push. */
+  #opened: OpenSource | undefined;
   #conversion: Conversion | undefined;
   #sourceSize: number | undefined;
   #sourceBytes = 0;
@@ -83,12 +85,12 @@ class ImportRun {
    * made without sending it: when its digest is the one that is there, nothing needs to be pushed.
    */
   async #confirmPresent(): Promise<ImportReport | undefined> {
-    if (!this.#source.replayable && !this.#source.refetchable) return undefined;
+    if (!this.#source.replayable && this.#source.refetchable === false) return undefined;
     const current = await this.#destination.current(this.#signal);
     if (!current) return undefined;
     const opened = await this.#source.open(this.#signal);
-    if (!maySameImage(current, this.#options, opened.size)) {
-      await opened.close();
+    if (!this.#canReadAgain || !maySameImage(current, this.#options, opened.size)) {
+      this.#opened = opened;
       return undefined;
     }
     const result = await this.#convert(opened, new ComparingSink(current)).catch((error: unknown) => {
@@ -99,13 +101,17 @@ class ImportRun {
     return await this.#commit(result, false);
   }
 
+  /** Whether the source's bytes can be had a second time; known of a server once it was opened. */
+  get #canReadAgain(): boolean {
+    return this.#source.replayable || this.#source.refetchable === true;
+  }
+
   async #push(): Promise<ImportReport> {
     for (let reruns = 0; ; reruns += 1) {
       try {
         return await this.#pushOnce();
       } catch (error) {
-        const again = this.#source.replayable || this.#source.refetchable;
-        if (!isUploadLost(error) || !again || reruns === MAX_RESTARTS) throw error;
+        if (!isUploadLost(error) || !this.#canReadAgain || reruns === MAX_RESTARTS) throw error;
         this.#restarts += 1;
         this.#notice(`${toDvcrError(error).message}; the source is read again from its start`);
       }
@@ -117,13 +123,15 @@ class ImportRun {
     let backlog: Backlog | undefined;
     const sink = new PushingSink(this.#destination, this.#signal, {
       onAcknowledged: (bytes) => { this.#layerBytes += bytes; },
-      // A file is read again sooner than its layer is kept.
-      keptLayer: () => (this.#source.replayable ? undefined : (kept = this.#keptLayer(() => backlog?.size ?? 0))),
+      // Scratch of the layer's size for every import would cost more than reading a source again after the rare fault.
+      keptLayer: () => (this.#canReadAgain ? undefined : (kept = this.#keptLayer(() => backlog?.size ?? 0))),
       // What can be asked for again waits at its origin.
-      backlog: () => (this.#source.replayable || this.#source.refetchable ? undefined : (backlog = this.#backlog(() => kept?.size ?? 0))),
+      backlog: () => (this.#canReadAgain ? undefined : (backlog = this.#backlog(() => kept?.size ?? 0))),
     });
     try {
-      const result = await this.#convert(await this.#source.open(this.#signal), sink);
+      const opened = this.#opened ?? (await this.#source.open(this.#signal));
+      this.#opened = undefined;
+      const result = await this.#convert(opened, sink);
       await sink.commit(result.layerDigest, result.layerSize);
       this.#restarts += sink.restarts;
       this.#scratchPeak = Math.max(this.#scratchPeak, sink.scratchPeak);

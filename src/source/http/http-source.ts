@@ -41,7 +41,7 @@ const FIRST_CONTACT_CODES = new Set(["ENOTFOUND", "ECONNREFUSED", "EHOSTUNREACH"
 export function httpSource(url: string, options: HttpSourceOptions): Source {
   const { target, credentials } = splitUrl(url);
   const all = { ...options, ...(credentials ? { credentials } : {}) };
-  let refetchable = false;
+  let refetchable: boolean | undefined;
   return {
     description: describe(target),
     replayable: false,
