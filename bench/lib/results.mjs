@@ -5,15 +5,14 @@ import { join } from "node:path";
 import { inRoot } from "../../scripts/lib/paths.mjs";
 import { cases } from "../cases.mjs";
 import { scaling } from "../scaling.mjs";
+import { coreMarkdown } from "./core-report.mjs";
 import { markdown } from "./report.mjs";
 import { scalingMarkdown } from "./scaling-report.mjs";
 
-const begin = "<!-- written by npm run bench; changes below are lost -->";
-const end = "<!-- end of what npm run bench writes -->";
-
 const pages = [
-  { page: "docs/benchmarks.md", of: cases, render: markdown },
-  { page: "docs/scaling.md", of: scaling, render: scalingMarkdown },
+  { page: "docs/benchmarks.md", by: "npm run bench", of: cases, render: markdown },
+  { page: "docs/benchmarks.md", by: "npm run bench:core", of: [{ name: "core-convert" }], render: coreMarkdown },
+  { page: "docs/scaling.md", by: "npm run bench", of: scaling, render: scalingMarkdown },
 ];
 
 /** Where results of full size are kept; others have a directory below, which git does not see. */
@@ -29,7 +28,8 @@ export async function keepResult(record, directory) {
 
 /** Writes the tables of the pages again, from the results as they are. */
 export async function renewPages() {
-  for (const { page, of, render } of pages) {
+  for (const { page, by, of, render } of pages) {
+    const [begin, end] = [`<!-- written by ${by}; changes below are lost -->`, `<!-- end of what ${by} writes -->`];
     const records = [];
     for (const { name } of of) {
       const text = await readFile(join(fullResults, `${name}.json`), "utf8").catch(() => undefined);
@@ -37,6 +37,7 @@ export async function renewPages() {
     }
     const [before, rest] = (await readFile(inRoot(page), "utf8")).split(begin);
     const after = rest?.split(end)[1];
+    if (records.length === 0) continue;
     if (after === undefined) throw new Error(`${page} has lost its markers`);
     await writeFile(inRoot(page), `${before}${begin}\n\n${render(records)}\n${end}${after}`);
   }
