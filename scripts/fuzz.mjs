@@ -28,7 +28,7 @@ const targets = {
   vhd: { maxBytes: 128 << 10, sources: ["formats/vhd.cpp", "formats/vhd_fixed.cpp", "formats/vhd_footer.cpp"], floor: 94 },
   vhdx: { maxBytes: 96 << 10, sources: ["formats/vhdx.cpp", "formats/vhdx_header.cpp", "formats/vhdx_log.cpp"], floor: 89 },
   unpack: { maxBytes: 64 << 10, sources: ["unpack/decoder.cpp", "unpack/gzip.cpp", "unpack/xz.cpp", "unpack/zstd.cpp", "unpack/bzip2.cpp", "unpack/magic.cpp", "unpack/unpack_chain.cpp"], floor: 85 },
-  vmdk_descriptor: { maxBytes: 8 << 10, sources: ["formats/vmdk_descriptor.cpp"], floor: 95 },
+  vmdk_descriptor: { maxBytes: 8 << 10, sources: ["formats/vmdk_descriptor.cpp", "formats/vmdk_text.cpp"], floor: 95 },
   archive: { maxBytes: 128 << 10, sources: ["archive_source.cpp", "tar_reader.cpp"], floor: 93 },
 };
 

@@ -200,6 +200,9 @@ std::vector<Buffer> descriptor_seeds() {
       test::vmdk_descriptor("custom", {"RW 18446744073709551616 FLAT \"x\" -1"}),
       "version=1\r\nencoding=\"UTF-8\"\r\nCID=fffffffe\r\nparentCID=ffffffff\r\nisNativeSnapshot=\"no\"\r\n"
       "createType=\"streamOptimized\"\r\nRDONLY 96 SPARSE \"x.vmdk\"\r\n",
+      test::vmdk_descriptor("monolithicSparse", {"RW 96 SPARSE \"B\xc3\xbcro \xe7\xa3\x81 \xf0\x9f\x92\xbe.vmdk\""}),
+      "encoding=\"windows-1252\"\n" + test::vmdk_descriptor("monolithicSparse", {"RW 96 SPARSE \"B\xfcro.vmdk\""}),
+      "encoding=\"GBK\"\n" + test::vmdk_descriptor("monolithicSparse", {"RW 96 SPARSE \"\xb4\xc5.vmdk\""}),
       "# Disk DescriptorFile\ncreateType=\"x\"\ncreateType=\"y\"\nparentFileNameHint=\"../base.vmdk\"\n",
       "# Disk DescriptorFile\nRW 1 SPARSE \"unfinished\nkey\n=\n = \nddb.x = \"\"\n\tchangeTrackPath=\"c\"\n",
   };

@@ -6,7 +6,7 @@ namespace dvcr::fuzz {
 namespace {
 
 bool is_plain(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= ' ' && c != 0x7f; });
 }
 
 void check_descriptor(Bytes text) {
@@ -14,9 +14,13 @@ void check_descriptor(Bytes text) {
   VmdkDescriptor descriptor;
   if (!test::caught([&] { descriptor = parse_vmdk_descriptor(text); }).code.empty()) return;
   require(text.size() <= kMaxVmdkDescriptor, "a descriptor is bounded");
-  require(is_plain(descriptor.create_type) && is_plain(descriptor.parent_hint), "values are printable");
+  require(is_plain(descriptor.create_type) && is_plain(descriptor.parent_hint),
+          "values are without control characters");
+  const bool utf8 = !extends_ascii(descriptor.encoding);
   for (const VmdkExtentLine& extent : descriptor.extents) {
-    require(is_plain(extent.name) && is_plain(extent.type) && is_plain(extent.access), "extents are printable");
+    require(!utf8 || plain_utf8_length(extent.name) == extent.name.size(), "names are UTF-8 or of the encoding named");
+    require(is_plain(extent.name) && is_plain(extent.type) && is_plain(extent.access),
+            "extents are without control characters");
   }
   Buffer padded(text.begin(), text.end());
   padded.resize(std::min(padded.size() + 512, kMaxVmdkDescriptor));

@@ -197,7 +197,7 @@ const std::vector<HostileRow>& hostile_rows() {
        "embedded descriptors of other disks, with paths or odd text",
        "E_EXTERNAL_DATA, E_MULTI_FILE, E_CORRUPT_IMAGE",
        {"VmdkHostile.EmbeddedDescriptorMustFitTheHeader", "VmdkDescriptor.IsRefusedWhereReadersCouldDiffer",
-        "VmdkDescriptor.IsRefusedWhenItIsNotPlainText"}},
+        "VmdkDescriptor.IsRefusedWhenItIsNotPlainText", "VmdkDescriptor.IsRefusedWhereItIsNotUtf8"}},
       {43,
        "VMDK with a parent",
        "E_BACKING_FILE",

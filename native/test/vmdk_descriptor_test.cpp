@@ -83,15 +83,75 @@ TEST(VmdkDescriptor, IsRefusedWhereReadersCouldDiffer) {
 TEST(VmdkDescriptor, IsRefusedWhenItIsNotPlainText) {
   std::string good = with_line(sparse_extent(8));
   EXPECT_EQ(parse_code(good + std::string("\0createType=\"custom\"\n", 21)), code::kCorruptImage);
-  EXPECT_EQ(parse_code(good + "# gr\xc3\xb6\xc3\x9f"
-                              "e\n"),
-            code::kCorruptImage);
   EXPECT_EQ(parse_code(good + "\x1b[2J\n"), code::kCorruptImage);
   EXPECT_EQ(parse_code(good + std::string(kMaxVmdkDescriptor, '#')), code::kCorruptImage);
   EXPECT_EQ(parse_code(good + "\tddb.x = \"1\" \t\r\n# a\tb\n"), "") << "blanks around values and in comments";
   EXPECT_EQ(parse_code(good + "ddb.x=\"1\r2\"\n"), code::kCorruptImage);
   EXPECT_EQ(parse_code(good + "ddb.x=1\t2\n"), code::kCorruptImage);
   EXPECT_EQ(parse_code(with_line("RW 8 SPARSE \"a\tb\"")), code::kCorruptImage);
+}
+
+TEST(VmdkDescriptor, MayHaveNamesOfAllLanguagesInUtf8) {
+  for (const char* name : {"B\xc3\xbcro", "\xe7\xa3\x81\xe7\x9b\x98", "\xd7\x93\xd7\x99", "\xf0\x9f\x92\xbe"}) {
+    const std::string line = std::string("RW 8 SPARSE \"") + name + ".vmdk\"";
+    const std::string text = with_line(line) + "# " + name + "\nddb.comment = \"" + name + "\"\n";
+    EXPECT_EQ(parse_code(text), "") << name;
+    EXPECT_EQ(parse_vmdk_descriptor(bytes_of(text)).extents.at(0).name, std::string(name) + ".vmdk");
+    EXPECT_EQ(parse_code(text + "encoding=\"UTF-8\"\n"), "") << name;
+  }
+  const std::string good = with_line(sparse_extent(8));
+  EXPECT_EQ(parse_code(good + "gr\xc3\xbcn=1\n"), code::kCorruptImage) << "keys are ASCII";
+  EXPECT_EQ(caught([] {
+              refuse_unless_one_file(parse_vmdk_descriptor(bytes_of(vmdk_descriptor("monolithicSparse\xc2\xa0", {}))));
+            }).code,
+            code::kUnsupportedFormat)
+      << "a blank of another language is no blank";
+}
+
+TEST(VmdkDescriptor, IsRefusedWhereItIsNotUtf8) {
+  const std::string good = with_line(sparse_extent(8));
+  const std::vector<std::pair<const char*, std::string>> cases{
+      {"no such byte", "\xff"},
+      {"a second byte alone", "\x80"},
+      {"cut short", "\xc3"},
+      {"cut short before a letter", "\xe2\x82x"},
+      {"overlong, of two bytes", "\xc0\xaf"},
+      {"overlong, of three", "\xe0\x80\xaf"},
+      {"overlong, of four", "\xf0\x80\x80\xaf"},
+      {"overlong zero", "\xc0\x80"},
+      {"half of a surrogate pair", "\xed\xa0\x80"},
+      {"beyond Unicode", "\xf4\x90\x80\x80"},
+      {"of five bytes", "\xf8\x88\x80\x80\x80"},
+      {"a control character", "\xc2\x85"},
+      {"a line separator", "\xe2\x80\xa8"},
+      {"a paragraph separator", "\xe2\x80\xa9"},
+  };
+  for (const auto& [what, bytes] : cases) {
+    EXPECT_EQ(parse_code(good + "# a" + bytes + "\n"), code::kCorruptImage) << what;
+    EXPECT_EQ(parse_code(with_line("RW 8 SPARSE \"a" + bytes + "\"")), code::kCorruptImage) << what;
+    EXPECT_EQ(parse_code(good + "encoding=\"UTF-8\"\n# a" + bytes + "\n"), code::kCorruptImage) << what;
+    EXPECT_EQ(parse_code(good + "encoding=\"UTF-16\"\n# a" + bytes + "\n"), code::kCorruptImage) << what;
+  }
+  const Converted result = caught([&] { parse_vmdk_descriptor(bytes_of("# Disk\xff\n")); });
+  EXPECT_NE(result.message.find("at byte 6"), std::string::npos) << result.message;
+}
+
+TEST(VmdkDescriptor, MayHaveNamesOfTheEncodingThatItNames) {
+  // "Büro" and "磁盘" as a Windows host writes them.
+  const std::string western = with_line("RW 8 SPARSE \"B\xfcro.vmdk\"");
+  const std::string chinese = with_line("RW 8 SPARSE \"\xb4\xc5\xc5\xcc.vmdk\"");
+  for (const char* name : {"windows-1252", "Windows-936", "ISO-8859-15", "iso-8859-1"}) {
+    EXPECT_EQ(parse_code(western + "encoding=\"" + name + "\"\n"), "") << name;
+  }
+  for (const char* name : {"GBK", "gb18030", "Big5", "Shift_JIS"}) {
+    EXPECT_EQ(parse_code(chinese + "encoding=\"" + name + "\"\n"), "") << name;
+  }
+  for (const char* name :
+       {"", "UTF-8", "UTF-7", "UTF-16LE", "windows-", "windows-12x", "window", "ISO-2022-JP", "IBM037"}) {
+    EXPECT_EQ(parse_code(western + "encoding=\"" + name + "\"\n"), code::kCorruptImage) << name;
+  }
+  EXPECT_EQ(parse_code(western + "encoding=\"windows-1252\"\nencoding=\"UTF-8\"\n"), code::kCorruptImage);
+  EXPECT_EQ(parse_code(western + "encoding=\"windows-1252\"\n# \x1b\n"), code::kCorruptImage) << "a control character";
 }
 
 TEST(VmdkDescriptor, IsRefusedWithAMalformedExtent) {

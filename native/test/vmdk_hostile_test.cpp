@@ -107,6 +107,7 @@ TEST(VmdkHostile, EmbeddedDescriptorMustFitTheHeader) {
   EXPECT_EQ(embedded_extent("NOACCESS 8 SPARSE \"disk.vmdk\""), code::kCorruptImage);
   EXPECT_EQ(embedded_extent("RW 8 SPARSE \"d\xff.vmdk\""), code::kCorruptImage);
   EXPECT_EQ(embedded_extent(std::string("RW 8 SPARSE \"d\0k\"", 17)), code::kCorruptImage);
+  EXPECT_EQ(embedded_extent("RW 8 SPARSE \"\xc3\xbc\\disk.vmdk\""), code::kExternalData);
   EXPECT_EQ(sparse(set(kDescriptorOffset, 8, 2)), code::kCorruptImage);
   EXPECT_EQ(sparse(set(kDescriptorSize, 8, 2049)), code::kCorruptImage);
   EXPECT_EQ(sparse(set(kDescriptorSize, 8, ~uint64_t{0})), code::kCorruptImage);

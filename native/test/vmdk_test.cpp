@@ -203,6 +203,28 @@ TEST(Vmdk, ReportsWhatQemuImgReports) {
   EXPECT_TRUE(result.info.warnings.empty());
 }
 
+TEST(Vmdk, MayBeNamedInAnyLanguage) {
+  const std::vector<uint8_t> disk = make_disk(3 << 20, 12);
+  const std::string sectors = std::to_string(disk.size() / 512);
+  const std::vector<std::pair<std::string, std::string>> names{
+      {"UTF-8", "B\xc3\xbcro \xe7\xa3\x81\xe7\x9b\x98"},
+      {"windows-1252", "B\xfcro"},
+      {"GBK", "\xb4\xc5\xc5\xcc"},
+      {"Shift_JIS", "\x83\\\x83t\x83g"},  // the first letter ends with the byte of a backslash
+  };
+  const TempDir directory;
+  for (const auto& [encoding, name] : names) {
+    std::string text = vmdk_descriptor("monolithicSparse", {"RW " + sectors + " SPARSE \"" + name + ".vmdk\""});
+    text += "encoding=\"" + encoding + "\"\n";
+    const std::vector<uint8_t> image = make_sparse_vmdk(disk, {.descriptor = text}).bytes;
+    const Converted result = convert(image);
+    EXPECT_EQ(result.message, "") << encoding;
+    EXPECT_TRUE(result.disk == disk) << encoding;
+    write_file(directory.path("disk.vmdk"), image);
+    EXPECT_TRUE(qemu_raw(directory.path("disk.vmdk"), "vmdk") == disk) << encoding;
+  }
+}
+
 TEST(Vmdk, WarnsOfAnUncleanShutdownAndOfASizeThatDiffers) {
   std::vector<uint8_t> disk = small_disk();
   VmdkFile file = make_sparse_vmdk(disk, {.descriptor = vmdk_descriptor("monolithicSparse", {sparse_extent(5)})});

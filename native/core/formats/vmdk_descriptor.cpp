@@ -19,10 +19,6 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-bool same_word(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
-}
-
 std::string_view trim(std::string_view text) {
   size_t first = text.find_first_not_of(kBlank);
   if (first == std::string_view::npos) return {};
@@ -125,6 +121,7 @@ class OnceOnly {
   bool cid = false;
   bool parent_cid = false;
   bool parent_hint = false;
+  bool encoding = false;
 };
 
 void apply(VmdkDescriptor& descriptor, OnceOnly& once, const KeyValue& setting, size_t at) {
@@ -145,32 +142,10 @@ void apply(VmdkDescriptor& descriptor, OnceOnly& once, const KeyValue& setting, 
   } else if (same_word(setting.key, "parentFileNameHint")) {
     once.check(once.parent_hint, at, "parentFileNameHint");
     descriptor.parent_hint = setting.value;
+  } else if (same_word(setting.key, "encoding")) {
+    once.check(once.encoding, at, "encoding");
+    descriptor.encoding = setting.value;
   }
-}
-
-// The text before the zero padding, all of it printable ASCII.
-std::string_view checked_text(Bytes bytes) {
-  if (bytes.size() > kMaxVmdkDescriptor) {
-    throw Error(code::kCorruptImage, "the VMDK descriptor has " + std::to_string(bytes.size()) +
-                                         " bytes, more than the limit of " + std::to_string(kMaxVmdkDescriptor));
-  }
-  std::string_view all = as_text(bytes);
-  std::string_view text = all.substr(0, std::min(all.find('\0'), all.size()));
-  // qemu-img writes a CID of fewer digits over a longer one and leaves the last letters of the old text behind the end
-  // of the new one. A CID has 8 digits, so nothing that means something fits there.
-  size_t leftover = std::min(text.size() + kMaxVmdkLeftover, bytes.size());
-  if (!is_zero(bytes.subspan(leftover))) {
-    throw Error(code::kCorruptImage,
-                "the VMDK descriptor has a zero byte within its text, at byte " + std::to_string(text.size()));
-  }
-  for (size_t i = 0; i < text.size(); ++i) {
-    auto byte = static_cast<uint8_t>(text[i]);
-    bool printable = (byte >= 0x20 && byte < 0x7f) || byte == '\t' || byte == '\r' || byte == '\n';
-    if (!printable) {
-      throw Error(code::kCorruptImage, "the VMDK descriptor is not ASCII text at byte " + std::to_string(i));
-    }
-  }
-  return text;
 }
 
 }  // namespace
@@ -190,7 +165,8 @@ bool is_vmdk_descriptor(Bytes head) {
 VmdkDescriptor parse_vmdk_descriptor(Bytes bytes) {
   VmdkDescriptor descriptor;
   OnceOnly once;
-  std::string_view rest = checked_text(bytes);
+  const std::string_view text = vmdk_text(bytes);
+  std::string_view rest = text;
   for (size_t at = 1; !rest.empty(); ++at) {
     std::string_view line = trim(next_line(rest));
     if (line.empty() || line.starts_with('#')) continue;
@@ -204,6 +180,11 @@ VmdkDescriptor parse_vmdk_descriptor(Bytes bytes) {
     } else {
       apply(descriptor, once, parse_key_value(line, at), at);
     }
+  }
+  const size_t plain = plain_utf8_length(text);
+  if (plain != text.size() && !extends_ascii(descriptor.encoding)) {
+    throw Error(code::kCorruptImage, "the VMDK descriptor is neither UTF-8 nor of an encoding that it names, at byte " +
+                                         std::to_string(plain));
   }
   if (!once.create_type) throw Error(code::kCorruptImage, "the VMDK descriptor has no createType");
   return descriptor;

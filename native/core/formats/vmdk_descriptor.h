@@ -7,14 +7,10 @@
 #include <string_view>
 #include <vector>
 
-#include "../bytes.h"
+#include "vmdk_text.h"
 
 namespace dvcr {
 
-/// The longest descriptor that is read (bytes); real ones are below 2 KiB.
-inline constexpr size_t kMaxVmdkDescriptor = 1u << 20;
-/// What may stand behind the text's end besides zeros: its zero byte and letters of an older text (bytes).
-inline constexpr size_t kMaxVmdkLeftover = 8;
 /// parentCID of a disk without a parent.
 inline constexpr uint32_t kVmdkNoParent = 0xffffffff;
 
@@ -31,6 +27,7 @@ struct VmdkDescriptor {
   uint32_t cid = 0;
   uint32_t parent_cid = kVmdkNoParent;
   std::string parent_hint;  ///< parentFileNameHint; never opened
+  std::string encoding;     ///< of names and comments, empty where none is named
   std::vector<VmdkExtentLine> extents;
 };
 
@@ -38,10 +35,10 @@ struct VmdkDescriptor {
 /// `version=` (the rule that qemu uses as well).
 bool is_vmdk_descriptor(Bytes head);
 
-/// Parses the whole descriptor up to the first zero byte; after kMaxVmdkLeftover more all must be zero. Throws
-/// kCorruptImage for anything that is not printable ASCII (values without tabs too), a line outside of the grammar, a
-/// key given twice, a missing createType, more than kMaxVmdkDescriptor bytes; kMetadataLimit for more than 4096 extent
-/// lines.
+/// Parses the whole descriptor up to the first zero byte. Letters beyond ASCII may stand in comments, values and names:
+/// as UTF-8, or as bytes of another encoding that extends ASCII and is declared. Throws like vmdk_text(), and
+/// kCorruptImage for other bytes from 0x80 on, a tab or carriage return in a value, a line outside of the grammar, a
+/// key given twice, a missing createType; kMetadataLimit for more than 4096 extent lines.
 VmdkDescriptor parse_vmdk_descriptor(Bytes bytes);
 
 /// Refuses what a descriptor cannot give us in one file: a parent (kBackingFile), flat, raw-device and VMFS extents

@@ -23,6 +23,17 @@ std::string num(uint64_t value) {
   throw Error(code::kCorruptImage, "the VMDK header " + why);
 }
 
+// In the encodings of two bytes a letter, a backslash may be the second half of one.
+bool is_path(std::string_view name) {
+  if (name.find('/') != std::string_view::npos || name == "..") return true;
+  const bool utf8 = plain_utf8_length(name) == name.size();
+  for (size_t at = name.find('\\'); at != std::string_view::npos; at = name.find('\\', at + 1)) {
+    const bool half = !utf8 && at > 0 && static_cast<uint8_t>(name[at - 1]) >= 0x80;
+    if (!half) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool is_vmdk_sparse(Bytes head) {
@@ -121,7 +132,7 @@ void check_vmdk_descriptor(const VmdkHeader& header, const VmdkDescriptor& descr
   }
   if (header.capacity == 0) throw Error(code::kEmpty, "the VMDK has a capacity of 0 sectors");
   if (extent.access == "NOACCESS") throw Error(code::kCorruptImage, "the VMDK's extent has the access NOACCESS");
-  if (extent.name.find_first_of("/\\") != std::string::npos || extent.name == "..") {
+  if (is_path(extent.name)) {
     throw Error(code::kExternalData, "the VMDK's embedded descriptor names its extent by a path");
   }
   bool stream = descriptor.create_type.size() == std::string_view("streamOptimized").size();
