@@ -58,10 +58,6 @@ Match recognise(Bytes head) {
   return match;
 }
 
-[[noreturn]] void throw_refused(const RefusedFormat& refused) {
-  throw Error(refused.code, "this is " + std::string(refused.name) + ": " + std::string(refused.advice));
-}
-
 std::string_view name_of(const Match& match) {
   if (match.format != nullptr) return match.format->name;
   return match.refused != nullptr ? match.refused->name : "raw";
@@ -91,7 +87,7 @@ std::unique_ptr<DiskImage> open_image(PrefixSource& source, ImageReader& reader,
   if (match.refused == nullptr && match.format == nullptr) match.refused = refused_by_trailer(source);
   if (match.refused != nullptr) throw_refused(*match.refused);
   if (match.format != nullptr) return match.format->open(reader);
-  // A fixed VHD shows only at its end: here where the origin can be asked for it, else when its last bytes arrive.
+  // A fixed VHD and a DMG show only at their end: here where the origin can be asked for it, else when it arrives.
   return ends_with_vhd_footer(source) ? open_fixed_vhd(reader) : open_undeclared_raw(reader);
 }
 

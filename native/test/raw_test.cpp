@@ -29,6 +29,27 @@ TEST(Raw, IsRefusedWhenItGrowsPastTheLimit) {
   EXPECT_EQ(convert(make_disk(1'500'000, 1), options).code, "");
 }
 
+TEST(Raw, RefusesAnAppleDiskImageSeenAtItsEnd) {
+  constexpr std::string_view kTrailer("koly\0\0\0\4\0\0\2\0", 12);
+  for (size_t size : {size_t{512}, size_t{5000}, size_t{3} << 20}) {
+    std::vector<uint8_t> dmg = make_disk(size, 4);
+    std::fill(dmg.end() - 512, dmg.end(), uint8_t{0});
+    std::copy(kTrailer.begin(), kTrailer.end(), dmg.end() - 512);
+    for (bool with_ranges : {true, false}) {
+      ConvertOptions options;
+      options.with_ranges = with_ranges;
+      options.chunk = 1000;
+      const Converted result = convert(dmg, options);
+      EXPECT_EQ(result.code, code::kUnsupportedFormat) << size;
+      EXPECT_NE(result.message.find("DMG"), std::string::npos) << result.message;
+      options.open.declared_format = "raw";
+      EXPECT_TRUE(convert(dmg, options).disk == dmg) << "whoever declares raw gets all bytes";
+    }
+    dmg[dmg.size() - 505] = 5;  // another version
+    EXPECT_EQ(convert(dmg).code, "") << size;
+  }
+}
+
 TEST(Raw, GivesAnIsoAsItIs) {
   std::vector<uint8_t> iso = make_disk(1u << 20, 3);
   constexpr std::string_view kMagic = "\1CD001\1";

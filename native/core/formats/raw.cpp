@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "formats/refused.h"
 #include "formats/vhd_footer.h"
 
 namespace dvcr {
@@ -41,8 +42,8 @@ class Tail {
 
 class RawImage final : public DiskImage {
  public:
-  RawImage(std::string format, ImageReader& reader, bool may_be_vhd = false)
-      : reader_(reader), may_be_vhd_(may_be_vhd) {
+  RawImage(std::string format, ImageReader& reader, bool undeclared = false)
+      : reader_(reader), undeclared_(undeclared) {
     info_.format = std::move(format);
     info_.virtual_size = reader.size();
   }
@@ -69,19 +70,21 @@ class RawImage final : public DiskImage {
       MutableBytes room = sink.reserve(kMiB);
       size_t got = reader_.stream().read(room);
       admit(got);
-      if (may_be_vhd_) tail.add(room.first(got));
+      if (undeclared_) tail.add(room.first(got));
       sink.commit(got);
       if (got < room.size()) break;
     }
-    if (may_be_vhd_ && is_vhd_footer(tail.bytes())) {
+    if (!undeclared_) return;
+    if (is_vhd_footer(tail.bytes())) {
       throw Error(code::kUndeclaredVhd,
                   "the last 512 of " + std::to_string(total) + " bytes are the footer of a fixed VHD");
     }
+    if (const RefusedFormat* refused = refused_trailer(tail.bytes())) throw_refused(*refused);
   }
 
  private:
   ImageReader& reader_;
-  bool may_be_vhd_;
+  bool undeclared_;
   DiskInfo info_;
 };
 

@@ -13,8 +13,9 @@ bool probe_iso(Bytes head);
 /// Both give the stream as it is, strictly forward. Throw nothing; convert() throws kTooLarge.
 std::unique_ptr<DiskImage> open_iso(ImageReader& reader);
 std::unique_ptr<DiskImage> open_raw(ImageReader& reader);
-/// A raw disk that nobody declared as one: convert() throws kUndeclaredVhd when its last 512 bytes make it a fixed VHD.
-/// By then its content was emitted, so the caller must not commit before convert() returns.
+/// A raw disk that nobody declared as one: convert() throws kUndeclaredVhd when its last 512 bytes make it a fixed VHD,
+/// and refused_trailer()'s code for another format that ends with a mark. By then its content was emitted, so the
+/// caller must not commit before convert() returns.
 std::unique_ptr<DiskImage> open_undeclared_raw(ImageReader& reader);
 
 /// A size that the content of a headerless disk names; it may be wrong.

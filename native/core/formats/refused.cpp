@@ -60,14 +60,23 @@ const RefusedFormat* refused_format(Bytes head) {
   return nullptr;
 }
 
+const RefusedFormat* refused_trailer(Bytes last512) {
+  // The version and the header's own size stand behind the magic.
+  bool koly = last512.size() == kTrailerSize && has_magic(last512, 0, "koly"sv) && be32(last512, 4) == 4 &&
+              be32(last512, 8) == kTrailerSize;
+  return koly ? &kDmg : nullptr;
+}
+
 const RefusedFormat* refused_by_trailer(ByteSource& source) {
   RangeReader* ranges = source.ranges();
   if (ranges == nullptr || ranges->size() < kTrailerSize) return nullptr;
   std::array<uint8_t, kTrailerSize> trailer;
   ranges->read_at(ranges->size() - kTrailerSize, trailer);
-  // The version and the header's own size stand behind the magic.
-  bool koly = has_magic(trailer, 0, "koly"sv) && be32(trailer, 4) == 4 && be32(trailer, 8) == kTrailerSize;
-  return koly ? &kDmg : nullptr;
+  return refused_trailer(trailer);
+}
+
+void throw_refused(const RefusedFormat& refused) {
+  throw Error(refused.code, "this is " + std::string(refused.name) + ": " + std::string(refused.advice));
 }
 
 }  // namespace dvcr

@@ -16,7 +16,11 @@ struct RefusedFormat {
 
 /// The refused format that `head`, the first bytes of a file, begins with, or null.
 const RefusedFormat* refused_format(Bytes head);
-/// The refused format that shows only at the end of the file, where the origin can be asked for it, or null.
+/// The refused format that shows only in these last 512 bytes of a file, or null.
+const RefusedFormat* refused_trailer(Bytes last512);
+/// The same by asking the origin, where that can be done; else null.
 const RefusedFormat* refused_by_trailer(ByteSource& source);
+/// Throws the format's code with its name and advice.
+[[noreturn]] void throw_refused(const RefusedFormat& refused);
 
 }  // namespace dvcr
