@@ -37,12 +37,26 @@ uint8_t* HeldBytes::MemoryPage::sector(unsigned index) const {
   return data.get() + static_cast<uint64_t>(std::popcount(before)) * kSector;
 }
 
-HeldBytes::HeldBytes(uint64_t window, ScratchBudget& budget, std::string scratch_directory)
-    : window_(window), scratch_(std::move(scratch_directory), budget) {}
+HeldBytes::HeldBytes(uint64_t window, uint64_t max_index, ScratchBudget& budget, std::string scratch_directory)
+    : window_(window), max_index_(max_index), scratch_(std::move(scratch_directory), budget) {}
 
 uint8_t HeldBytes::scratch_sectors(uint64_t page) const {
   auto group = scratch_live_.find(page / kPagesPerGroup);
   return group == scratch_live_.end() ? uint8_t{0} : group->second[page % kPagesPerGroup];
+}
+
+// A few bytes here and there in terabytes of zeros, which compress to nothing, would else fill the memory.
+void HeldBytes::mark_scratch(uint64_t page, uint8_t sectors) {
+  auto group = scratch_live_.find(page / kPagesPerGroup);
+  if (group == scratch_live_.end()) {
+    if ((scratch_live_.size() + 1) * kGroupBytes > max_index_) {
+      throw Error(code::kMetadataLimit, "the image's parts that have to be held are scattered over more than " +
+                                            std::to_string(scratch_live_.size()) + " places");
+    }
+    group = scratch_live_.emplace(page / kPagesPerGroup, ScratchGroup{}).first;
+  }
+  uint8_t& live = group->second[page % kPagesPerGroup];
+  live = static_cast<uint8_t>(live | sectors);
 }
 
 void HeldBytes::grow(MemoryPage& held, uint8_t sectors) {
@@ -64,8 +78,7 @@ void HeldBytes::store_page(uint64_t page, uint64_t within, Bytes bytes, uint8_t 
     auto size = static_cast<uint64_t>(std::popcount(sectors)) * kSector;
     if (scratch_sectors(page) != 0 || in_memory_ + size > window_) {
       scratch_.write_at(page * kPage + within, bytes);
-      uint8_t& live = scratch_live_[page / kPagesPerGroup][page % kPagesPerGroup];
-      live = static_cast<uint8_t>(live | sectors);
+      mark_scratch(page, sectors);
       return;
     }
     found = memory_.emplace(page, MemoryPage{}).first;
@@ -90,7 +103,7 @@ void HeldBytes::store(uint64_t offset, Bytes bytes) {
     if (run_length == 0) return;
     scratch_.write_at(run_start, run.first(run_length));
     for (uint64_t page = run_start / kPage; page < (run_start + run_length) / kPage; ++page) {
-      scratch_live_[page / kPagesPerGroup][page % kPagesPerGroup] = 0xff;
+      mark_scratch(page, 0xff);
     }
     run_length = 0;
   };

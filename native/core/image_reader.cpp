@@ -23,6 +23,15 @@ constexpr uint64_t kRangeDistance = kMiB;
 /// The limit of discarded ranges: a quarter of what metadata may take.
 constexpr uint64_t kDiscardBytes = 4 * 64;
 
+/// The limit of pieces read by range that the stream has not confirmed yet: half of it.
+constexpr uint64_t kPrefetchedBytes = 2 * 256;
+
+/// What the list of held bytes may take: all of scratch where they stand close together, and where they are scattered
+/// as much more as tables may take.
+uint64_t index_limit(const Limits& limits) {
+  return limits.max_metadata + HeldBytes::index_bytes(limits.max_scratch);
+}
+
 constexpr std::string_view kCompareBy = "sha256";
 
 }  // namespace
@@ -37,7 +46,8 @@ struct ImageReader::Prefetched {
 ImageReader::ImageReader(ByteSource& source, const Limits& limits, ScratchBudget& budget, std::string scratch_directory)
     : source_(source),
       limits_(limits),
-      held_(std::make_unique<HeldBytes>(limits.hold_window, budget, std::move(scratch_directory))) {}
+      held_(
+          std::make_unique<HeldBytes>(limits.hold_window, index_limit(limits), budget, std::move(scratch_directory))) {}
 
 ImageReader::~ImageReader() = default;
 
@@ -135,7 +145,8 @@ void ImageReader::read_at(uint64_t offset, MutableBytes out, const char* what) {
 
 void ImageReader::read_metadata_at(uint64_t offset, MutableBytes out, const char* what) {
   RangeReader* ranges = source_.ranges();
-  if (ranges == nullptr || offset < position_ || offset - position_ < kRangeDistance) {
+  const bool near = offset < position_ || offset - position_ < kRangeDistance;
+  if (ranges == nullptr || near || prefetched_.size() >= limits_.max_metadata / kPrefetchedBytes) {
     read_at(offset, out, what);
     return;
   }

@@ -31,8 +31,8 @@ class ImageReader {
   /// Like read_at, but stops at the end of the stream and returns the number of bytes read.
   size_t read_some_at(uint64_t offset, MutableBytes out);
   /// For small tables that may stand far ahead (a moved L1, a footer): fetched by range where the origin can,
-  /// so that nothing need be held; else as read_at. The stream's own bytes are compared when they pass: kSourceIo
-  /// when they differ, as checksums are taken of the stream alone.
+  /// so that nothing need be held; else, and when too many were fetched so, as read_at. The stream's own bytes are
+  /// compared when they pass: kSourceIo when they differ, as checksums are taken of the stream alone.
   void read_metadata_at(uint64_t offset, MutableBytes out, const char* what);
   /// Holds bytes that were read at `offset` because they share a sector with wanted ones, for a later read.
   void put_back(uint64_t offset, Bytes bytes);

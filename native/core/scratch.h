@@ -50,7 +50,7 @@ class ScratchFile {
   static constexpr uint64_t kPage = 4096;
 
  private:
-  static constexpr uint64_t kPagesPerGroup = 4096;
+  static constexpr uint64_t kPagesPerGroup = 64;  // small, so that pages scattered over terabytes cost little
   void open_file();
   void book(uint64_t offset, uint64_t length);
 

@@ -228,6 +228,41 @@ TEST(ImageReader, FetchesTablesFarAheadWithoutHolding) {
   EXPECT_EQ(budget.peak(), 0u);
 }
 
+TEST(ImageReader, RemembersOnlySoManyTablesThatWereFetched) {
+  const std::vector<uint8_t> image = noise(4u << 20, 11);
+  ForgetfulRanges ranges(image);
+  RangedSource source(image, ranges);
+  Limits limits;
+  limits.max_metadata = 1024;
+  ScratchBudget budget(limits.max_scratch);
+  ImageReader reader(source, limits, budget, scratch_directory());
+  std::vector<uint8_t> table(4096);
+  for (size_t i = 0; i < 8; ++i) {
+    const size_t at = (3u << 20) + i * 65536;
+    reader.read_metadata_at(at, table, "a table");
+    EXPECT_EQ(table, part(image, at, table.size()));
+  }
+  EXPECT_EQ(ranges.requests, 2) << "the others were read by going there";
+  std::vector<uint8_t> data(3u << 20);
+  reader.read_at(0, data, "the data");
+  EXPECT_EQ(data, part(image, 0, data.size())) << "and what was passed on the way is held";
+}
+
+TEST(ImageReader, IsBoundedWhereWhatItHoldsIsScattered) {
+  std::vector<uint8_t> image(8u << 20);
+  for (size_t at = 0; at < image.size(); at += 65536) image[at] = 1;
+  Limits limits;
+  limits.hold_window = 4096;
+  limits.max_scratch = 1 << 20;
+  limits.max_metadata = 128 * 128;
+  Fixture enough(image, limits);
+  EXPECT_EQ(enough.read(image.size() - 512, 512), part(image, image.size() - 512, 512));
+  EXPECT_EQ(enough.read(0, 1u << 20), part(image, 0, 1u << 20));
+  limits.max_metadata = 64 * 128;
+  Fixture fixture(image, limits);
+  EXPECT_EQ(code_of([&] { fixture.read(image.size() - 512, 512); }), code::kMetadataLimit);
+}
+
 TEST(ImageReader, NoticesThatTheStreamDiffersFromWhatWasFetched) {
   std::vector<uint8_t> image = noise(4u << 20, 11);
   std::vector<uint8_t> other = image;
