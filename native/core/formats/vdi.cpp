@@ -109,14 +109,12 @@ class VdiImage final : public DiskImage {
   [[nodiscard]] uint64_t used_blocks() const { return div_ceil(header_.disk_size, header_.geometry.block_size); }
 
   std::vector<uint32_t> read_map() {
-    std::vector<uint32_t> map(static_cast<size_t>(used_blocks()));
-    for_each_piece(reader_, header_.map.offset, map.size() * 4, "the VDI block map",
-                   [&](uint64_t at, MutableBytes piece) {
-                     for (size_t i = 0; i < piece.size(); i += 4) {
-                       const size_t block = static_cast<size_t>(at + i) / 4;
-                       map[block] = check_entry(le32(piece, i), block);
-                     }
-                   });
+    // Reserved, not filled: memory is taken by what arrives, not by what the header says.
+    std::vector<uint32_t> map;
+    map.reserve(static_cast<size_t>(used_blocks()));
+    for_each_piece(reader_, header_.map.offset, used_blocks() * 4, "the VDI block map", [&](uint64_t, Bytes piece) {
+      for (size_t i = 0; i < piece.size(); i += 4) map.push_back(check_entry(le32(piece, i), map.size()));
+    });
     reader_.discard(header_.map.offset, header_.map.length);
     return map;
   }

@@ -125,9 +125,12 @@ class DynamicVhd final : public DiskImage {
   }
 
   std::vector<uint32_t> read_table() {
-    std::vector<uint32_t> table(static_cast<size_t>(div_ceil(footer_.virtual_size, geometry_.block_size)));
-    for_each_piece(reader_, table_.offset, table.size() * 4, "the VHD's block table", [&](uint64_t at, Bytes piece) {
-      for (size_t i = 0; i < piece.size(); i += 4) table[static_cast<size_t>(at + i) / 4] = be32(piece, i);
+    const uint64_t blocks = div_ceil(footer_.virtual_size, geometry_.block_size);
+    // Reserved, not filled: memory is taken by what arrives, not by what the header says.
+    std::vector<uint32_t> table;
+    table.reserve(static_cast<size_t>(blocks));
+    for_each_piece(reader_, table_.offset, blocks * 4, "the VHD's block table", [&](uint64_t, Bytes piece) {
+      for (size_t i = 0; i < piece.size(); i += 4) table.push_back(be32(piece, i));
     });
     return table;
   }

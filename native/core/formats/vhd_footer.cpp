@@ -16,7 +16,7 @@ constexpr uint64_t kLargestGeometry = 65535ULL * 16 * 255;  // in sectors
 
 using namespace std::string_view_literals;
 // Writers whose disks have the size that the footer says.
-constexpr std::array kBySize = {"win "sv, "qem2"sv, "d2v "sv, "tap"sv, "CTXS"sv, "wa\0\0"sv};
+constexpr std::array kBySize = {"win "sv, "qem2"sv, "d2v "sv, "tap\0"sv, "CTXS"sv, "wa\0\0"sv};
 
 bool cookie_and_checksum_fit(Bytes footer) {
   return footer.size() == kVhdFooterSize && has_magic(footer, 0, kCookie) &&

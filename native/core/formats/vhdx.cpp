@@ -61,6 +61,7 @@ class VhdxImage final : public DiskImage {
       }
     }
     copier.finish();
+    require_length();
   }
 
  private:
@@ -72,14 +73,24 @@ class VhdxImage final : public DiskImage {
     std::vector<uint8_t> log(static_cast<size_t>(length));
     reader_.read_metadata_at(header.log.offset, log, "the VHDX log");
     VhdxReplay replay = replay_vhdx_log(log, header.log_guid, reader_.limits().max_metadata);
-    const auto size = reader_.size();
-    if (size && *size < replay.file_size) {
-      throw Error(code::kTruncated, "the VHDX has " + std::to_string(*size) + " bytes, its log says at least " +
-                                        std::to_string(replay.file_size));
-    }
+    least_size_ = replay.file_size;
+    if (const auto size = reader_.size(); size && *size < least_size_) too_short(*size);
     overlay_ = std::move(replay.overlay);
     info_.warnings.push_back("the image was not closed cleanly: " + std::to_string(replay.entries) +
                              " entries of its log were replayed");
+  }
+
+  [[noreturn]] void too_short(uint64_t size) const {
+    throw Error(code::kTruncated, "the VHDX has " + std::to_string(size) + " bytes, its log says at least " +
+                                      std::to_string(least_size_));
+  }
+
+  /// Where nobody said how long the file is, its end has to come first.
+  void require_length() {
+    if (least_size_ <= reader_.position()) return;
+    std::array<uint8_t, 1> last;
+    reader_.discard(reader_.position(), least_size_ - reader_.position());
+    if (reader_.read_some_at(least_size_ - 1, last) == 0) too_short(reader_.position());
   }
 
   /// Reads bytes of a table, as they are after the log's replay.
@@ -92,14 +103,27 @@ class VhdxImage final : public DiskImage {
     std::vector<uint8_t> bytes(kVhdxMetadataTableSize);
     read_patched(region.offset, bytes, "the VHDX metadata table");
     const VhdxItems items = parse_vhdx_items(bytes, region.length);
-    if (items.end() > reader_.limits().max_metadata) {
-      throw Error(code::kMetadataLimit, "the VHDX's metadata takes " + std::to_string(items.end()) + " bytes");
-    }
-    bytes.resize(static_cast<size_t>(items.end()));
-    read_patched(region.offset + kVhdxMetadataTableSize, MutableBytes(bytes).subspan(kVhdxMetadataTableSize),
-                 "the VHDX metadata");
-    parameters_ = parse_vhdx_parameters(bytes, items, reader_.limits().max_virtual_size);
+    parameters_ = parse_vhdx_parameters(read_values(region.offset, items), reader_.limits().max_virtual_size);
     reader_.discard(region.offset, region.length);
+  }
+
+  /// In pieces: the items may stand anywhere in a region of up to 4 GiB, and on each other.
+  VhdxValues read_values(uint64_t region_offset, const VhdxItems& items) {
+    VhdxValues values{};
+    const std::array<HostRange, 3> places{items.parameters, items.virtual_size, items.sector_size};
+    const uint64_t start = kVhdxMetadataTableSize;
+    for_each_piece(reader_, region_offset + start, items.end() - start, "the VHDX metadata",
+                   [&](uint64_t at, MutableBytes piece) {
+                     overlay_.apply(region_offset + start + at, piece);
+                     for (size_t i = 0; i < places.size(); ++i) {
+                       const uint64_t length = std::min<uint64_t>(places[i].length, kVhdxItemSize);
+                       for (uint64_t byte = 0; byte < length; ++byte) {
+                         const uint64_t from = places[i].offset + byte - start;
+                         if (from >= at && from - at < piece.size()) values[i][byte] = piece[from - at];
+                       }
+                     }
+                   });
+    return values;
   }
 
   /// Blocks between two entries that stand for a sector bitmap.
@@ -157,6 +181,7 @@ class VhdxImage final : public DiskImage {
 
   ImageReader& reader_;
   VhdxOverlay overlay_;
+  uint64_t least_size_ = 0;  // by the log, 0 without one
   VhdxParameters parameters_;
   HostRange table_;
   std::vector<HostRange> tables_;

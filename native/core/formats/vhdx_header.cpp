@@ -138,10 +138,6 @@ VhdxRegions parse_vhdx_regions(Bytes area) {
   return out;
 }
 
-uint64_t VhdxItems::end() const {
-  return std::max({parameters.end(), virtual_size.end(), sector_size.end()});
-}
-
 VhdxItems parse_vhdx_items(Bytes table, uint64_t region_length) {
   if (!has_magic(table, 0, "metadata")) {
     throw Error(code::kCorruptImage, "the VHDX's metadata table has no signature");
@@ -179,12 +175,17 @@ VhdxItems parse_vhdx_items(Bytes table, uint64_t region_length) {
   return out;
 }
 
-VhdxParameters parse_vhdx_parameters(Bytes region, const VhdxItems& items, uint64_t max_virtual_size) {
+uint64_t VhdxItems::end() const {
+  return std::max({parameters.end(), virtual_size.end(), sector_size.end()});
+}
+
+VhdxParameters parse_vhdx_parameters(const VhdxValues& values, uint64_t max_virtual_size) {
   VhdxParameters out;
-  out.block_size = le32(region, items.parameters.offset);
-  out.virtual_size = le64(region, items.virtual_size.offset);
-  out.sector_size = le32(region, items.sector_size.offset);
-  if ((le32(region, items.parameters.offset + 4) & kHasParent) != 0) {
+  const auto& [parameters, virtual_size, sector_size] = values;
+  out.block_size = le32(parameters, 0);
+  out.virtual_size = le64(virtual_size, 0);
+  out.sector_size = le32(sector_size, 0);
+  if ((le32(parameters, 4) & kHasParent) != 0) {
     throw Error(code::kBackingFile, "the VHDX is a differencing one and needs its parent");
   }
   if (!std::has_single_bit(out.block_size) || out.block_size < kMiB || out.block_size > 256 * kMiB) {

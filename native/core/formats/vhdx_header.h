@@ -40,6 +40,11 @@ struct VhdxItems {
   [[nodiscard]] uint64_t end() const;
 };
 
+inline constexpr size_t kVhdxItemSize = 8;  ///< bytes of the longest of these
+
+/// The first bytes of each known item, in the order of the file parameters, the disk size and the sector size.
+using VhdxValues = std::array<std::array<uint8_t, kVhdxItemSize>, 3>;
+
 inline constexpr size_t kVhdxHeaderAreaSize = 320 * 1024;  ///< file identifier, two headers, two region tables
 inline constexpr size_t kVhdxMetadataTableSize = 64 * 1024;
 
@@ -55,8 +60,7 @@ VhdxRegions parse_vhdx_regions(Bytes area);
 /// Throws kCorruptImage, kUnsupportedFeature (an unknown item marked as required).
 VhdxItems parse_vhdx_items(Bytes table, uint64_t region_length);
 
-/// Reads the items' values from the first items.end() bytes of the metadata region. Throws kBackingFile (the file has a
-/// parent), kCorruptImage, kEmpty, kTooLarge (over `max_virtual_size` bytes).
-VhdxParameters parse_vhdx_parameters(Bytes region, const VhdxItems& items, uint64_t max_virtual_size);
+/// Throws kBackingFile (the file has a parent), kCorruptImage, kEmpty, kTooLarge (over `max_virtual_size` bytes).
+VhdxParameters parse_vhdx_parameters(const VhdxValues& values, uint64_t max_virtual_size);
 
 }  // namespace dvcr
