@@ -50,43 +50,12 @@ inline void expect_refused(const Buffer& image, const std::vector<Damage>& damag
   }
 }
 
-/// Converts the image file at `path` and compares with what qemu-img makes of it, for two chunkings.
-inline void expect_as_qemu(const std::string& path, std::string_view format, const OpenOptions& open = {}) {
-  const Buffer image = read_file(path);
-  const Buffer expected = qemu_raw(path, format);
-  for (size_t chunk : {size_t{4095}, size_t{1} << 20}) {
-    ConvertOptions options;
-    options.chunk = chunk;
-    options.open = open;
-    const Converted result = convert(image, options);
-    ASSERT_EQ(result.message, "");
-    EXPECT_EQ(result.info.format, format);
-    EXPECT_EQ(result.info.virtual_size, expected.size());
-    ASSERT_TRUE(result.disk == expected);
-  }
+/// Damages: a field overwritten, big-endian or little-endian.
+inline auto be(size_t at, unsigned width, uint64_t value) {
+  return [=](Buffer& image) { put_be(image, at, width, value); };
 }
-
-/// The number that `qemu-img info` names `field` for the file at `path`, 0 when it has none.
-inline uint64_t qemu_number(const std::string& path, std::string_view format, const std::string& field) {
-  const std::string json = run({"qemu-img", "info", "--output=json", "-f", std::string(format), path});
-  const std::string key = "\"" + field + "\": ";
-  const size_t at = json.find(key);
-  return at == std::string::npos ? 0 : std::stoull(json.substr(at + key.size()));
-}
-
-/// Writes `count` pieces at places and of lengths that `seed` gives into the image at `path`, as a guest does.
-inline void write_like_a_guest(const std::string& path, const std::string& format, uint64_t size, unsigned count,
-                               uint64_t seed) {
-  const Buffer random = noise(count * 8, seed);
-  std::vector<std::string> command{"qemu-io", "-t", "unsafe", "-f", format, path};
-  for (unsigned i = 0; i < count; ++i) {
-    const uint64_t value = le64(random, i * 8);
-    const uint64_t offset = value % (size / 512) * 512;
-    const uint64_t length = std::min((value >> 40) % 300 + 1, (size - offset) / 512) * 512;
-    command.insert(command.end(), {"-c", "write -P " + std::to_string(i % 255 + 1) + " " + std::to_string(offset) +
-                                             " " + std::to_string(length)});
-  }
-  run(command);
+inline auto le(size_t at, unsigned width, uint64_t value) {
+  return [=](Buffer& image) { put_le(image, at, width, value); };
 }
 
 /// Makes an image of `disk` with qemu-img at `path`; `options` go before the file names.
@@ -99,5 +68,88 @@ inline void make_with_qemu(const TempDir& directory, const std::string& path, co
   command.insert(command.end(), {raw, path});
   run(command);
 }
+
+/// What the tests of one format share: a directory, and comparisons of images of that format with qemu-img.
+class BlockFormat : public testing::Test {
+ protected:
+  explicit BlockFormat(std::string format, OpenOptions open = {})
+      : format_(std::move(format)), open_(std::move(open)) {}
+
+  [[nodiscard]] std::string path(std::string_view name) const { return directory_.path(name); }
+
+  /// Converts the image file at `image` and compares with what qemu-img makes of it, for two chunkings.
+  void expect_as_qemu(const std::string& image) const {
+    const Buffer bytes = read_file(image);
+    const Buffer expected = qemu_raw(image, format_);
+    for (size_t chunk : {size_t{4095}, size_t{1} << 20}) {
+      ConvertOptions options;
+      options.chunk = chunk;
+      options.open = open_;
+      const Converted result = convert(bytes, options);
+      ASSERT_EQ(result.message, "");
+      EXPECT_EQ(result.info.format, format_);
+      EXPECT_EQ(result.info.virtual_size, expected.size());
+      ASSERT_TRUE(result.disk == expected);
+    }
+  }
+
+  /// The number that `qemu-img info` names `field` for the file at `image`, 0 when it has none.
+  [[nodiscard]] uint64_t qemu_number(const std::string& image, const std::string& field) const {
+    const std::string json = run({"qemu-img", "info", "--output=json", "-f", format_, image});
+    const std::string key = "\"" + field + "\": ";
+    const size_t at = json.find(key);
+    return at == std::string::npos ? 0 : std::stoull(json.substr(at + key.size()));
+  }
+
+  /// Disks of each of `sizes` that qemu-img wrote with each of `variants` of options.
+  void expect_what_qemu_wrote(const std::vector<size_t>& sizes, const std::vector<std::vector<std::string>>& variants) {
+    for (size_t size : sizes) {
+      const Buffer disk = make_disk(size, size);
+      for (const auto& options : variants) {
+        SCOPED_TRACE(std::to_string(size) + (options.empty() ? "" : options.back()));
+        const std::string image = path("disk");
+        make_with_qemu(directory_, image, disk, format_, options);
+        expect_as_qemu(image);
+        ConvertOptions declared;
+        declared.open = open_;
+        EXPECT_EQ(convert(read_file(image), declared).info.cluster_size, qemu_number(image, "cluster-size"));
+      }
+    }
+  }
+
+  /// A disk of `size` bytes that qemu-img makes with `options`, empty and then written to in several orders, as a
+  /// guest does.
+  void expect_what_a_guest_wrote(uint64_t size, const std::vector<std::string>& options) {
+    for (uint64_t seed : {1, 2, 3}) {
+      const std::string image = path("guest");
+      std::vector<std::string> command{"qemu-img", "create", "-q", "-f", format_};
+      command.insert(command.end(), options.begin(), options.end());
+      command.insert(command.end(), {image, std::to_string(size)});
+      run(command);
+      expect_as_qemu(image);
+      write_like_a_guest(image, size, 30, seed);
+      expect_as_qemu(image);
+    }
+  }
+
+ private:
+  /// Writes `count` pieces at places and of lengths that `seed` gives into the image.
+  void write_like_a_guest(const std::string& image, uint64_t size, unsigned count, uint64_t seed) const {
+    const Buffer random = noise(count * 8, seed);
+    std::vector<std::string> command{"qemu-io", "-t", "unsafe", "-f", format_, image};
+    for (unsigned i = 0; i < count; ++i) {
+      const uint64_t value = le64(random, i * 8);
+      const uint64_t offset = value % (size / 512) * 512;
+      const uint64_t length = std::min((value >> 40) % 300 + 1, (size - offset) / 512) * 512;
+      command.insert(command.end(), {"-c", "write -P " + std::to_string(i % 255 + 1) + " " + std::to_string(offset) +
+                                               " " + std::to_string(length)});
+    }
+    run(command);
+  }
+
+  TempDir directory_;
+  std::string format_;
+  OpenOptions open_;
+};
 
 }  // namespace dvcr::test

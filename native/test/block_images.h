@@ -59,6 +59,7 @@ inline constexpr size_t kVhdxLog = 1 << 20;  ///< 1 MiB long
 inline constexpr size_t kVhdxMetadata = 2 << 20;
 inline constexpr size_t kVhdxItems = kVhdxMetadata + (64 << 10);  ///< parameters; +8 size; +16 sector size
 inline constexpr size_t kVhdxTable = 3 << 20;
+inline constexpr size_t kVhdxFirstBlock = 4 << 20;  ///< where the table has 1 MiB
 Buffer make_vhdx(const Buffer& disk, const VhdxSpec& spec = {});
 /// Makes the CRC-32C of `length` bytes at `at` right again.
 void seal_crc32c(Buffer& bytes, size_t at, size_t length);

@@ -3,14 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <random>
 
 #include "../core/layer/frame_encoder.h"
 #include "layer_fixture.h"
+#include "support.h"
 
 namespace dvcr {
 namespace {
@@ -83,22 +81,17 @@ TEST(Layer, CommonToolsReadIt) {
   Disk disk;
   disk.data(make_data(3 * kMiB, 1, Look::kText)).zeros(66 * kMiB).data(make_data(1000, 2, Look::kRandom));
   for (unsigned i = 0; i < 4; ++i) disk.zeros(64 * kKiB - disk.content().size() % (64 * kKiB));
-  const auto directory = std::filesystem::path(testing::TempDir()) / "dvcr-layer-tools";
   for (const LayerCodec codec : kCodecs) {
-    std::filesystem::create_directories(directory);
-    const auto layer = directory / "layer";
+    const TempDir directory;
+    const std::string layer = directory.path("layer");
     const Built built = build(disk, with(codec), exact(disk));
-    std::ofstream(layer, std::ios::binary)
-        .write(reinterpret_cast<const char*>(built.layer.data()), static_cast<std::streamsize>(built.layer.size()));
+    write_file(layer, built.layer);
     const std::string unpacker = codec == LayerCodec::kGzip   ? "gzip -dc < "
                                  : codec == LayerCodec::kZstd ? "zstd -dc < "
                                                               : "cat ";
-    const std::string command = unpacker + layer.string() + " | tar -xf - -C " + directory.string() + " disk/disk.img";
+    const std::string command = unpacker + layer + " | tar -xf - -C " + directory.path("") + " disk/disk.img";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
-    std::ifstream file(directory / "disk" / "disk.img", std::ios::binary);
-    const Data unpacked((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    EXPECT_TRUE(unpacked == disk.content()) << command;
-    std::filesystem::remove_all(directory);
+    EXPECT_TRUE(read_file(directory.path("disk/disk.img")) == disk.content()) << command;
   }
 }
 

@@ -3,11 +3,13 @@
 namespace dvcr::test {
 namespace {
 
-constexpr size_t kMebibyte = 1 << 20;
-constexpr size_t kFirstBlock = kVhdxTable + kMebibyte;
+class VhdxLog : public BlockFormat {
+ protected:
+  VhdxLog() : BlockFormat("vhdx") {}
+};
 
 Buffer small_disk() {
-  return patchy_disk(3 * kMebibyte - 4096, 65536, 3);
+  return patchy_disk(3 * kMiB - 4096, 65536, 3);
 }
 
 Buffer page(uint8_t fill) {
@@ -25,12 +27,11 @@ Buffer table_page(std::initializer_list<uint64_t> entries) {
   return out;
 }
 
-TEST(VhdxLog, IsReplayedBeforeAnythingIsReadAsQemuReplaysIt) {
-  const TempDir directory;
-  const Buffer disk(3 * kMebibyte, 0x5a);
+TEST_F(VhdxLog, IsReplayedBeforeAnythingIsReadAsQemuReplaysIt) {
+  const Buffer disk(3 * kMiB, 0x5a);
   // The log takes block 0 away, swaps the two others, writes into one and zeros a part of the other.
-  const uint64_t second = kFirstBlock + kMebibyte;
-  const uint64_t third = second + kMebibyte;
+  const uint64_t second = kVhdxFirstBlock + kMiB;
+  const uint64_t third = second + kMiB;
   const std::vector<LogWrite> first{{.offset = kVhdxTable, .sector = table_page({0, second | 6, third | 6})},
                                     {.offset = second, .sector = page(1)},
                                     {.offset = third, .zeros = 65536}};
@@ -41,17 +42,17 @@ TEST(VhdxLog, IsReplayedBeforeAnythingIsReadAsQemuReplaysIt) {
   for (size_t i = 0; i < 126; ++i) {
     many.push_back({.offset = second + 4096 * (i / 2), .sector = page(static_cast<uint8_t>(i))});
   }
-  Buffer expected(3 * kMebibyte, 0x5a);
-  std::fill_n(expected.begin(), kMebibyte, uint8_t{0});
-  std::fill_n(expected.begin() + kMebibyte, 65536, uint8_t{0});
-  std::fill_n(expected.begin() + kMebibyte + 4096, 4096, uint8_t{2});
-  std::fill_n(expected.begin() + kMebibyte + 61440, 4096, uint8_t{3});
+  Buffer expected(3 * kMiB, 0x5a);
+  std::fill_n(expected.begin(), kMiB, uint8_t{0});
+  std::fill_n(expected.begin() + kMiB, 65536, uint8_t{0});
+  std::fill_n(expected.begin() + kMiB + 4096, 4096, uint8_t{2});
+  std::fill_n(expected.begin() + kMiB + 61440, 4096, uint8_t{3});
   for (size_t i = 0; i < 63; ++i) {
-    std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(2 * kMebibyte + 4096 * i), 4096,
+    std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(2 * kMiB + 4096 * i), 4096,
                 static_cast<uint8_t>(2 * i + 1));
   }
   // In the middle of the ring, and around its end.
-  for (size_t start : {size_t{0}, size_t{40960}, kMebibyte - 8192, kMebibyte - 20480}) {
+  for (size_t start : {size_t{0}, size_t{40960}, kMiB - 8192, kMiB - 20480}) {
     SCOPED_TRACE(start);
     Buffer image = make_vhdx(disk);
     size_t at = add_log_entry(image, start, start, 41, first);
@@ -66,36 +67,36 @@ TEST(VhdxLog, IsReplayedBeforeAnythingIsReadAsQemuReplaysIt) {
       EXPECT_EQ(result.info.warnings.size(), 1u);
     }
     // qemu takes the part of a sequence that wrapped to the ring's start for all of it, and leaves the rest out.
-    if (start > kMebibyte / 2) continue;
-    const std::string path = directory.path("dirty.vhdx");
-    write_file(path, image);
-    run({"qemu-img", "check", "-q", "-r", "all", "-f", "vhdx", path});
-    EXPECT_TRUE(qemu_raw(path, "vhdx") == expected);
+    if (start > kMiB / 2) continue;
+    const std::string file = path("dirty.vhdx");
+    write_file(file, image);
+    run({"qemu-img", "check", "-q", "-r", "all", "-f", "vhdx", file});
+    EXPECT_TRUE(qemu_raw(file, "vhdx") == expected);
   }
 }
 
-TEST(VhdxLog, MayHaveEntriesWithManySectorsOfDescriptors) {
-  Buffer image = make_vhdx(Buffer(2 * kMebibyte, 0x5a));
+TEST_F(VhdxLog, MayHaveEntriesWithManySectorsOfDescriptors) {
+  Buffer image = make_vhdx(Buffer(2 * kMiB, 0x5a));
   std::vector<LogWrite> writes;
-  Buffer expected(2 * kMebibyte, 0x5a);
+  Buffer expected(2 * kMiB, 0x5a);
   for (size_t i = 0; i < 200; ++i) {
-    writes.push_back({.offset = kFirstBlock + 8192 * i, .sector = page(static_cast<uint8_t>(i))});
+    writes.push_back({.offset = kVhdxFirstBlock + 8192 * i, .sector = page(static_cast<uint8_t>(i))});
     std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(8192 * i), 4096, static_cast<uint8_t>(i));
   }
-  add_log_entry(image, kMebibyte - 4096, kMebibyte - 4096, 1, writes);
+  add_log_entry(image, kMiB - 4096, kMiB - 4096, 1, writes);
   EXPECT_TRUE(convert(image).disk == expected);
 }
 
-TEST(VhdxLog, LeavesOutEntriesBeforeTheTailAndOfOtherLogs) {
-  const Buffer disk(2 * kMebibyte, 0x5a);
+TEST_F(VhdxLog, LeavesOutEntriesBeforeTheTailAndOfOtherLogs) {
+  const Buffer disk(2 * kMiB, 0x5a);
   Buffer image = make_vhdx(disk);
-  size_t at = add_log_entry(image, 0, 0, 7, {{.offset = kFirstBlock, .sector = page(1)}});
+  size_t at = add_log_entry(image, 0, 0, 7, {{.offset = kVhdxFirstBlock, .sector = page(1)}});
   const size_t tail = at;
-  at = add_log_entry(image, at, tail, 8, {{.offset = kFirstBlock + 4096, .sector = page(2)}});
-  at = add_log_entry(image, at, tail, 9, {{.offset = kFirstBlock + 8192, .sector = page(3)}});
+  at = add_log_entry(image, at, tail, 8, {{.offset = kVhdxFirstBlock + 4096, .sector = page(2)}});
+  at = add_log_entry(image, at, tail, 9, {{.offset = kVhdxFirstBlock + 8192, .sector = page(3)}});
   // An older sequence, and one with a gap in its numbers.
-  at = add_log_entry(image, 65536, 65536, 3, {{.offset = kFirstBlock + 12288, .sector = page(4)}});
-  add_log_entry(image, 131072, tail, 11, {{.offset = kFirstBlock + 16384, .sector = page(5)}});
+  at = add_log_entry(image, 65536, 65536, 3, {{.offset = kVhdxFirstBlock + 12288, .sector = page(4)}});
+  add_log_entry(image, 131072, tail, 11, {{.offset = kVhdxFirstBlock + 16384, .sector = page(5)}});
   Buffer expected = disk;
   std::fill_n(expected.begin() + 4096, 4096, uint8_t{2});
   std::fill_n(expected.begin() + 8192, 4096, uint8_t{3});
@@ -104,14 +105,14 @@ TEST(VhdxLog, LeavesOutEntriesBeforeTheTailAndOfOtherLogs) {
   EXPECT_TRUE(result.disk == expected);
 }
 
-TEST(VhdxLog, MayBeInUseWithoutAnyChange) {
+TEST_F(VhdxLog, MayBeInUseWithoutAnyChange) {
   const Buffer disk = small_disk();
   Buffer image = make_vhdx(disk);
   add_log_entry(image, 4096, 4096, 1, {});
   EXPECT_TRUE(convert(image).disk == disk);
 }
 
-TEST(VhdxLog, IsRefusedWhenItHoldsNoValidSequence) {
+TEST_F(VhdxLog, IsRefusedWhenItHoldsNoValidSequence) {
   Buffer image = make_vhdx(small_disk());
   size_t end = add_log_entry(image, 0, 0, 1, {{.offset = kVhdxTable, .sector = page(0)}});
   const size_t data = kVhdxLog + 4096;
@@ -127,7 +128,7 @@ TEST(VhdxLog, IsRefusedWhenItHoldsNoValidSequence) {
                             {"number 0", sealed(16, 8, 0), code::kDirty},
                             {"length not aligned", sealed(8, 4, 8193), code::kDirty},
                             {"length 0", sealed(8, 4, 0), code::kDirty},
-                            {"longer than the log", sealed(8, 4, 2 * kMebibyte), code::kDirty},
+                            {"longer than the log", sealed(8, 4, 2 * kMiB), code::kDirty},
                             {"too many descriptors", sealed(24, 4, 3), code::kDirty},
                             {"2^32-1 descriptors", sealed(24, 4, UINT32_MAX), code::kDirty},
                             {"unknown descriptor", sealed(64, 1, 'x'), code::kDirty},
@@ -137,44 +138,50 @@ TEST(VhdxLog, IsRefusedWhenItHoldsNoValidSequence) {
                             {"data of another entry", sealed(4096 + 4, 4, 1), code::kDirty},
                             {"no data", sealed(4096, 1, 'x'), code::kDirty},
                             {"tail elsewhere", sealed(12, 4, 8192), code::kDirty},
-                            {"tail outside", sealed(12, 4, kMebibyte), code::kDirty},
+                            {"tail outside", sealed(12, 4, kMiB), code::kDirty},
                         });
 }
 
-TEST(VhdxLog, SaysThatTheFileWasCutWhenTheLogKnowsALongerOne) {
-  Buffer image = make_vhdx(Buffer(2 * kMebibyte, 0x5a));
-  image.resize(image.size() + kMebibyte);
+TEST_F(VhdxLog, SaysThatTheFileWasCutWhenTheLogKnowsALongerOne) {
+  Buffer image = make_vhdx(Buffer(2 * kMiB, 0x5a));
+  image.resize(image.size() + kMiB);
   add_log_entry(image, 0, 0, 1, {});
-  image.resize(image.size() - kMebibyte);
-  EXPECT_EQ(convert(image).code, code::kTruncated);
+  for (bool known_size : {true, false}) {
+    ConvertOptions options;
+    options.known_size = known_size;
+    EXPECT_EQ(convert(image, options).code, "");
+    Buffer cut = image;
+    cut.resize(image.size() - 1);
+    EXPECT_EQ(convert(cut, options).code, code::kTruncated) << known_size;
+  }
 }
 
-TEST(VhdxLog, CannotMakeUsWorkForLong) {
+TEST_F(VhdxLog, CannotMakeUsWorkForLong) {
   // Every sector begins an entry that is as long as the log and valid but for its checksum.
   Buffer image = make_vhdx(small_disk());
   add_log_entry(image, 0, 0, 1, {});
   const Buffer header(image.begin() + kVhdxLog, image.begin() + kVhdxLog + 4096);
-  for (size_t at = 0; at < kMebibyte; at += 4096) {
+  for (size_t at = 0; at < kMiB; at += 4096) {
     std::copy(header.begin(), header.end(), image.begin() + static_cast<std::ptrdiff_t>(kVhdxLog + at));
-    put_le(image, kVhdxLog + at + 8, 4, kMebibyte);
+    put_le(image, kVhdxLog + at + 8, 4, kMiB);
   }
   EXPECT_EQ(convert(image).code, code::kDirty);
   // A log that is too large to hold.
   image = make_vhdx(small_disk());
   set_vhdx_headers(image, 48, 8, 1);
-  set_vhdx_headers(image, 68, 4, 128 * kMebibyte);
-  set_vhdx_headers(image, 72, 8, 64 * kMebibyte);
+  set_vhdx_headers(image, 68, 4, 128 * kMiB);
+  set_vhdx_headers(image, 72, 8, 64 * kMiB);
   EXPECT_EQ(convert(image).code, code::kDirty);
 }
 
-TEST(VhdxLog, OfManyChangesIsBoundByTheMetadataLimit) {
+TEST_F(VhdxLog, OfManyChangesIsBoundByTheMetadataLimit) {
   Buffer image = make_vhdx(small_disk());
   std::vector<LogWrite> writes;
   for (size_t i = 0; i < 20000; ++i) writes.push_back({.offset = kGiB + 8192 * i, .zeros = 4096});
   add_log_entry(image, 0, 0, 1, writes);
   ConvertOptions options;
   EXPECT_EQ(convert(image, options).code, "");
-  options.limits.max_metadata = 3 * kMebibyte;
+  options.limits.max_metadata = 3 * kMiB;
   EXPECT_EQ(convert(image, options).code, code::kMetadataLimit);
 }
 

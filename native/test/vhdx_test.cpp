@@ -3,18 +3,13 @@
 namespace dvcr::test {
 namespace {
 
-constexpr size_t kMebibyte = 1 << 20;
 constexpr size_t kBlocks = 5;
-constexpr size_t kDiskSize = kBlocks * kMebibyte - 4096;
-constexpr size_t kFirstBlock = kVhdxTable + kMebibyte;
+constexpr size_t kDiskSize = kBlocks * kMiB - 4096;
 
 Buffer small_disk() {
   return patchy_disk(kDiskSize, 65536, 3);
 }
 
-auto le(size_t at, unsigned width, uint64_t value) {
-  return [=](Buffer& image) { put_le(image, at, width, value); };
-}
 auto in_headers(size_t at, unsigned width, uint64_t value) {
   return [=](Buffer& image) { set_vhdx_headers(image, at, width, value); };
 }
@@ -48,36 +43,24 @@ class ExtentsSink final : public ExtentSink {
   Buffer room_;
 };
 
-TEST(Vhdx, GivesWhatQemuImgGives) {
-  const TempDir directory;
-  const std::vector<std::vector<std::string>> variants{{},
-                                                       {"-o", "block_size=1M"},
-                                                       {"-W", "-m", "8", "-o", "block_size=1M"},
-                                                       {"-o", "block_size=2M,subformat=fixed"},
-                                                       {"-o", "block_size=16M,log_size=2M"}};
-  for (size_t size : {size_t{512}, size_t{1} << 20, (size_t{9} << 20) - 1024}) {
-    for (const auto& options : variants) {
-      SCOPED_TRACE(std::to_string(size) + (options.empty() ? "" : options.back()));
-      const std::string path = directory.path("disk.vhdx");
-      make_with_qemu(directory, path, make_disk(size, size), "vhdx", options);
-      expect_as_qemu(path, "vhdx");
-      EXPECT_EQ(convert(read_file(path)).info.cluster_size, qemu_number(path, "vhdx", "cluster-size"));
-    }
-  }
+class Vhdx : public BlockFormat {
+ protected:
+  Vhdx() : BlockFormat("vhdx") {}
+};
+
+TEST_F(Vhdx, GivesWhatQemuImgGives) {
+  expect_what_qemu_wrote({512, 1 << 20, (9 << 20) - 1024}, {{},
+                                                            {"-o", "block_size=1M"},
+                                                            {"-W", "-m", "8", "-o", "block_size=1M"},
+                                                            {"-o", "block_size=2M,subformat=fixed"},
+                                                            {"-o", "block_size=16M,log_size=2M"}});
 }
 
-TEST(Vhdx, GivesTheDiskOfAVirtualMachineThatWroteInAnyOrder) {
-  const TempDir directory;
-  for (uint64_t seed : {1, 2, 3}) {
-    const std::string path = directory.path("guest.vhdx");
-    run({"qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", path, "30000128"});
-    expect_as_qemu(path, "vhdx");
-    write_like_a_guest(path, "vhdx", 30000128, 30, seed);
-    expect_as_qemu(path, "vhdx");
-  }
+TEST_F(Vhdx, GivesTheDiskOfAVirtualMachineThatWroteInAnyOrder) {
+  expect_what_a_guest_wrote(30000128, {"-o", "block_size=1M"});
 }
 
-TEST(Vhdx, ReadsHyperVAndDisk2vhdFilesOfAnyBlockOrder) {
+TEST_F(Vhdx, ReadsHyperVAndDisk2vhdFilesOfAnyBlockOrder) {
   const Buffer disk = small_disk();
   for (Order order : {Order::kGuest, Order::kReverse, Order::kShuffled, Order::kLastFirst}) {
     for (bool twin_headers : {true, false}) {
@@ -89,12 +72,11 @@ TEST(Vhdx, ReadsHyperVAndDisk2vhdFilesOfAnyBlockOrder) {
   expect_disk_for_every_chunking(make_vhdx(disk, {.block_size = 4 << 20}), disk);
 }
 
-TEST(Vhdx, SkipsTheEntriesOfSectorBitmapsInALargeDisk) {
-  const TempDir directory;
-  const std::string path = directory.path("large.vhdx");
-  run({"qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", path, "9T"});
-  run({"qemu-io", "-f", "vhdx", path, "-c", "write -P 7 8800000000000 4096"});
-  const Buffer image = read_file(path);
+TEST_F(Vhdx, SkipsTheEntriesOfSectorBitmapsInALargeDisk) {
+  const std::string file = path("large.vhdx");
+  run({"qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", file, "9T"});
+  run({"qemu-io", "-f", "vhdx", file, "-c", "write -P 7 8800000000000 4096"});
+  const Buffer image = read_file(file);
   MemorySource memory(image, 65536);
   PrefixSource source(memory);
   ScratchBudget budget(kGiB);  // qemu puts the metadata behind the table, which is read after it
@@ -106,7 +88,7 @@ TEST(Vhdx, SkipsTheEntriesOfSectorBitmapsInALargeDisk) {
   EXPECT_EQ(sink.last_nonzero, 8800000000000u + 4095);
 }
 
-TEST(Vhdx, UsesTheOtherCopyOfADamagedHeaderOrRegionTable) {
+TEST_F(Vhdx, UsesTheOtherCopyOfADamagedHeaderOrRegionTable) {
   const Buffer disk = small_disk();
   for (size_t at : {kVhdxHeaders[0], kVhdxHeaders[1], kVhdxRegions[0], kVhdxRegions[1]}) {
     Buffer image = make_vhdx(disk);
@@ -115,27 +97,49 @@ TEST(Vhdx, UsesTheOtherCopyOfADamagedHeaderOrRegionTable) {
   }
 }
 
-TEST(Vhdx, ReadsBlocksThatAreNotPresentAsZeros) {
-  const Buffer disk(2 * kMebibyte, 0x5a);
+TEST_F(Vhdx, FindsItsMetadataAnywhereInTheRegion) {
+  const Buffer disk = small_disk();
+  Buffer image = make_vhdx(disk);
+  // The file parameters, the disk size and the sector size, in reverse at the end of the region.
+  const size_t entries = kVhdxMetadata + 32;
+  for (auto [index, from, length, to] :
+       {std::array<size_t, 4>{0, 0, 8, kMiB - 8}, {1, 8, 8, kMiB - 16}, {2, 16, 4, kMiB - 20}}) {
+    std::copy_n(&image[kVhdxItems + from], length, &image[kVhdxMetadata + to]);
+    put_le(image, entries + index * 32 + 16, 4, to);
+  }
+  std::fill_n(&image[kVhdxItems], 20, uint8_t{0xff});
+  expect_disk_for_every_chunking(image, disk);
+  // A region that says it is 256 MiB long, and an item at its end that never comes.
+  set_vhdx_regions(image, 40, 4, kMiB);
+  set_vhdx_regions(image, 64, 8, 16 * kMiB);
+  set_vhdx_regions(image, 72, 4, 256 * kMiB);
+  image.resize(16 * kMiB);
+  image.insert(image.end(), image.begin() + kVhdxMetadata, image.begin() + kVhdxTable);
+  put_le(image, 16 * kMiB + 32 + 16, 4, 255 * kMiB);
+  EXPECT_EQ(convert(image).code, code::kTruncated);
+}
+
+TEST_F(Vhdx, ReadsBlocksThatAreNotPresentAsZeros) {
+  const Buffer disk(2 * kMiB, 0x5a);
   for (uint64_t state : {0, 1, 2, 3, 5}) {
     Buffer image = make_vhdx(disk);
     image[kVhdxTable] = static_cast<uint8_t>(state);
     const Converted result = convert(image);
     EXPECT_EQ(result.message, "");
-    EXPECT_TRUE(is_zero(Bytes(result.disk).first(kMebibyte))) << state;
+    EXPECT_TRUE(is_zero(Bytes(result.disk).first(kMiB))) << state;
     EXPECT_EQ(result.size, disk.size());
   }
 }
 
-TEST(Vhdx, SaysWhereATruncatedFileEnds) {
-  Buffer image = make_vhdx(Buffer(2 * kMebibyte, 0x5a));
+TEST_F(Vhdx, SaysWhereATruncatedFileEnds) {
+  Buffer image = make_vhdx(Buffer(2 * kMiB, 0x5a));
   image.resize(image.size() - 1000);
   const Converted result = convert(image);
   EXPECT_EQ(result.code, code::kTruncated);
   EXPECT_NE(result.message.find("guest offset 2096152"), std::string::npos) << result.message;
 }
 
-TEST(Vhdx, RefusesWhatNoHonestToolWrites) {
+TEST_F(Vhdx, RefusesWhatNoHonestToolWrites) {
   const size_t items = kVhdxMetadata + 32;  // the first entry of the metadata table
   const std::vector<Damage> damages{
       {"both headers damaged",
@@ -157,7 +161,7 @@ TEST(Vhdx, RefusesWhatNoHonestToolWrites) {
       {"log length not aligned", in_headers(68, 4, 4096), code::kCorruptImage},
       {"log in the header", in_headers(72, 8, 0), code::kOverlap},
       {"log in the metadata", in_headers(72, 8, kVhdxMetadata), code::kOverlap},
-      {"log that ends after 2^64", in_headers(72, 8, UINT64_MAX - kMebibyte + 1), code::kCorruptImage},
+      {"log that ends after 2^64", in_headers(72, 8, UINT64_MAX - kMiB + 1), code::kCorruptImage},
       {"log in use but empty", in_headers(48, 8, 1), code::kDirty},
       {"log in use of no bytes",
        [](Buffer& i) {
@@ -190,7 +194,7 @@ TEST(Vhdx, RefusesWhatNoHonestToolWrites) {
       {"block table in the log", in_regions(32, 8, kVhdxLog), code::kOverlap},
       {"block table not aligned", in_regions(32, 8, kVhdxTable + 512), code::kCorruptImage},
       {"block table beyond the end", in_regions(32, 8, uint64_t{1} << 60), code::kTruncated},
-      {"block table that ends after 2^64", in_regions(32, 8, UINT64_MAX - kMebibyte + 1), code::kCorruptImage},
+      {"block table that ends after 2^64", in_regions(32, 8, UINT64_MAX - kMiB + 1), code::kCorruptImage},
       {"block table of no bytes", in_regions(40, 4, 0), code::kCorruptImage},
       {"no metadata signature", le(kVhdxMetadata, 1, 0), code::kCorruptImage},
       {"too many metadata items", le(kVhdxMetadata + 10, 2, 2048), code::kCorruptImage},
@@ -198,7 +202,7 @@ TEST(Vhdx, RefusesWhatNoHonestToolWrites) {
       {"no file parameters", le(kVhdxMetadata + 10, 2, 0), code::kCorruptImage},
       {"two sizes", [=](Buffer& i) { std::copy_n(&i[items + 32], 32, &i[items]); }, code::kCorruptImage},
       {"item in the table", le(items + 16, 4, 0), code::kCorruptImage},
-      {"item beyond its region", le(items + 16, 4, kMebibyte - 4), code::kCorruptImage},
+      {"item beyond its region", le(items + 16, 4, kMiB - 4), code::kCorruptImage},
       {"item of 2 bytes", le(items + 20, 4, 2), code::kCorruptImage},
       {"block size below 1 MiB", le(kVhdxItems, 4, 512 << 10), code::kCorruptImage},
       {"block size over 256 MiB", le(kVhdxItems, 4, 512 << 20), code::kCorruptImage},
@@ -209,14 +213,14 @@ TEST(Vhdx, RefusesWhatNoHonestToolWrites) {
       {"disk of half a sector", le(kVhdxItems + 8, 8, kDiskSize + 256), code::kCorruptImage},
       {"disk larger than its table", le(kVhdxItems + 8, 8, kTiB), code::kCorruptImage},
       {"sectors of 1024", le(kVhdxItems + 16, 4, 1024), code::kCorruptImage},
-      {"partially present block", le(kVhdxTable, 8, kFirstBlock | 7), code::kCorruptImage},
-      {"block in an unknown state", le(kVhdxTable, 8, kFirstBlock | 4), code::kCorruptImage},
-      {"block with reserved bits", le(kVhdxTable, 8, kFirstBlock | 0x806), code::kCorruptImage},
+      {"partially present block", le(kVhdxTable, 8, kVhdxFirstBlock | 7), code::kCorruptImage},
+      {"block in an unknown state", le(kVhdxTable, 8, kVhdxFirstBlock | 4), code::kCorruptImage},
+      {"block with reserved bits", le(kVhdxTable, 8, kVhdxFirstBlock | 0x806), code::kCorruptImage},
       {"block at 0", le(kVhdxTable, 8, 6), code::kCorruptImage},
       {"block in the log", le(kVhdxTable, 8, kVhdxLog | 6), code::kOverlap},
       {"block in the metadata", le(kVhdxTable, 8, kVhdxMetadata | 6), code::kOverlap},
       {"block in the block table", le(kVhdxTable, 8, kVhdxTable | 6), code::kOverlap},
-      {"the same block twice", le(kVhdxTable, 8, (kFirstBlock + kMebibyte) | 6), code::kAlias},
+      {"the same block twice", le(kVhdxTable, 8, (kVhdxFirstBlock + kMiB) | 6), code::kAlias},
       {"block beyond the end", le(kVhdxTable, 8, uint64_t{1} << 40 | 6), code::kTruncated},
       {"block beyond any file", le(kVhdxTable, 8, (UINT64_MAX << 20) | 6), code::kCorruptImage},
       {"cut in the headers", [](Buffer& i) { i.resize(100 << 10); }, code::kTruncated},
@@ -226,25 +230,25 @@ TEST(Vhdx, RefusesWhatNoHonestToolWrites) {
   expect_refused(make_vhdx(Buffer(kDiskSize, 0x5a)), damages);
 }
 
-TEST(Vhdx, RefusesOverlappingBlocks) {
-  Buffer image = make_vhdx(Buffer(8 * kMebibyte, 0x5a), {.block_size = 4 << 20});
-  put_le(image, kVhdxTable, 8, (kFirstBlock + 3 * kMebibyte) | 6);
+TEST_F(Vhdx, RefusesOverlappingBlocks) {
+  Buffer image = make_vhdx(Buffer(8 * kMiB, 0x5a), {.block_size = 4 << 20});
+  put_le(image, kVhdxTable, 8, (kVhdxFirstBlock + 3 * kMiB) | 6);
   EXPECT_EQ(convert(image).code, code::kOverlap);
 }
 
-TEST(Vhdx, RefusesTablesAndDisksOverTheLimitsBeforeReadingThem) {
+TEST_F(Vhdx, RefusesTablesAndDisksOverTheLimitsBeforeReadingThem) {
   const Buffer image = make_vhdx(Buffer(kDiskSize, 0x5a));
   ConvertOptions options;
   options.limits.max_virtual_size = kDiskSize - 1;
   EXPECT_EQ(convert(image, options).code, code::kTooLarge);
   options.limits = {};
-  options.limits.max_metadata = 65536 + 32;
+  options.limits.max_metadata = kBlocks * 8;
   EXPECT_EQ(convert(image, options).code, "");
-  options.limits.max_metadata = 65536;
+  options.limits.max_metadata = kBlocks * 8 - 1;
   EXPECT_EQ(convert(image, options).code, code::kMetadataLimit);
   Buffer large = image;
   in_regions(40, 4, 0xfff00000)(large);
-  in_regions(32, 8, 16 * kMebibyte)(large);
+  in_regions(32, 8, 16 * kMiB)(large);
   put_le(large, kVhdxItems + 8, 8, 64 * kTiB);
   EXPECT_EQ(convert(large).code, code::kMetadataLimit);
 }
