@@ -129,8 +129,10 @@ void check_image(std::string_view format, Bytes input) {
 
 Bytes expand_pages(Bytes pages, Buffer& buffer) {
   if (pages.size() < 2) return {};
-  buffer.assign(kMostPages * kPage, 0);
+  // Most of the time of a run goes into bytes that are touched, so only those of this image are.
+  if (buffer.size() < kMostPages * kPage) buffer.resize(kMostPages * kPage);
   const MutableBytes image = MutableBytes(buffer).last(std::min<size_t>(le16(pages, 0), kMostPages) * kPage);
+  std::fill(image.begin(), image.end(), uint8_t{0});
   for (size_t at = 2; pages.size() - at > 4;) {
     const size_t start = size_t{le16(pages, at)} * kPage;
     const size_t length = std::min<size_t>({le16(pages, at + 2), pages.size() - at - 4, kPage});
@@ -143,13 +145,15 @@ Bytes expand_pages(Bytes pages, Buffer& buffer) {
 }
 
 Buffer collapse_pages(Bytes image) {
+  constexpr size_t kStep = 64;  // byte by byte it would take longer than the conversions
   const size_t pages = std::min(div_ceil(image.size(), kPage), uint64_t{kMostPages});
   Buffer out(2);
   test::put_le(out, 0, 2, pages);
   for (size_t page = 0; page < pages; ++page) {
     Bytes content = image.subspan(page * kPage, std::min(kPage, image.size() - page * kPage));
-    while (!content.empty() && content.back() == 0) content = content.first(content.size() - 1);
-    if (content.empty()) continue;
+    if (is_zero(content)) continue;
+    while (content.size() > kStep && is_zero(content.last(kStep))) content = content.first(content.size() - kStep);
+    while (content.back() == 0) content = content.first(content.size() - 1);
     const size_t at = out.size();
     out.resize(at + 4);
     test::put_le(out, at, 2, page);
