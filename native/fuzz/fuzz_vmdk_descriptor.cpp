@@ -29,7 +29,7 @@ void check_descriptor(Bytes text) {
           "padding changes nothing");
   if (!test::caught([&] { refuse_unless_one_file(descriptor); }).code.empty()) return;
   require(descriptor.parent_cid == kVmdkNoParent && descriptor.parent_hint.empty(), "a parent is refused");
-  require(descriptor.create_type == "monolithicSparse" || descriptor.create_type == "streamOptimized",
+  require(same_word(descriptor.create_type, "monolithicSparse") || same_word(descriptor.create_type, "streamOptimized"),
           "only disks in one file are taken");
 }
 

@@ -168,6 +168,8 @@ TEST(VmdkDescriptor, IsRefusedWithAMalformedExtent) {
 TEST(VmdkDescriptor, RefusesEachKindThatIsNotOneFile) {
   EXPECT_EQ(refusal("monolithicSparse"), "");
   EXPECT_EQ(refusal("streamOptimized"), "");
+  EXPECT_EQ(refusal("monoLithicSparse"), "") << "as its keys, a createType is read in any case";
+  EXPECT_EQ(refusal("MONOLITHICFLAT"), code::kExternalData);
   for (const char* type : {"twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "2GbMaxExtentSparse"}) {
     EXPECT_EQ(refusal(type), code::kMultiFile) << type;
   }
