@@ -80,6 +80,17 @@ describe("dvcr-importer", () => {
     expect([await registry.tags("vi/ns/checksum"), await registry.sessions("vi/ns/checksum")]).toEqual([[], []]);
   });
 
+  it("verifies its registry by IMPORTER_DESTINATION_CA_BUNDLE, and trusts none of its CA without it", async () => {
+    const strict = { DESTINATION_INSECURE_TLS: "false" };
+    const without = startFor("vi/ns/verified", "/disk.qcow2", strict);
+    expect(await without.exit).toBe(0);
+    expect(without.message()["error-message"]).toMatch(/^E_REGISTRY_TLS: .*IMPORTER_DESTINATION_CA_BUNDLE/);
+    const given = startFor("vi/ns/verified", "/disk.qcow2", { ...strict, IMPORTER_DESTINATION_CA_BUNDLE: registry.certDirectory });
+    expect(await given.exit).toBe(0);
+    expect(given.message()).not.toHaveProperty("error-message");
+    expect(await registry.tags("vi/ns/verified")).toEqual(["0a1b"]);
+  });
+
   it("tells a broken URL at once instead of trying again", async () => {
     const importer = startFor("vi/ns/missing", "/other.qcow2");
     expect(await importer.exit).toBe(0);

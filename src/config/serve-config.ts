@@ -61,7 +61,7 @@ const sourceFields = {
   outboundAllowHosts: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_HOSTS", texts, [], { description: "Hosts that sources, registries and token services may have; `*.example.com` stands for every name below. Empty: all." }),
   outboundDenyHosts: withDefault("DVCR_SERVE_OUTBOUND_DENY_HOSTS", texts, [], { description: "Hosts that they may not have." }),
   outboundAllowAddresses: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_ADDRESSES", texts, [], { description: "Addresses and networks that may be reached whatever the other rules say." }),
-  outboundDenyAddresses: withDefault("DVCR_SERVE_OUTBOUND_DENY_ADDRESSES", texts, [], { description: "Addresses and networks that may not be reached, on redirects neither." }),
+  outboundDenyAddresses: withDefault("DVCR_SERVE_OUTBOUND_DENY_ADDRESSES", texts, [], { description: "Addresses and networks that may not be reached, nor on redirects." }),
   outboundRefuseLocal: optional("DVCR_SERVE_OUTBOUND_REFUSE_LOCAL", choice("true", "false"), { description: "Refuse loopback, link-local and cloud metadata addresses. Without it: true where there is a token file." }),
   retries: withDefault("DVCR_SERVE_RETRIES", integer(0, 1000), 20, { description: "How often an import is started again after a failure that may pass." }),
   retrySeconds: renamed(patienceFields.retrySeconds),

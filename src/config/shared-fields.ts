@@ -60,7 +60,7 @@ export const imageFields = {
     description: "Directory of the scratch files.",
   }),
   sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), {
-    description: "Creation time that the image's config carries. Without it the config carries none of the clock's.",
+    description: "Creation time that the image's config carries. Without it that is 1970-01-01T00:00:00Z, so that the digest does not depend on the clock.",
   }),
 };
 

@@ -38,7 +38,7 @@ export const uploaderFields = {
   }),
   destinationCaBundle: optional("UPLOADER_DESTINATION_CA_BUNDLE", path, {
     flag: "destination-ca-bundle",
-    description: "CA certificates for the destination, a file or a directory; not looked at when verification is off.",
+    description: "CA certificates for the destination, a file or a directory of *.crt files; not looked at when verification is off.",
   }),
   checksums: withDefault("UPLOADER_CHECKSUMS", checksums, [], {
     flag: "checksums",

@@ -14,7 +14,7 @@ export interface PodDestination {
   readonly destinationAuthConfig: string | undefined;
   readonly destinationAccessKeyId: string | undefined;
   readonly destinationSecretKey: string | undefined;
-  readonly destinationCaBundle?: string | undefined;
+  readonly destinationCaBundle: string | undefined;
   readonly retrySeconds: number;
   readonly stopSeconds: number;
 }
