@@ -91,6 +91,7 @@ async function copyProgram(target) {
   for (const path of ["package.json", "LICENSE", "dist", ...productionModules()]) copy(path);
   await mustRun("strip", "--strip-unneeded", "-o", join(target, "build/native/dvcr.node"), inRoot("build/native/dvcr.node"));
   mkdirSync(join(target, "bin"));
+  copy("bin/not-built.mjs");
   for (const name of executables) {
     const script = readFileSync(inRoot("bin", name), "utf8").replace(/^#!.*/, "#!/usr/local/bin/node");
     writeFileSync(join(target, "bin", name), script, { mode: 0o755 });
