@@ -3,6 +3,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
+import type { FieldTable } from "../src/config/field.ts";
+import { importerFields } from "../src/config/importer-config.ts";
+import { serveFields } from "../src/config/serve-config.ts";
+import { uploaderFields } from "../src/config/uploader-config.ts";
 import { catalogue, isErrorCode } from "../src/errors/catalogue.ts";
 import { DvcrError, exitCode, toDvcrError } from "../src/errors/dvcr-error.ts";
 import { errorsPage } from "../src/errors/reference-page.ts";
@@ -27,6 +31,21 @@ describe("the error catalogue", () => {
     );
     const text = (await Promise.all(files.map((file) => readFile(file, "utf8")))).join("\n");
     expect(Object.keys(catalogue).filter((code) => !text.includes(`"${code}"`))).toEqual([]);
+  });
+
+  it("names the pods' variable wherever it names a flag that pods do not have", () => {
+    const fixes = Object.entries(catalogue).map(([code, { fix }]) => ({ code, fix: fix.replaceAll(/`[^`]*`|without --long/g, "") }));
+    const named = fixes.filter(({ code, fix }) => fix.includes(" --") && !["E_TOO_LARGE", "E_USAGE"].includes(code));
+    expect(named.length).toBeGreaterThan(8);
+    for (const { code, fix } of named) expect([code, fix]).toEqual([code, expect.stringMatching(/\([^)]*\b[A-Z]+(?:_[A-Z]+)+/)]);
+  });
+
+  it("names variables that there are", () => {
+    const tables: readonly FieldTable[] = [importerFields, uploaderFields, serveFields];
+    const known = tables.flatMap((table) => Object.values(table).map(({ env }) => env));
+    const named = Object.values(catalogue).flatMap(({ fix }) => fix.match(/\b(?:DVCR|IMPORTER|UPLOADER|DESTINATION|INSECURE)_[A-Z_]+\b/g) ?? []);
+    expect(named.length).toBeGreaterThan(10);
+    expect([...known, "DVCR_SERVER"]).toEqual(expect.arrayContaining(named));
   });
 
   it("says on one line what happened and what to do", () => {
