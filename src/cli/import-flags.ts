@@ -92,7 +92,7 @@ function addSourceAccessFlags(command: Command, problems: UsageProblems): Comman
     .option("--src-authfile <file>", "docker config.json with credentials for a docker:// source")
     .addOption(booleanFlag(problems, "--src-tls-verify", "verify the source's certificate; false allows a registry plain HTTP too"))
     .addOption(secondsFlag(problems, "--retry-time", "how long a source or registry that is away or read-only is waited for", 17 * 60))
-    .option("--src-cert-dir <dir>", "CA (*.crt, *.pem) and client (*.cert, *.key) files for the source");
+    .option("--src-cert-dir <dir>", "directory with CA (*.crt) and client (*.cert, *.key) files for the source, or one file of CAs");
 }
 
 function addDestinationFlags(command: Command, problems: UsageProblems): Command {
@@ -100,7 +100,7 @@ function addDestinationFlags(command: Command, problems: UsageProblems): Command
     .option("--dest-creds <user:password>", "credentials for the destination")
     .option("--authfile <file>", "docker config.json with credentials")
     .addOption(booleanFlag(problems, "--dest-tls-verify", "verify the destination's certificate; false allows plain HTTP too"))
-    .option("--dest-cert-dir <dir>", "CA (*.crt, *.pem) and client (*.cert, *.key) files for the destination");
+    .option("--dest-cert-dir <dir>", "directory with CA (*.crt) and client (*.cert, *.key) files for the destination, or one file of CAs");
 }
 
 function addReportFlags(command: Command): Command {

@@ -7,12 +7,13 @@ import { DvcrError, exitCode, toDvcrError } from "../errors/dvcr-error.ts";
 import { createLogger } from "../log/logger.ts";
 import { cliCopyEnds, cliDestination, cliSource } from "./endpoints.ts";
 import { readCliEnvironment, type CliEnvironment } from "../config/cli-environment.ts";
-import { addCopyFlags, addImportFlags, addSourceFlags, type CopyFlags, type ImportFlags, type SourceFlags } from "./import-flags.ts";
+import { addImageCommands } from "./image-commands.ts";
+import type { CopyFlags, ImportFlags, SourceFlags } from "./import-flags.ts";
 import { runCopy } from "./copy-command.ts";
 import { runImport } from "./import-command.ts";
 import { inspect, refusalJson } from "./inspect-command.ts";
 import { addServiceCommands } from "./service/commands.ts";
-import { operandsOf, UsageProblems, withOperands } from "./usage.ts";
+import { operandsOf, UsageProblems } from "./usage.ts";
 import { version } from "../config/version.ts";
 
 /** Exit codes of a process ended by a signal, as shells count them. */
@@ -74,24 +75,10 @@ class CliRun {
       .exitOverride()
       .configureOutput({ outputError: () => undefined });
 
-    const importing = withOperands(program.command("import"), ["source", "destination"]);
-    addImportFlags(addSourceFlags(importing, settings.scratchDir, this.#problems), this.#problems)
-      .description("Convert a disk image to raw and store it as a container image with /disk/disk.img.")
-      .addHelpText("after", SOURCE_HELP + DESTINATION_HELP + IMPORT_HELP)
-      .action(() => this.#import(importing, settings));
-
-    const inspecting = withOperands(program.command("inspect"), ["source"]);
-    addSourceFlags(inspecting, settings.scratchDir, this.#problems)
-      .description("Say what a disk image is, from its first bytes.")
-      .option("--json", "print JSON with the field names of qemu-img info", false)
-      .addHelpText("after", SOURCE_HELP)
-      .action(() => this.#inspect(inspecting, settings));
-
-    const copying = withOperands(program.command("copy"), ["source", "destination"]);
-    addCopyFlags(copying, this.#problems)
-      .description("Copy an image as it is; within one registry nothing is sent that it can take over by itself.")
-      .addHelpText("after", COPY_HELP)
-      .action(() => this.#copy(copying, settings));
+    const { importing, inspecting, copying } = addImageCommands(program, settings.scratchDir, this.#problems);
+    importing.action(() => this.#import(importing, settings));
+    inspecting.action(() => this.#inspect(inspecting, settings));
+    copying.action(() => this.#copy(copying, settings));
 
     addServiceCommands(program, { environment: settings, problems: this.#problems, logger: this.#logger, signal: this.#abort.signal });
 
@@ -152,23 +139,3 @@ function addCompletion(program: Command): void {
     .find((command) => command.name() === "complete")
     ?.description("Print the completion script of a shell, such as: source <(dvcr complete bash)");
 }
-
-const SOURCE_HELP = `
-Source: a file, a block device, an http(s):// URL, docker://HOST/REPO:TAG, or - for standard input.
-`;
-
-const DESTINATION_HELP = `Destination: docker://HOST/REPO:TAG or oci:DIR:TAG.
-`;
-
-const COPY_HELP = `
-Source: docker://HOST/REPO[:TAG|@DIGEST]. Destination: docker://HOST/REPO:TAG.
-`;
-
-const IMPORT_HELP = `
-Exit codes: 0 done; 1 failed, trying again may help; 2 wrong usage; 3 the input is refused, trying again cannot help.
-
-Examples:
-  dvcr import disk.qcow2 docker://registry.example.com/disks/ubuntu:24.04
-  dvcr import https://example.com/disk.img.xz oci:./images:disk --checksum sha256:…
-  zstd -dc disk.zst | dvcr import - docker://localhost:5000/disk:1 --dest-tls-verify=false
-`;

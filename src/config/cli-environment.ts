@@ -20,24 +20,25 @@ export interface CliEnvironment {
   readonly caFile: string | undefined;
 }
 
-const fields = {
+/** By their variables. */
+export const cliFields = {
   httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources and for registries without TLS." }),
-  httpProxyUpper: optional("HTTP_PROXY", text, { secret: true, description: "The same." }),
+  httpProxyUpper: optional("HTTP_PROXY", text, { secret: true, description: "The same; http_proxy wins." }),
   httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources and for registries." }),
-  httpsProxyUpper: optional("HTTPS_PROXY", text, { secret: true, description: "The same." }),
-  noProxy: optional("no_proxy", text, { description: "Hosts reached without a proxy." }),
-  noProxyUpper: optional("NO_PROXY", text, { description: "The same." }),
-  sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), { description: "Creation time the image carries." }),
-  server: withDefault("DVCR_SERVER", text, "http://127.0.0.1:8480", { description: "Default of --server." }),
+  httpsProxyUpper: optional("HTTPS_PROXY", text, { secret: true, description: "The same; https_proxy wins." }),
+  noProxy: optional("no_proxy", text, { description: "Hosts reached without a proxy, separated by commas." }),
+  noProxyUpper: optional("NO_PROXY", text, { description: "The same; no_proxy wins." }),
+  sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), { description: "Creation time that the image carries, in seconds since 1970; without it 1970-01-01T00:00:00Z." }),
+  server: withDefault("DVCR_SERVER", text, "http://127.0.0.1:8480", { description: "Default of --server: the images service." }),
   token: optional("DVCR_TOKEN", text, { secret: true, description: "Token for the images service." }),
-  caFile: optional("DVCR_CA", path, { description: "Default of --ca." }),
+  caFile: optional("DVCR_CA", path, { description: "Default of --ca, for the images service." }),
   temporary: optional("TMPDIR", path, { description: "Default of --scratch-dir." }),
 };
 
 /** Parses it once. Throws DvcrError E_CONFIG. */
 export function readCliEnvironment(environment: Environment): CliEnvironment {
   const problems: Problem[] = [];
-  const values = parseFields(fields, environment, [], problems);
+  const values = parseFields(cliFields, environment, [], problems);
   failOnProblems(problems);
   return {
     httpProxy: values.httpProxy ?? values.httpProxyUpper,

@@ -1,0 +1,48 @@
+import type { Command } from "commander";
+
+import { addCopyFlags, addImportFlags, addSourceFlags } from "./import-flags.ts";
+import { withOperands, type UsageProblems } from "./usage.ts";
+
+export interface ImageCommands {
+  readonly importing: Command;
+  readonly inspecting: Command;
+  readonly copying: Command;
+}
+
+/** Adds `import`, `inspect` and `copy` with all their options and help, and without what they do. */
+export function addImageCommands(program: Command, scratchDirectory: string, problems: UsageProblems): ImageCommands {
+  const importing = addImportFlags(addSourceFlags(withOperands(program.command("import"), ["source", "destination"]), scratchDirectory, problems), problems)
+    .description("Convert a disk image to raw and store it as a container image with /disk/disk.img.")
+    .addHelpText("after", SOURCE_HELP + DESTINATION_HELP + IMPORT_HELP);
+
+  const inspecting = addSourceFlags(withOperands(program.command("inspect"), ["source"]), scratchDirectory, problems)
+    .description("Say what a disk image is, from its first bytes.")
+    .option("--json", "print JSON with the field names of qemu-img info", false)
+    .addHelpText("after", SOURCE_HELP);
+
+  const copying = addCopyFlags(withOperands(program.command("copy"), ["source", "destination"]), problems)
+    .description("Copy an image as it is; within one registry nothing is sent that it can take over by itself.")
+    .addHelpText("after", COPY_HELP);
+
+  return { importing, inspecting, copying };
+}
+
+const SOURCE_HELP = `
+Source: a file, a block device, an http(s):// URL, docker://HOST/REPO:TAG, or - for standard input.
+`;
+
+const DESTINATION_HELP = `Destination: docker://HOST/REPO:TAG or oci:DIR:TAG.
+`;
+
+const COPY_HELP = `
+Source: docker://HOST/REPO[:TAG|@DIGEST]. Destination: docker://HOST/REPO:TAG.
+`;
+
+const IMPORT_HELP = `
+Exit codes: 0 done; 1 failed, trying again may help; 2 wrong usage; 3 the input is refused, trying again cannot help.
+
+Examples:
+  dvcr import disk.qcow2 docker://registry.example.com/disks/ubuntu:24.04
+  dvcr import https://example.com/disk.img.xz oci:./images:disk --checksum sha256:…
+  zstd -dc disk.zst | dvcr import - docker://localhost:5000/disk:1 --dest-tls-verify=false
+`;
