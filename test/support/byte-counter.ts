@@ -1,4 +1,4 @@
-import { createServer, connect, type AddressInfo } from "node:net";
+import { createServer, connect, type AddressInfo, type Socket } from "node:net";
 
 /** A TCP proxy that counts what clients send, and tells when so many bytes of one connection have passed. */
 export interface ByteCounter extends AsyncDisposable {
@@ -7,12 +7,16 @@ export interface ByteCounter extends AsyncDisposable {
   readonly received: () => number;
   /** Calls `tell` once the next `bytes` bytes have come. */
   after(bytes: number, tell: () => void): void;
+  /** Resets every connection. */
+  cut(): void;
 }
 
 export async function startByteCounter(port: number): Promise<ByteCounter> {
   let received = 0;
   let due: { readonly at: number; readonly tell: () => void } | undefined;
+  const clients = new Set<Socket>();
   const server = createServer((client) => {
+    clients.add(client.once("close", () => clients.delete(client)));
     const upstream = connect(port, "127.0.0.1");
     client.on("data", (chunk) => {
       received += chunk.length;
@@ -34,6 +38,9 @@ export async function startByteCounter(port: number): Promise<ByteCounter> {
     received: () => received,
     after: (bytes, tell) => {
       due = { at: received + bytes, tell };
+    },
+    cut: () => {
+      for (const client of clients) client.resetAndDestroy();
     },
     [Symbol.asyncDispose]: () => new Promise((resolve) => void server.close(() => resolve())),
   };
