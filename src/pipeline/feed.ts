@@ -5,7 +5,7 @@ import type { NativeJob } from "../native/addon.ts";
 
 const BATCH_BYTES = 1 << 20;
 /** Bytes the core may have in hand before the source is paused; it goes on at half of them. */
-const HIGH_WATER = 12 << 20;
+const HIGH_WATER = 6 << 20;
 /** What the imports of the process may have in hand together before each has the least that keeps it going. */
 const SHARED = 6 * HIGH_WATER;
 const LEAST = 3 << 20;

@@ -1,6 +1,6 @@
 import type { DvcrError } from "../errors/dvcr-error.ts";
 
-/** Bytes that wait for the import before the client is held back; the import has its own 12 MiB behind them. */
+/** Bytes that wait for the import before the client is held back; the import has its own 6 MiB behind them. */
 const highWater = 2 ** 20;
 /** While the import takes nothing, so much is taken from the client at each interval, so that no proxy on the way sees silence. */
 const sipBytes = 2 ** 19;
