@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdlib>
 #include <random>
+#include <thread>
 
 #include "../core/layer/frame_encoder.h"
 #include "layer_fixture.h"
@@ -54,6 +55,21 @@ TEST(Layer, IsTheSameForAnyThreadsAndAnySplitOfTheInput) {
           << threads << " threads, " << encoder_id(codec) << ": " << difference(first, again);
     }
   }
+}
+
+// More at once than the process has windows for: each keeps what it needs to go on.
+TEST(Layer, ManyAtOnceAllEndAndAreTheSame) {
+  constexpr unsigned kMany = 24;
+  Disk disk;
+  for (unsigned seed = 0; seed < 12; ++seed) disk.data(make_data(kMiB, seed, Look::kText));
+  const std::string alone = build(disk, with(LayerCodec::kGzip), exact(disk)).result.digest;
+  std::vector<std::string> digests(kMany);
+  std::vector<std::thread> imports;
+  for (std::string& digest : digests) {
+    imports.emplace_back([&] { digest = build(disk, with(LayerCodec::kGzip), exact(disk)).result.digest; });
+  }
+  for (std::thread& import : imports) import.join();
+  EXPECT_EQ(digests, std::vector<std::string>(kMany, alone));
 }
 
 // ISA-L looks at its stream's address; contents that begin with every hash it knows show it, at two addresses.
