@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Agent, request } from "undici";
 
 import type { ImageObject } from "../src/service/model/image.ts";
+import { dvcr } from "./support/cli.ts";
 import { makeCertificates, type Certificates } from "./support/certificates.ts";
 import { fileDigest, makeRawDisk } from "./support/disks.ts";
 import { Origin } from "./support/origin.ts";
@@ -85,6 +86,20 @@ describe("TLS from files", () => {
     service = await ServeProcess.start();
     const missing = join(work.path, "absent.pem");
     await expect(tool("bin/dvcr", "serve", "--listen", "127.0.0.1:0", "--data-dir", join(work.path, "other"), "--tls-cert-file", missing, "--tls-key-file", missing)).rejects.toThrow(/E_CONFIG: tlsCertFile: .*absent\.pem.*ENOENT/);
+  });
+});
+
+describe("dvcr upload of a refused image", () => {
+  it("tells the server's reason and remedy, once", async () => {
+    service = await ServeProcess.start();
+    const image = join(work.path, "whole.qcow2");
+    const cut = join(work.path, "cut.qcow2");
+    await tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", disk, image);
+    await writeFile(cut, (await readFile(image)).subarray(0, 2_000_000));
+    const { code, stderr } = await dvcr(["upload", "--quiet", "--server", service.url, cut, "cut"]);
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/^E_TRUNCATED: /m);
+    expect(stderr.match(/compare its size and checksum/g)).toHaveLength(1);
   });
 });
 

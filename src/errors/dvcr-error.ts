@@ -3,7 +3,7 @@ import { catalogue, isErrorCode, type ErrorCode, type ErrorEntry } from "./catal
 /** The error every module throws: a stable code from the catalogue and one line of what happened, without secrets. */
 export class DvcrError extends Error {
   readonly code: ErrorCode;
-  /** What to do; the catalogue's, unless this very case has another cure. */
+  /** What to do; the catalogue's, unless this very case has another cure, or the message says it ("" then). */
   readonly fix: string;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown; fix?: string }) {
@@ -20,7 +20,7 @@ export class DvcrError extends Error {
   /** `E_CODE: message. Fix` on one line, for terminals, response bodies and termination messages. */
   toLine(): string {
     const text = this.message.replace(/\s+/g, " ").replace(/[.\s]+$/, "");
-    return `${this.code}: ${text}. ${this.fix}`;
+    return `${this.code}: ${text}. ${this.fix}`.trimEnd();
   }
 }
 

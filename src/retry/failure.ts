@@ -15,7 +15,7 @@ export interface Failure {
 export class FailureError extends DvcrError {
   readonly failure: Failure;
 
-  constructor(code: ErrorCode, message: string, failure: Failure, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, failure: Failure, options?: { cause?: unknown; fix?: string }) {
     super(code, message, options);
     this.failure = failure;
   }

@@ -147,7 +147,9 @@ function failure(status: number, text: string, retryAfter: string | string[] | u
   const [, code = "", said] = /^(E_[A-Z_]+): (.*)$/s.exec(text.trim()) ?? [];
   const wait = typeof retryAfter === "string" ? retryAfterMs(retryAfter) : undefined;
   const known = isErrorCode(code) ? code : "E_IMAGE_FAILED";
-  return new FailureError(known, said ?? `the upload URL answers ${String(status)}`, { status, ...(wait === undefined ? {} : { retryAfterMs: wait }) });
+  // Its word ends with what to do, which must not be told twice.
+  const options = said === undefined ? {} : { fix: "" };
+  return new FailureError(known, said ?? `the upload URL answers ${String(status)}`, { status, ...(wait === undefined ? {} : { retryAfterMs: wait }) }, options);
 }
 
 async function sizeOf(file: string): Promise<number> {
