@@ -37,13 +37,13 @@ const sum = (all: readonly { readonly taken: () => number }[]): number => all.re
 it("six imports may each have all the source bytes that they can use in hand", async () => {
   const few = Array.from({ length: 6 }, stalled);
   await settled();
-  expect(few.map(({ taken }) => taken())).toEqual([12, 12, 12, 12, 12, 12]);
+  expect(few.map(({ taken }) => taken())).toEqual([6, 6, 6, 6, 6, 6]);
 });
 
 it("thirty together have little more than six, and each goes on when its own are taken", async () => {
   const many = Array.from({ length: 30 }, stalled);
   await settled();
-  expect(sum(many)).toBeLessThanOrEqual(6 * 12 + 30 * 3);
+  expect(sum(many)).toBeLessThanOrEqual(6 * 6 + 30 * 3);
   const before = many.map(({ taken }) => taken());
   expect(Math.min(...before)).toBeGreaterThanOrEqual(2);
   many[29]!.release();
@@ -60,7 +60,7 @@ it("what an ended import had in hand is given to the others", async () => {
   for (const { feed } of first) feed.close();
   late.release();
   await settled();
-  expect(late.taken()).toBeGreaterThanOrEqual(12);
+  expect(late.taken()).toBeGreaterThanOrEqual(6);
 });
 
 it("layer buffers are fewer for one of many, and for a destination that needs fewer", () => {
