@@ -2,6 +2,7 @@
 import { open, readdir } from "node:fs/promises";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { expect, it } from "vitest";
 
 import { tarFrame } from "../src/layer/tar-frame.ts";
@@ -13,6 +14,12 @@ import { temporaryDirectory } from "./support/tools.ts";
 /** Names of this process's threads that make layers. */
 function layerThreads(): string[] {
   return readdirSync("/proc/self/task").map((id) => readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim()).filter((name) => /^dvcr-(?:frames|diffid|layer)$/.test(name));
+}
+
+/** The layer's threads, once the last of them has given itself its name. */
+async function namedThreads(): Promise<string[]> {
+  while (!layerThreads().includes("dvcr-layer")) await setTimeout(5);
+  return layerThreads();
 }
 
 it("its threads have ended when it tells that it has: the event loop waits for none of them", async () => {
@@ -28,11 +35,14 @@ it("its threads have ended when it tells that it has: the event loop waits for n
         keepSourceFormat: false, replayable: true, limits: { maxVirtualSize: 2 ** 40, maxScratch: 2 ** 30, maxDecoderMemory: 2 ** 28 }, scratchDirectory: work.path, buffers: makeLayerBuffers(false),
       },
       (told) => {
-        if (told.type === "begin") void tarFrame(told.size).then(({ head, tail }) => { job.begin(head, tail); });
-        else if (told.type === "output") {
-          during = layerThreads();
-          job.releaseOutput(told.index);
-        } else if (told.type === "finished" || told.type === "failed") resolve({ event: told, threads: layerThreads() });
+        // It waits for the tar's head, so that its threads are there to be seen.
+        if (told.type === "begin") void namedThreads().then(async (names) => {
+          during = names;
+          const { head, tail } = await tarFrame(told.size);
+          job.begin(head, tail);
+        });
+        else if (told.type === "output") job.releaseOutput(told.index);
+        else if (told.type === "finished" || told.type === "failed") resolve({ event: told, threads: layerThreads() });
       },
     );
   });
