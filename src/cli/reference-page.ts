@@ -2,6 +2,7 @@ import { Command, type Option } from "commander";
 
 import { cliFields } from "../config/cli-environment.ts";
 import type { Field } from "../config/field.ts";
+import { markdownTable } from "../config/markdown-table.ts";
 import { addImageCommands } from "./image-commands.ts";
 import { UsageProblems } from "./usage.ts";
 
@@ -55,11 +56,6 @@ dvcr copy docker://registry.example.com/disks/debian:12 docker://other.example.c
 
 const escapeCell = (text: string): string => text.replaceAll(/[|*<]/g, "\\$&");
 
-function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |\n`;
-  return line(headings) + `${"| --- ".repeat(headings.length)}|\n` + rows.map(line).join("");
-}
-
 /** What holds without the option; a switch or a list that is not given is nothing. */
 function defaultOf({ defaultValue, defaultValueDescription }: Option): string {
   const value = defaultValueDescription ?? (defaultValue as string | number | boolean | readonly unknown[] | undefined);
@@ -72,7 +68,7 @@ function commandSection(command: Command): string {
     const choices = option.argChoices === undefined ? "" : `; one of ${option.argChoices.join(", ")}`;
     return [`\`${option.flags.replaceAll("|", "\\|")}\``, defaultOf(option), escapeCell(option.description + choices)];
   });
-  return `\n## \`dvcr ${command.name()} ${command.usage().replace("[options] ", "")}\`\n\n${command.description()}\n\n${table(["Option", "Default", "Meaning"], rows)}`;
+  return `\n## \`dvcr ${command.name()} ${command.usage().replace("[options] ", "")}\`\n\n${command.description()}\n\n${markdownTable(["Option", "Default", "Meaning"], rows)}`;
 }
 
 function environmentSection(): string {
@@ -81,7 +77,7 @@ function environmentSection(): string {
   return (
     "\n## Environment\n\nCredentials are looked for in `REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`, `containers/auth.json` in\n" +
     "`$XDG_CONFIG_HOME` or `~/.config`, and `config.json` in `$DOCKER_CONFIG` or `~/.docker`.\n\n" +
-    table(["Name", "Meaning"], rows)
+    markdownTable(["Name", "Meaning"], rows)
   );
 }
 

@@ -1,4 +1,5 @@
 import type { Field, FieldTable } from "./field.ts";
+import { markdownTable } from "./markdown-table.ts";
 import { importerFields } from "./importer-config.ts";
 import { earlyFields, imageFields, patienceFields } from "./shared-fields.ts";
 import { serveFields } from "./serve-config.ts";
@@ -14,21 +15,17 @@ function defaultOf(field: Field<unknown>): string {
 }
 
 /** `withKeys`: also what a value is called in a configuration file. */
-function rowsOf(table: FieldTable, withKeys: boolean): string {
-  return Object.entries(table)
-    .map(([key, field]) => {
-      const names = [`\`${field.env}\``, ...(field.flag === undefined ? [] : [`\`${field.flag.length === 1 ? "-" : "--"}${field.flag}\``])];
-      const cells = [names.join("<br>"), escapeCell(field.kind.expected), defaultOf(field), escapeCell(field.description), ...(withKeys ? [`\`${key}\``] : [])];
-      return `| ${cells.join(" | ")} |`;
-    })
-    .join("\n");
+function rowsOf(table: FieldTable, withKeys: boolean): string[][] {
+  return Object.entries(table).map(([key, field]) => {
+    const names = [`\`${field.env}\``, ...(field.flag === undefined ? [] : [`\`${field.flag.length === 1 ? "-" : "--"}${field.flag}\``])];
+    return [names.join("<br>"), escapeCell(field.kind.expected), defaultOf(field), escapeCell(field.description), ...(withKeys ? [`\`${key}\``] : [])];
+  });
 }
 
 const headings = ["Name", "Value", "Default", "Meaning"];
 
 function section(title: string, intro: string, table: FieldTable, withKeys = false): string {
-  const columns = withKeys ? [...headings, "In the file"] : headings;
-  return `## ${title}\n\n${intro}\n\n| ${columns.join(" | ")} |\n${"| --- ".repeat(columns.length)}|\n${rowsOf(table, withKeys)}\n`;
+  return `## ${title}\n\n${intro}\n\n${markdownTable(withKeys ? [...headings, "In the file"] : headings, rowsOf(table, withKeys))}`;
 }
 
 /** The fields of `table` that are not shared by both processes. */

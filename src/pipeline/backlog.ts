@@ -1,7 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
 
 import type { LayerBacklog } from "../destination/destination.ts";
-import { openUnlinked, readPieces, writeFully, type ScratchRoom } from "./kept-layer.ts";
+import type { ScratchRoom } from "./kept-layer.ts";
+import { openUnlinked, readPieces, writeFully } from "./scratch-file.ts";
 
 /** Layer bytes that the destination cannot take for now, in an unlinked file, first in first out. */
 export class Backlog implements LayerBacklog {
@@ -31,11 +32,7 @@ export class Backlog implements LayerBacklog {
     if (total > this.#room.limit) return false;
     try {
       this.#file ??= await openUnlinked(this.#room.directory);
-      let position = this.#end;
-      for (const chunk of chunks) {
-        await writeFully(this.#file, chunk, position);
-        position += chunk.byteLength;
-      }
+      await writeFully(this.#file, chunks, this.#end);
     } catch {
       // What the file got of these lies behind the end and is written over.
       return false;

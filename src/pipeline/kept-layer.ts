@@ -1,11 +1,8 @@
-import { randomBytes } from "node:crypto";
-import { open, unlink, type FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import type { FileHandle } from "node:fs/promises";
 
 import type { LayerInsurance } from "../destination/destination.ts";
-import { DvcrError } from "../errors/dvcr-error.ts";
+import { openUnlinked, readPieces, writeFully } from "./scratch-file.ts";
 
-const READ_BYTES = 1 << 20;
 /** What the core, where it keeps the layer as well, may add to its scratch before the next look at it: all layer buffers. */
 const CORE_AHEAD_BYTES = 24 << 20;
 
@@ -51,11 +48,7 @@ export class KeptLayer implements LayerInsurance {
     }
     try {
       this.#file ??= await openUnlinked(this.#room.directory);
-      let position = this.#size;
-      for (const chunk of chunks) {
-        await writeFully(this.#file, chunk, position);
-        position += chunk.byteLength;
-      }
+      await writeFully(this.#file, chunks, this.#size);
     } catch (error) {
       await this.#drop(`writing scratch failed: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
       return false;
@@ -80,38 +73,5 @@ export class KeptLayer implements LayerInsurance {
   async #drop(reason: string): Promise<void> {
     await this.close();
     this.#room.onDropped(reason);
-  }
-}
-
-/** `length` bytes from `offset`, a MiB at a time. Throws E_SCRATCH_IO where the file ends before. */
-export async function* readPieces(file: FileHandle | undefined, offset: number, length: number): AsyncGenerator<Uint8Array> {
-  const end = offset + length;
-  for (let at = offset; at < end; ) {
-    const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-    const { bytesRead } = (await file?.read(piece, 0, piece.length, at)) ?? { bytesRead: 0 };
-    if (bytesRead === 0) throw new DvcrError("E_SCRATCH_IO", `a scratch file ends early at byte ${String(at)}`);
-    at += bytesRead;
-    yield piece.subarray(0, bytesRead);
-  }
-}
-
-/** A file of scratch that has no name any more. */
-export async function openUnlinked(directory: string): Promise<FileHandle> {
-  const path = join(directory, `.dvcr-layer-${randomBytes(8).toString("hex")}`);
-  const file = await open(path, "wx+", 0o600);
-  try {
-    await unlink(path);
-    return file;
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-/** The kernel may take less than it was given, on a disk that is nearly full for one. */
-export async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, position + done);
-    done += bytesWritten;
   }
 }

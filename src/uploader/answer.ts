@@ -5,7 +5,7 @@ import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import { redactText } from "../log/redact.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 import { BodyReader } from "./body-reader.ts";
-import { isHeldBack } from "./continue.ts";
+import { announcesBody, isHeldBack } from "./continue.ts";
 import { addResultHeaders } from "./status-answer.ts";
 
 /** How much of a refused body is still taken, so that its sender comes to read the answer. */
@@ -21,8 +21,8 @@ function wantsJson(request: FastifyRequest): boolean {
 }
 
 /** True when the request announced a body whose end has not come yet. */
-function isIncomplete({ complete, headers }: IncomingMessage): boolean {
-  return !complete && (headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0);
+function isIncomplete(request: IncomingMessage): boolean {
+  return !request.complete && announcesBody(request);
 }
 
 /** True when more of the body may still come. */

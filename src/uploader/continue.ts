@@ -23,3 +23,8 @@ export function letBodyCome(request: FastifyRequest, reply: FastifyReply): void 
 export function isHeldBack(request: IncomingMessage): boolean {
   return waiting.has(request);
 }
+
+/** True when the request announces a body. */
+export function announcesBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}

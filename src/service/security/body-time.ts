@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";
+import { announcesBody } from "../../uploader/continue.ts";
 
 export interface BodyTime {
   /** From the request's head to the last byte of its body. */
@@ -13,8 +14,7 @@ export interface BodyTime {
 /** Answers 408, by the route's own form of errors, where a body is not whole in time, and closes the connection. */
 export function addBodyTime(app: FastifyInstance, { milliseconds, isExempt }: BodyTime): void {
   app.addHook("onRequest", (request, reply, done) => {
-    const { "transfer-encoding": coding, "content-length": length = "0" } = request.headers;
-    if ((coding !== undefined || length !== "0") && !isExempt(request)) {
+    if (announcesBody(request.raw) && !isExempt(request)) {
       const timer = setTimeout(() => {
         if (request.raw.complete || reply.sent) return;
         void reply.header("connection", "close").send(new DvcrError("E_BODY_TIMEOUT", `the body was not whole after ${milliseconds / 1000} seconds`));
