@@ -21,11 +21,10 @@ function stalled(): { readonly feed: Feed; readonly taken: () => number; readonl
   const job = { push: (batch: number) => { batches.push(batch); waiting += 1; }, end: () => undefined } as unknown as NativeJob;
   const feed = new Feed(job);
   feeds.push(feed);
-  const chunk = Buffer.alloc(mebibyte);
   void feed.run((async function* () {
     for (;;) {
       await Promise.resolve();
-      yield chunk;
+      yield Buffer.alloc(mebibyte);
     }
   })());
   return { feed, taken: () => waiting, release: () => { for (const batch of batches.splice(0)) feed.released(batch); } };
@@ -33,6 +32,26 @@ function stalled(): { readonly feed: Feed; readonly taken: () => number; readonl
 
 const settled = async (): Promise<void> => { for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve)); };
 const sum = (all: readonly { readonly taken: () => number }[]): number => all.reduce((total, { taken }) => total + taken(), 0);
+
+it("a chunk's memory is given back when the core has read it, unless it is part of a larger one", async () => {
+  const batches: number[] = [];
+  const job = { push: (batch: number) => batches.push(batch), end: () => undefined } as unknown as NativeJob;
+  const feed = new Feed(job);
+  feeds.push(feed);
+  const whole = Buffer.alloc(mebibyte, 1);
+  const shared = Buffer.alloc(2 * mebibyte, 2);
+  const part = shared.subarray(0, 1000);
+  await feed.run((async function* () {
+    await Promise.resolve();
+    yield whole;
+    yield part;
+  })());
+  expect(whole.byteLength).toBe(mebibyte);
+  for (const batch of batches) feed.released(batch);
+  expect(whole.byteLength).toBe(0);
+  expect(part.byteLength).toBe(1000);
+  expect(shared.at(-1)).toBe(2);
+});
 
 it("six imports may each have all the source bytes that they can use in hand", async () => {
   const few = Array.from({ length: 6 }, stalled);

@@ -1,4 +1,4 @@
-// The module's surface: class Job, libraryVersions(), encoderId(), runInService() and selfSigned(). See
+// The module's surface: class Job, libraryVersions(), encoderId(), freeChunks(), runInService() and selfSigned(). See
 // src/native/addon.ts for the typed side.
 #include <malloc.h>
 #include <napi.h>
@@ -217,6 +217,10 @@ Napi::Value js_self_signed(const Napi::CallbackInfo& info) {
   return out;
 }
 
+void js_free_chunks(const Napi::CallbackInfo& info) {
+  free_chunks(info[0].As<Napi::Array>());
+}
+
 void js_run_in_service(const Napi::CallbackInfo&) {
   // Windows and buffers go back to the system when an import ends; glibc would keep them in an arena for each thread.
   constexpr int kLargestKept = 256 * 1024;
@@ -228,6 +232,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Job", Job::define(env));
   exports.Set("libraryVersions", Napi::Function::New(env, js_library_versions));
   exports.Set("encoderId", Napi::Function::New(env, js_encoder_id));
+  exports.Set("freeChunks", Napi::Function::New(env, js_free_chunks));
   exports.Set("runInService", Napi::Function::New(env, js_run_in_service));
   exports.Set("selfSigned", Napi::Function::New(env, js_self_signed));
   return exports;

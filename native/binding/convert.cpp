@@ -192,6 +192,14 @@ std::vector<Bytes> to_chunks(const Napi::Array& chunks) {
   return out;
 }
 
+void free_chunks(const Napi::Array& chunks) {
+  for (uint32_t i = 0; i < chunks.Length(); ++i) {
+    Napi::Uint8Array chunk = chunks.Get(i).As<Napi::Uint8Array>();
+    Napi::ArrayBuffer memory = chunk.ArrayBuffer();
+    if (chunk.ByteLength() == memory.ByteLength()) memory.Detach();
+  }
+}
+
 Napi::Object to_event(Napi::Env env, const Event& event) {
   EventWriter writer{env, Napi::Object::New(env)};
   std::visit(writer, event);

@@ -21,6 +21,9 @@ struct JobConfig {
 JobConfig to_config(const Napi::Object& options);
 std::vector<uint8_t> to_vector(const Napi::Value& bytes);
 std::vector<Bytes> to_chunks(const Napi::Array& chunks);
+/// Gives the memory of `chunks` back; they are empty then. One that shares its memory with others is left to the
+/// garbage collector.
+void free_chunks(const Napi::Array& chunks);
 /// {type, ...fields} as src/native/index.ts declares them.
 Napi::Object to_event(Napi::Env env, const Event& event);
 

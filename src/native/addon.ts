@@ -99,6 +99,11 @@ interface Addon {
   /** What, beside the content, decides a layer's bytes. */
   encoderId(codec: LayerCompression): string;
   /**
+   * Gives the memory of chunks that nobody reads any more back at once; they are empty then. Those that share theirs
+   * with others (Node's pool of small buffers) keep it.
+   */
+  freeChunks(chunks: readonly Uint8Array[]): void;
+  /**
    * For a process that answers requests while jobs run, for long: they use the cores that nothing of ordinary priority
    * wants, and the memory that they free is the system's again.
    */

@@ -1,7 +1,7 @@
 import { markAsUntransferable } from "node:worker_threads";
 
 import { DvcrError } from "../errors/dvcr-error.ts";
-import type { NativeJob } from "../native/addon.ts";
+import { addon, type NativeJob } from "../native/addon.ts";
 
 const BATCH_BYTES = 1 << 20;
 /** Bytes the core may have in hand before the source is paused; it goes on at half of them. */
@@ -64,6 +64,8 @@ export class Feed {
     const entry = this.#inCore.get(batch);
     if (!entry) return;
     this.#inCore.delete(batch);
+    // Left to the garbage collector, they would make it collect everything after each 64 MiB of them.
+    addon.freeChunks(entry.chunks);
     this.#count(-entry.bytes);
     if (this.#outstanding <= highWater() / 2) this.#wake();
   }

@@ -30,7 +30,10 @@ export interface OpenSource {
   readonly isFramedSnappy?: boolean;
   /** Set for files: the core reads the descriptor itself, with random access. Owned by the source. */
   readonly fd?: number;
-  /** Set for everything else: chunks in order, from the first byte to the last. Ends or throws a DvcrError. */
+  /**
+   * Set for everything else: chunks in order, from the first byte to the last. Ends or throws a DvcrError. They are the
+   * reader's, who empties each one when it was read.
+   */
   readonly chunks?: AsyncIterable<Uint8Array>;
   /** Random access to the same bytes where the origin offers it; used for small metadata ahead of the stream. */
   readRange?(offset: number, length: number): Promise<Uint8Array>;
