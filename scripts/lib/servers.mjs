@@ -7,7 +7,10 @@ import { pipeline } from "node:stream/promises";
 
 import { inRoot } from "./paths.mjs";
 
-/** The registry that plays DVCR: Debian's docker-registry on a port of the system's choice. Returns `{address, pid}`, address as "host:port". */
+/** Debian's, or another release, as in the tests. */
+const registryBinary = process.env["DVCR_TEST_REGISTRY"] ?? "docker-registry";
+
+/** The registry that plays DVCR, on a port of the system's choice. Returns `{address, pid}`, address as "host:port". */
 export async function startRegistry(workshop) {
   const config = {
     version: "0.1",
@@ -17,7 +20,7 @@ export async function startRegistry(workshop) {
   };
   // JSON is YAML.
   await writeFile(workshop.path("registry.yml"), JSON.stringify(config));
-  const server = workshop.start("docker-registry", "docker-registry", ["serve", workshop.path("registry.yml")]);
+  const server = workshop.start("docker-registry", registryBinary, ["serve", workshop.path("registry.yml")]);
   const address = await workshop.until(server, "the registry's address", 20, async () => {
     const log = await readFile(server.log, "utf8").catch(() => "");
     return /listening on (127\.0\.0\.1:\d+)/.exec(log)?.[1];
