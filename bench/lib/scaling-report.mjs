@@ -16,7 +16,7 @@ export function lineThrough(points) {
 
 /** What each case grows in, in GiB, and what a step of it is called. */
 const growth = {
-  "scaling-virtual": { x: (side) => side.virtualSize / GiB, unit: "GiB of zeros" },
+  "scaling-virtual": { x: (side) => side.virtualSize / GiB, unit: "GiB of virtual size" },
   "scaling-data": { x: (side) => side.data / GiB, unit: "GiB of data" },
   "scaling-at-once": { x: (side) => side.count, unit: "import" },
 };
