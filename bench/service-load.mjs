@@ -4,14 +4,15 @@
  *
  *   npm run bench:service [-- --imports 50 --watchers 200 --uploads 20]
  *
- * The load's own clients run on the same cores, but only while nothing else wants them, as clients elsewhere would take
- * nothing of them. Only the requests whose time is taken, on a thread of their own, have its priority.
+ * The load's own clients run on the same cores, but give way to the service, as clients elsewhere would take nothing of it.
+ * Only the requests whose time is taken, on a thread of their own, have its priority.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { get } from "node:http";
+import { setPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { parseArgs } from "node:util";
@@ -50,7 +51,7 @@ async function measure({ imports, watchers, uploads }, workshop) {
 
   const probe = await makeProbe(`${service.url}${group}?limit=100`);
   // Linux keeps it by thread; those that begin from now on, and programs, have it too.
-  await workshop.run("chrt", ["--idle", "--pid", "0", String(process.pid)]);
+  setPriority(process.pid, 10);
   const watched = Array.from({ length: watchers }, () => watch(`${service.url}${group}?watch=true&allowWatchBookmarks=true`));
   for (let count = 0; count < imports; count += 1) await create(service.url, `import-${count}`, { type: "HTTP", http: { url: source.url } });
   for (let count = 0; count < uploads; count += 1) await create(service.url, `upload-${count}`, { type: "Upload" });

@@ -8,13 +8,47 @@
 #include <thread>
 
 #include "certificate.h"
-#include "channel.h"
 #include "codec.h"
 #include "convert.h"
 #include "core_thread.h"
 
 namespace dvcr::binding {
 namespace {
+
+/// The way to the event loop, open until the job ended. Posts after that are dropped: their receivers are gone.
+class Channel {
+ public:
+  explicit Channel(Napi::ThreadSafeFunction function) : function_(std::move(function)) {}
+
+  void post(Event event) {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    auto* boxed = new Event(std::move(event));
+    napi_status status = function_.NonBlockingCall(boxed, [](Napi::Env env, Napi::Function callback, Event* raw) {
+      std::unique_ptr<Event> owned(raw);
+      if (env != nullptr && callback != nullptr) callback.Call({to_event(env, *owned)});
+    });
+    if (status != napi_ok) delete boxed;
+  }
+
+  void close() {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    function_.Release();
+  }
+
+  /// The environment is going away and took the function with it.
+  void abandon() {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+
+ private:
+  std::mutex mutex_;
+  Napi::ThreadSafeFunction function_;
+  bool closed_ = false;
+};
 
 class Job final : public Napi::ObjectWrap<Job> {
  public:

@@ -2,7 +2,8 @@
 #pragma once
 
 #include <pthread.h>
-#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -14,12 +15,10 @@ inline std::atomic<bool> in_background = false;
 
 /// Names the calling thread, as /proc, top and profilers show it (at most 15 characters), and gives it its priority.
 inline void begin_thread(const char* name) {
+  constexpr int kLowest = 19;
   pthread_setname_np(pthread_self(), name);
-  // Linux keeps the policy by thread, and threads of libraries have it from the one that starts them. A thread that is
-  // only "nice" would finish its slice, milliseconds, before one that wakes gets the core; an idle one gives way at
-  // once.
-  const sched_param none{};
-  if (in_background) sched_setscheduler(0, SCHED_IDLE, &none);
+  // Linux keeps the value by thread, and threads of libraries have it from the one that starts them.
+  if (in_background) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLowest);
 }
 
 }  // namespace dvcr
