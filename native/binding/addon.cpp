@@ -11,6 +11,7 @@
 #include "codec.h"
 #include "convert.h"
 #include "core_thread.h"
+#include "cpu_turn.h"
 
 namespace dvcr::binding {
 namespace {
@@ -255,11 +256,12 @@ void js_free_chunks(const Napi::CallbackInfo& info) {
   free_chunks(info[0].As<Napi::Array>());
 }
 
-void js_run_in_service(const Napi::CallbackInfo&) {
+void js_run_in_service(const Napi::CallbackInfo& info) {
   // Windows and buffers go back to the system when an import ends; glibc would keep them in an arena for each thread.
   constexpr int kLargestKept = 256 * 1024;
   mallopt(M_MMAP_THRESHOLD, kLargestKept);
   in_background = true;
+  CpuTurn::limit(info[0].As<Napi::Number>().Uint32Value());
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {

@@ -24,7 +24,7 @@ std::vector<Bytes> to_chunks(const Napi::Array& chunks);
 /// Gives the memory of `chunks` back; they are empty then. One that shares its memory with others is left to the
 /// garbage collector.
 void free_chunks(const Napi::Array& chunks);
-/// {type, ...fields} as src/native/index.ts declares them.
+/// {type, ...fields} as src/native/addon.ts declares them.
 Napi::Object to_event(Napi::Env env, const Event& event);
 
 }  // namespace dvcr::binding

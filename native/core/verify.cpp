@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core_thread.h"
+#include "cpu_turn.h"
 
 namespace dvcr {
 
@@ -48,6 +49,7 @@ class VerifySource::Hasher {
         chunk = std::move(queue_.front());
         queue_.pop_front();
       }
+      const CpuTurn turn;
       digest_.update(chunk.bytes);
     }
   }

@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "../core/cpu_turn.h"
 #include "../core/layer/frame_encoder.h"
 #include "layer_fixture.h"
 #include "support.h"
@@ -57,8 +58,7 @@ TEST(Layer, IsTheSameForAnyThreadsAndAnySplitOfTheInput) {
   }
 }
 
-// More at once than the process has windows for: each keeps what it needs to go on.
-TEST(Layer, ManyAtOnceAllEndAndAreTheSame) {
+void build_many_at_once() {
   constexpr unsigned kMany = 24;
   Disk disk;
   for (unsigned seed = 0; seed < 12; ++seed) disk.data(make_data(kMiB, seed, Look::kText));
@@ -70,6 +70,18 @@ TEST(Layer, ManyAtOnceAllEndAndAreTheSame) {
   }
   for (std::thread& import : imports) import.join();
   EXPECT_EQ(digests, std::vector<std::string>(kMany, alone));
+}
+
+// More at once than the process has windows for: each keeps what it needs to go on.
+TEST(Layer, ManyAtOnceAllEndAndAreTheSame) {
+  build_many_at_once();
+}
+
+// Held by one thread that waits for another, the only turn would be the end of all.
+TEST(Layer, ManyAtOnceThatTakeTurnsAllEndAndAreTheSame) {
+  CpuTurn::limit(1);
+  build_many_at_once();
+  CpuTurn::limit(0);
 }
 
 // ISA-L looks at its stream's address; contents that begin with every hash it knows show it, at two addresses.

@@ -105,9 +105,9 @@ interface Addon {
   freeChunks(chunks: readonly Uint8Array[]): void;
   /**
    * For a process that answers requests while jobs run, for long: they use the cores that nothing of ordinary priority
-   * wants, and the memory that they free is the system's again.
+   * wants, at most `turns` of their threads compute at the same time, and the memory that they free is the system's again.
    */
-  runInService(): void;
+  runInService(turns: number): void;
   /** A new EC key and a certificate of its own signing for `commonName`, both PEM. */
   selfSigned(commonName: string): { readonly cert: string; readonly key: string };
 }

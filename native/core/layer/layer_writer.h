@@ -1,6 +1,7 @@
 // The layer's bytes in order, to the output and its digest.
 #pragma once
 
+#include "../cpu_turn.h"
 #include "../hash.h"
 #include "zero_frames.h"
 
@@ -32,9 +33,15 @@ class LayerWriter {
  private:
   void emit(Bytes bytes) {
     if (bytes.empty()) return;
-    if (digest_) digest_->update(bytes);
+    hash(bytes);
     output_.write(bytes);
     size_ += bytes.size();
+  }
+
+  void hash(Bytes bytes) {
+    if (!digest_) return;
+    const CpuTurn turn;
+    digest_->update(bytes);
   }
 
   LayerCodec codec_;

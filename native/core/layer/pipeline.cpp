@@ -1,6 +1,7 @@
 #include "pipeline.h"
 
 #include "../core_thread.h"
+#include "../cpu_turn.h"
 
 namespace dvcr {
 namespace {
@@ -172,7 +173,10 @@ void Pipeline::work() {
       Item& item = *jobs_.front();
       jobs_.pop_front();
       lock.unlock();
-      cutter.run(*item.window);
+      {
+        const CpuTurn turn;
+        cutter.run(*item.window);
+      }
       lock.lock();
       item.ready = true;
       items_ready_.notify_all();
@@ -226,10 +230,14 @@ void Pipeline::in_slices(uint64_t length, uint64_t slice, Body&& body) {
 }
 
 void Pipeline::digest(Item& item) {
+  const auto hash = [this](Bytes bytes) {
+    const CpuTurn turn;
+    diff_id_->update(bytes);
+  };
   if (item.live) {
     in_slices(item.zeros, zero_bytes().size(),
-              [&](uint64_t length) { diff_id_->update(zero_bytes().first(static_cast<size_t>(length))); });
-    diff_id_->update(item.window != nullptr ? item.window->raw.bytes() : Bytes(item.plain));
+              [&](uint64_t length) { hash(zero_bytes().first(static_cast<size_t>(length))); });
+    hash(item.window != nullptr ? item.window->raw.bytes() : Bytes(item.plain));
   }
   if (item.window == nullptr) return;
   for (const WindowUnit& entry : item.window->units) {

@@ -6,6 +6,7 @@ import { version } from "../../config/version.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Logger } from "../../log/logger.ts";
 import { addon } from "../../native/addon.ts";
+import { usefulThreads } from "../../native/threads.ts";
 import { importImage } from "../../pipeline/run-import.ts";
 import { closeGracefully, listen } from "../../uploader/listen.ts";
 import { apiRoutes } from "../api/routes.ts";
@@ -71,7 +72,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   let current = config;
   let notReady: string | undefined = "starting";
   const onError = (error: unknown): void => { log.error({ err: error }, "the service met a problem"); };
-  addon.runInService();
+  addon.runInService(usefulThreads());
   const addresses = new Addresses(config);
   const directory = opened.add(await DataDirectory.acquire(config.dataDir), (one) => one.release());
   await mkdir(config.scratchDir, { recursive: true, mode: 0o700 });
