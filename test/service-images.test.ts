@@ -18,7 +18,7 @@ const [one, two, three] = ["cvi/ubuntu:uid-1", "vi/team-a/ubuntu:uid-2", "vi/tea
 
 async function listed(place: ImagePlace): Promise<string[]> {
   const names: string[] = [];
-  for await (const { repository, tag } of place.list()) names.push(`${repository}:${tag}`);
+  for await (const { repository, tag } of place.list(signal)) names.push(`${repository}:${tag}`);
   return names.sort();
 }
 
@@ -39,10 +39,10 @@ test("an image is stored, copied without a byte more, and gone with its last nam
   await place.copy(one, two, signal);
   expect((await place.usage()).used).toBe(used);
   expect((await place.destination(two).current(signal))?.manifestDigest).toBe(first.image.manifestDigest);
-  await place.remove(one);
+  await place.remove(one, signal);
   expect([await place.has(one), await place.has(two), await place.has(three)]).toEqual([false, true, true]);
-  await place.remove(two);
-  await place.remove(two);
+  await place.remove(two, signal);
+  await place.remove(two, signal);
   expect(await listed(place)).toEqual(["vi/team-a/debian:uid-3"]);
   expect((await blobsIn(work.path)).sort()).toEqual([second.layerDigest, second.image.configDigest, second.image.manifestDigest].map((digest) => digest.slice(7)).sort());
   await expect(place.copy(one, two, signal)).rejects.toMatchObject({ code: "E_SOURCE_NOT_FOUND" });
@@ -58,7 +58,7 @@ test("what is written and has no tag yet outlives removals, and goes where the i
   const upload = await destination.beginLayer(signal);
   await writeAll(upload, sample.layer);
   await upload.commit(sample.layerDigest, sample.layer.length);
-  await place.remove(one);
+  await place.remove(one, signal);
   expect(await place.blobs.exclusively(() => place.blobs.removeUnneeded())).toBe(0);
   expect(await blobsIn(work.path)).toEqual([sample.layerDigest.slice(7)]);
   await destination.commitImage(sample.image, signal);
@@ -85,13 +85,13 @@ test("imports and removals of the same layer at the same time leave every tagged
       for (let turn = 0; turn < 3; turn++) {
         await storeSample(place.destination(name), sample);
         expect(await place.has(name)).toBe(true);
-        if (turn < 2 || index % 2 === 0) await place.remove(name);
+        if (turn < 2 || index % 2 === 0) await place.remove(name, signal);
       }
     }),
   );
   expect(await listed(place)).toEqual([1, 3, 5, 7, 9, 11].map((index) => `cvi/same-${index}:uid`).sort());
   for await (const name of place.list()) expect(await place.has(name)).toBe(true);
-  for await (const name of place.list()) await place.remove(name);
+  for await (const name of place.list()) await place.remove(name, signal);
   expect([await blobsIn(work.path), (await place.usage()).used]).toEqual([[], 0]);
 });
 
@@ -183,15 +183,15 @@ test("a registry is a place too: stored, copied by mounting, listed, removed wit
   await storeSample(place.destination(nameOf("other/x:1")), sample);
   expect(await listed(place)).toEqual(["cvi/ubuntu:uid-1", "cvi/ubuntu:uid-9", "vi/team-a/ubuntu:uid-2"]);
   expect((await place.destination(two).current(signal))?.manifestDigest).toBe(sample.image.manifestDigest);
-  await place.remove(two);
-  await place.remove(two);
-  await place.remove(one);
-  expect(await place.has(two)).toBe(false);
-  expect(await place.has({ ...one, tag: "uid-9" })).toBe(true);
+  await place.remove(two, signal);
+  await place.remove(two, signal);
+  await place.remove(one, signal);
+  expect(await place.has(two, signal)).toBe(false);
+  expect(await place.has({ ...one, tag: "uid-9" }, signal)).toBe(true);
   // Registries before 3 remove by digest only, which would take the twin along.
-  expect(kept.length === 0 || (await place.has(one))).toBe(true);
+  expect(kept.length === 0 || (await place.has(one, signal))).toBe(true);
   await expect(place.copy(two, three, signal)).rejects.toMatchObject({ code: "E_SOURCE_NOT_FOUND" });
   await registry.kill();
   const impatient = new RegistryPlace({ host: registry.host, access: { ...access, retry: { ...defaultRetryPolicy, deadlineMs: 0 } } });
-  await expect(impatient.has(one)).rejects.toMatchObject({ code: "E_REGISTRY_UNAVAILABLE" });
+  await expect(impatient.has(one, signal)).rejects.toMatchObject({ code: "E_REGISTRY_UNAVAILABLE" });
 });

@@ -278,7 +278,7 @@ describe("an image has to wait", () => {
     const removing = new Proxy(service.place, {
       get: (target, name) => {
         const value = Reflect.get(target, name) as unknown;
-        if (name === "remove") return async (image: ImageName) => { await resumed.opened; await target.remove(image); };
+        if (name === "remove") return async (image: ImageName, signal: AbortSignal) => { await resumed.opened; await target.remove(image, signal); };
         return typeof value === "function" ? (value.bind(target) as unknown) : value;
       },
     });
@@ -329,7 +329,7 @@ describe("a stored image", () => {
     const kept = { repository: "cvi/kept", tag: "1" };
     const { signal } = new AbortController();
     await service.place.copy(name, kept, signal);
-    await service.place.remove(name);
+    await service.place.remove(name, signal);
     const lost = await service.untilPhase("image", "ImageLost");
     expect(reasonOf(lost)).toBe("ImageLost");
     await service.place.copy(kept, name, signal);

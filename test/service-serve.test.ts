@@ -167,6 +167,24 @@ describe("a registry of others", () => {
     const lost = await until("two", ({ status }) => status?.phase === "ImageLost");
     expect(reasonOf(lost)).toBe("ImageLost");
   });
+
+  it("keeps nobody from stopping the service while it cannot be reached", async () => {
+    await using origin = await Origin.start(await readFile(disk));
+    {
+      await using registry = await startRegistry();
+      const config = await configured(`registry: ${registry.host}\nregistryInsecureTls: true\n`);
+      service = await ServeProcess.start("--config", config);
+      await service.json(collection, "POST", imageDraft("one", { url: `${origin.url}/disk.img` }));
+      await until("one", isReady);
+      await service.stop();
+    }
+    // Whether the image is still there is asked at once, and again and again for minutes.
+    await service.startAgain();
+    await eventually(() => service.log.includes("trying again"));
+    await service.stop();
+    expect(service.log).toMatch(/"signal":"SIGTERM","msg":"stopping"/);
+    expect(service.log).not.toContain("reconciling failed");
+  });
 });
 
 describe("while an import runs", () => {

@@ -1,4 +1,5 @@
 /** Garbage collection of the embedded store: images that no resource stands for, then blobs that no image needs. */
+import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Logger } from "../../log/logger.ts";
 import type { BlobStore } from "../images/blob-store.ts";
 import type { ImagePlace } from "../images/image-place.ts";
@@ -25,6 +26,7 @@ export interface CollectorDeps {
 export class GarbageCollector {
   readonly #deps: CollectorDeps;
   readonly #waiting = new Set<() => void>();
+  readonly #closed = new AbortController();
   #running: Promise<GcResult> | undefined;
 
   constructor(deps: CollectorDeps) {
@@ -42,7 +44,7 @@ export class GarbageCollector {
 
   async check(): Promise<GcReport> {
     await this.#deps.blobs.load();
-    return takeInventory(this.#deps.place, this.#deps.store);
+    return takeInventory(this.#deps.place, this.#deps.store, this.#closed.signal);
   }
 
   /** Removes what check() names; asked for again while it runs, it is the same run. */
@@ -54,8 +56,9 @@ export class GarbageCollector {
     return this.#running;
   }
 
-  /** Resolves when nothing runs. */
-  async idle(): Promise<void> {
+  /** Ends what runs, and resolves when nothing does. */
+  async close(): Promise<void> {
+    this.#closed.abort(new DvcrError("E_CANCELLED", "the service stops"));
     await this.#running?.catch(() => undefined);
   }
 
@@ -63,7 +66,7 @@ export class GarbageCollector {
     const { place, blobs, log } = this.#deps;
     log.info("garbage collection begins");
     const { stale, usage } = await this.check();
-    for (const { image } of stale) await place.remove(image);
+    for (const { image } of stale) await place.remove(image, this.#closed.signal);
     await blobs.exclusively(() => blobs.removeUnneeded());
     const report = await this.check();
     // Imports go on, so that it may well be more than before.

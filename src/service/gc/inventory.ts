@@ -32,9 +32,9 @@ export interface GcReport {
  * Compares both. The images are listed before the resources: one that is stored meanwhile then has its resource in the
  * list, from before its first byte.
  */
-export async function takeInventory(place: ImagePlace, store: ResourceStore): Promise<GcReport> {
+export async function takeInventory(place: ImagePlace, store: ResourceStore, signal: AbortSignal): Promise<GcReport> {
   const images: StaleImage[] = [];
-  for await (const name of place.list()) {
+  for await (const name of place.list(signal)) {
     const known = describeImage(name);
     if (known !== undefined) images.push(known);
   }

@@ -29,7 +29,7 @@ export function startGcService({ directory, schedule, ...deps }: GcServiceDeps):
     gate: collector.gate,
     close: async () => {
       running?.stop();
-      await collector.idle();
+      await collector.close();
     },
   };
 }

@@ -82,8 +82,8 @@ export class EmbeddedPlace implements ImagePlace {
     });
   }
 
-  async remove(name: ImageName): Promise<void> {
-    await this.#changeIndex(new AbortController().signal, async (directory) => {
+  async remove(name: ImageName, signal: AbortSignal): Promise<void> {
+    await this.#changeIndex(signal, async (directory) => {
       const entry = await readTag(directory, tagOf(name));
       if (entry === undefined) return;
       await removeTag(directory, tagOf(name));

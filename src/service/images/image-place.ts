@@ -8,11 +8,11 @@ export interface ImagePlace {
   /** Puts the stored image `from` at `to` too; nothing passes through us that need not. Throws E_SOURCE_NOT_FOUND where `from` is gone. */
   copy(from: ImageName, to: ImageName, signal: AbortSignal): Promise<void>;
   /** Removes the image and, where the place allows, what only it used. No error when it is not there. */
-  remove(name: ImageName): Promise<void>;
+  remove(name: ImageName, signal: AbortSignal): Promise<void>;
   /** False: the image is lost. Throws when that cannot be told now. */
-  has(name: ImageName): Promise<boolean>;
+  has(name: ImageName, signal: AbortSignal): Promise<boolean>;
   /** Every image of ours that is there, whether or not a resource stands for it. */
-  list(): AsyncIterable<ImageName>;
+  list(signal: AbortSignal): AsyncIterable<ImageName>;
   /** Bytes; Infinity where the place does not tell. `capacity` is what it may hold: the limit that was set, or what the disk has for it. */
   usage(): Promise<PlaceUsage>;
   close(): Promise<void>;

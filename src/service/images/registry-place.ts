@@ -51,19 +51,16 @@ export class RegistryPlace implements ImagePlace {
     );
   }
 
-  async remove(name: ImageName): Promise<void> {
-    const { signal } = new AbortController();
+  async remove(name: ImageName, signal: AbortSignal): Promise<void> {
     const removed = await this.#with(name, (client) => deleteTag(client, name.repository, name.tag, signal));
     if (!removed) this.#options.onKept?.(name);
   }
 
-  has(name: ImageName): Promise<boolean> {
-    const { signal } = new AbortController();
+  has(name: ImageName, signal: AbortSignal): Promise<boolean> {
     return this.#with(name, async (client) => (await statManifest(client, name.repository, name.tag, signal)) !== undefined);
   }
 
-  async *list(): AsyncGenerator<ImageName> {
-    const { signal } = new AbortController();
+  async *list(signal: AbortSignal): AsyncGenerator<ImageName> {
     const client = this.#open({ repository: "", tag: "" });
     try {
       for await (const repository of listRepositories(client, signal)) {

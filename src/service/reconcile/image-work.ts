@@ -42,6 +42,8 @@ export interface ImageWorkDeps {
 /** What one step may ask of the queue. */
 export interface WorkContext {
   readonly resource: "clustervirtualimages" | "virtualimages";
+  /** The step has to end: a registry may be waited for, for minutes. */
+  readonly signal: AbortSignal;
   again(): void;
   againAfter(milliseconds: number): void;
   /** Comes back when the object changes. */
@@ -111,9 +113,9 @@ export class ImageWork {
   }
 
   /** Ends and removes whatever there is of an image that is gone. */
-  async cleanUp(image: ImageObject): Promise<void> {
+  async cleanUp(image: ImageObject, signal: AbortSignal): Promise<void> {
     await this.#forget(image.metadata.uid);
-    await this.#deps.place.remove(imageNameOf(image));
+    await this.#deps.place.remove(imageNameOf(image), signal);
     this.#present.delete(image.metadata.uid);
   }
 
@@ -131,7 +133,7 @@ export class ImageWork {
       this.#deps.log.info({ image: labelOf(image), users: users.map(({ job }) => job.label) }, "deletion waits for imports that read the image");
       return;
     }
-    await this.cleanUp(image);
+    await this.cleanUp(image, context.signal);
     const finalizers = (current.metadata.finalizers ?? []).filter((one) => one !== imageFinalizer);
     await this.#deps.store.update<ImageObject>(context.resource, { ...current, metadata: { ...current.metadata, finalizers } });
     context.gone();
@@ -148,7 +150,7 @@ export class ImageWork {
     const { uid } = image.metadata;
     await this.#forget(uid);
     if (this.#present.has(uid) && image.status?.phase === "Ready") return;
-    const isThere = await this.#deps.place.has(imageNameOf(image));
+    const isThere = await this.#deps.place.has(imageNameOf(image), context.signal);
     if (isThere) this.#present.add(uid);
     if (isThere === (image.status?.phase === "Ready")) return;
     const { status = {} } = image;

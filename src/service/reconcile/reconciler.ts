@@ -46,7 +46,7 @@ export class ImageReconciler {
     this.#log = deps.log;
     this.#presenceCheckMs = deps.presenceCheckMs;
     this.#work = new ImageWork(deps, (key) => { this.#queue.add(textOf(key)); });
-    this.#queue = new WorkQueue({ workers, work: (key) => this.#reconcile(key), onError: (key, error) => { this.#failed(key, error); } });
+    this.#queue = new WorkQueue({ workers, work: (key, signal) => this.#reconcile(key, signal), onError: (key, error) => { this.#failed(key, error); } });
     if (deps.gate !== undefined) this.#unsubscribe.push(deps.gate.onOpen(() => void this.#all()));
   }
 
@@ -62,7 +62,7 @@ export class ImageReconciler {
     }, this.#presenceCheckMs);
   }
 
-  /** Takes nothing more on and waits for what is under way. Running imports are the executor's to end. */
+  /** Takes nothing more on, and has the steps that are under way end. Running imports are the executor's to end. */
   async close(): Promise<void> {
     clearInterval(this.#presenceTimer);
     for (const end of this.#unsubscribe) end();
@@ -87,21 +87,22 @@ export class ImageReconciler {
     for (const waiter of waiters ?? []) this.#queue.add(waiter);
   }
 
-  async #reconcile(text: string): Promise<void> {
+  async #reconcile(text: string, signal: AbortSignal): Promise<void> {
     const key = keyOf(text);
     const image = await this.#store.get<ImageObject>(key);
     const before = this.#known.get(text);
     if (before !== undefined && before.metadata.uid !== image?.metadata.uid) {
-      await this.#work.cleanUp(before);
+      await this.#work.cleanUp(before, signal);
       this.#known.delete(text);
     }
     if (image === undefined) return;
     this.#known.set(text, image);
-    await this.#work.step(image, this.#contextOf(key, text));
+    await this.#work.step(image, this.#contextOf(key, text, signal));
   }
 
-  #contextOf(key: ObjectKey, text: string): WorkContext {
+  #contextOf(key: ObjectKey, text: string, signal: AbortSignal): WorkContext {
     return {
+      signal,
       resource: key.resource as WorkContext["resource"],
       again: () => { this.#queue.add(text); },
       againAfter: (milliseconds) => { this.#queue.addAfter(text, milliseconds); },

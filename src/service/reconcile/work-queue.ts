@@ -1,8 +1,9 @@
+import { DvcrError } from "../../errors/dvcr-error.ts";
 import { Backoff, type RetryPolicy } from "../../retry/retry.ts";
 
 export interface WorkQueueOptions {
-  /** Brings the object of a key to where it should be; repeated with growing pauses while it throws. */
-  readonly work: (key: string) => Promise<void>;
+  /** Brings the object of a key to where it should be; repeated with growing pauses while it throws. `signal`: the queue closes. */
+  readonly work: (key: string, signal: AbortSignal) => Promise<void>;
   readonly onError: (key: string, error: unknown) => void;
   /** Keys worked on at once. */
   readonly workers: number;
@@ -49,9 +50,9 @@ export class WorkQueue {
     this.#timers.set(key, { at, handle });
   }
 
-  /** Takes nothing more on and waits for what is being worked on. */
+  /** Takes nothing more on, and has what is being worked on end. */
   async close(): Promise<void> {
-    this.#closed.abort();
+    this.#closed.abort(new DvcrError("E_CANCELLED", "the service stops"));
     for (const { handle } of this.#timers.values()) clearTimeout(handle);
     this.#timers.clear();
     this.#ready.clear();
@@ -71,14 +72,15 @@ export class WorkQueue {
   }
 
   async #run(key: string): Promise<void> {
+    const { signal } = this.#closed;
     try {
-      await this.#options.work(key);
+      await this.#options.work(key, signal);
       this.#failures.delete(key);
     } catch (error) {
+      if (signal.aborted) return;
       this.#options.onError(key, error);
       const backoff = this.#failures.get(key) ?? new Backoff(retryPolicy);
       this.#failures.set(key, backoff);
-      const { signal } = this.#closed;
       // Rejects when the queue is closed.
       void backoff.wait(signal).then(() => { this.add(key); }, () => undefined);
     }
