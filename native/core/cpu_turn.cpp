@@ -13,15 +13,25 @@ struct Waiter {
   bool has_turn = false;
 };
 
+struct Line {
+  std::mutex mutex;
+  unsigned taken = 0;
+  std::deque<Waiter*> waiting;
+};
+
+/// Lives as long as the process: threads may stand in it while the process ends.
+Line& line() {
+  static auto* const only = new Line;
+  return *only;
+}
+
 std::atomic<unsigned> most = 0;
-std::mutex mutex;
-unsigned taken = 0;
-std::deque<Waiter*> waiting;
 
 }  // namespace
 
 CpuTurn::CpuTurn() : counted_(most > 0) {
   if (!counted_) return;
+  auto& [mutex, taken, waiting] = line();
   std::unique_lock lock(mutex);
   if (taken < most) {
     ++taken;
@@ -34,6 +44,7 @@ CpuTurn::CpuTurn() : counted_(most > 0) {
 
 CpuTurn::~CpuTurn() {
   if (!counted_) return;
+  auto& [mutex, taken, waiting] = line();
   const std::lock_guard lock(mutex);
   if (waiting.empty()) {
     --taken;
