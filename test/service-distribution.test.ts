@@ -35,7 +35,7 @@ beforeAll(async () => {
     if (password === "viewer-token") return Promise.resolve(viewer);
     return Promise.reject(new DvcrError("E_UNAUTHENTICATED", "Unauthorized"));
   };
-  await app.register(distributionRoutes({ blobs: place.blobs, authorize, authenticator: { isOn: true, userOf } }));
+  await app.register(distributionRoutes({ blobs: place.blobs, authorize, authenticator: { isOn: true, userOf, isCurrent: () => Promise.resolve(true) } }));
   host = new URL(await app.listen({ host: "127.0.0.1", port: 0 })).host;
 });
 afterAll(async () => {

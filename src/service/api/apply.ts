@@ -4,14 +4,13 @@ import { asFields, keyOf, type ApiAnswer, type ApiRequest } from "./context.ts";
 import { fieldComplaints } from "./field-check.ts";
 import { apply as applyFields } from "./fields/managed.ts";
 import { at, fieldsOf, isFields, textOf, without, type Fields } from "./json.ts";
-import { pruneMetadata, settleIdentity } from "./metadata.ts";
+import { lastApplied, pruneMetadata, settleIdentity } from "./metadata.ts";
 import { fieldSchemaOf, now, prepareCreate, prepareUpdate } from "./prepare.ts";
 import { writeOptions } from "./request-options.ts";
 import { apiVersionOf, type ResourceType } from "./resource-types.ts";
 import { badRequest, changedMeanwhile, conflict } from "./status.ts";
 import { managerOf, storeNew, storeUpdate } from "./write.ts";
 
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
 const mostAttempts = 5;
 
 /** PATCH with application/apply-patch+yaml; creates what is not there. Throws StatusError. */

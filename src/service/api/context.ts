@@ -12,6 +12,8 @@ import { notFound } from "./status.ts";
 export interface ApiDeps {
   readonly store: ResourceStore;
   readonly authorize: Authorize;
+  /** Whether a user of an earlier request may still come: a watch would outlive a withdrawn token by hours. */
+  readonly isCurrent: (user: User) => Promise<boolean>;
   readonly log: Logger;
 }
 

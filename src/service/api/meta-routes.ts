@@ -13,6 +13,8 @@ import { noSuchPath, notAcceptable, unauthorized } from "./status.ts";
 
 const json = (reply: FastifyReply, content: unknown, status = 200): FastifyReply => reply.code(status).type("application/json").send(`${JSON.stringify(content)}\n`);
 
+const noDefinitions = { kind: "CustomResourceDefinitionList", apiVersion: "apiextensions.k8s.io/v1", metadata: { resourceVersion: "1" }, items: [] };
+
 /** Adds them to `app`. Everybody who is known may read them. */
 export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
   app.get("/version", (_request, reply) => json(reply, versionInfo));
@@ -26,6 +28,8 @@ export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
     known(app, `/apis/${group}`, () => groupOf(group));
   }
   for (const groupVersion of groupVersions) known(app, pathOf(groupVersion), () => resourceList(groupVersion));
+  // kubectl looks here before it says that it does not know a kind, VirtualDisk for one.
+  known(app, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", () => noDefinitions);
   for (const type of reviewTypes) {
     app.post(`${pathOf(type)}/${type.resource}`, (request, reply) => {
       if (request.user === undefined) throw unauthorized();

@@ -8,6 +8,9 @@ import { apiVersionOf } from "./resource-types.ts";
 import { isLabelName, isLabelValue } from "./selectors.ts";
 import { badRequest, forbiddenField, invalidField, type InvalidProblem } from "./status.ts";
 
+/** The annotation in which `kubectl apply` notes what it was given. */
+export const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+
 const nameAlphabet = "bcdfghjklmnpqrstvwxz2456789";
 const suffixLength = 5;
 

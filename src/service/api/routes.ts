@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { stringify } from "yaml";
 
 import { answerText } from "../../uploader/answer.ts";
+import type { Access } from "../security/authorize.ts";
 import { adminPaths } from "./meta-routes.ts";
 import { applyPatch } from "./apply.ts";
 import { bodyOf, mediaType } from "./body.ts";
@@ -33,7 +34,7 @@ const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const;
 /** Serves /version, /api, /apis and /openapi. */
 export function apiRoutes(deps: ApiDeps): FastifyPluginAsync {
   return async (app: FastifyInstance) => {
-    const watches = new Watches();
+    const watches = new Watches(deps.isCurrent);
     const lifecycle = new NamespaceLifecycle(deps.store, deps.log);
     await lifecycle.start();
     app.addHook("preClose", () => { watches.close(); });
@@ -99,7 +100,10 @@ function apiRequest(deps: ApiDeps, request: FastifyRequest, type: ResourceType, 
 async function respond(request: ApiRequest, method: Method | undefined, watches: Watches, reply: FastifyReply): Promise<FastifyReply> {
   if (method === undefined) throw methodNotAllowed();
   const isWatch = method.verb === "list" && readOptions(request.query).watch;
-  authorizeRequest(request, isWatch ? "watch" : method.verb);
+  const access = accessOf(request, isWatch ? "watch" : method.verb);
+  // For the audit log, also of what is refused.
+  reply.request.access = access;
+  authorizeRequest(request, access);
   void reply.header("cache-control", "no-cache, private");
   if (isWatch) {
     const body = await watches.open(request, readOptions(request.query));
@@ -108,19 +112,32 @@ async function respond(request: ApiRequest, method: Method | undefined, watches:
     return reply.type("application/json").send(body);
   }
   const { status, object } = await method.handle(request);
+  if (access.verb === "create") reply.request.access = { ...access, name: asObject(object).metadata.name };
   for (const warning of request.warnings) void reply.header("warning", `299 - "${warning.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`);
   const answer = shaped(request, Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)));
   if (request.wanted.yaml) return reply.code(status).type("application/yaml").send(stringify(answer));
   return reply.code(status).type("application/json").send(`${JSON.stringify(answer)}\n`);
 }
 
-/** Throws 403. */
-function authorizeRequest({ deps, user, place: { type, namespace, name }, subresource, query }: ApiRequest, verb: string): void {
+function accessOf({ place: { type, namespace, name }, subresource, query }: ApiRequest, verb: string): Access {
   const named = name === "" && typeof query["fieldSelector"] === "string" ? selectedName(query["fieldSelector"]) : name;
   // As the API server has it, a namespace is in itself.
   const space = type.kind === "Namespace" ? named : namespace;
-  const access = { verb, resource: type.resource, group: type.group, namespace: space, ...(named === "" ? {} : { name: named }), ...(subresource === "" ? {} : { subresource }) };
-  if (!deps.authorize(user, access)) throw refusal(user.name, type, verb, { namespace: space, name, subresource });
+  const isTrial = query["dryRun"] !== undefined;
+  return {
+    verb,
+    resource: type.resource,
+    group: type.group,
+    namespace: space,
+    ...(named === "" ? {} : { name: named }),
+    ...(subresource === "" ? {} : { subresource }),
+    ...(isTrial ? { dryRun: true } : {}),
+  };
+}
+
+/** Throws 403. */
+function authorizeRequest({ deps, user, place: { type, name }, subresource }: ApiRequest, access: Access): void {
+  if (!deps.authorize(user, access)) throw refusal(user.name, type, access.verb, { namespace: access.namespace ?? "", name, subresource });
 }
 
 function refusal(user: string, type: ResourceType, verb: string, { namespace, name, subresource }: { namespace: string; name: string; subresource: string }): StatusError {

@@ -3,6 +3,7 @@ import { Readable } from "node:stream";
 
 import type { Change } from "../store/store.ts";
 import type { KubeObject } from "../model/object.ts";
+import type { User } from "../security/authorize.ts";
 import { visibleTo, type ApiRequest } from "./context.ts";
 import type { Fields } from "./json.ts";
 import { listAll, throwIfFuture } from "./read.ts";
@@ -20,14 +21,23 @@ const bookmarkMilliseconds = 60_000;
 const flushMilliseconds = 100;
 /** Without `timeoutSeconds` a watch ends after this and up to as much again, so that clients do not come back all at once. */
 const defaultTimeoutMilliseconds = 30 * 60_000;
+/** How often it is looked whether users may still come: a changed file of tokens holds within seconds. */
+const checkMilliseconds = 2000;
 /** Longer ones overflow Node's timers. */
 const longestMilliseconds = 24 * 3_600_000;
 /** A client that reads slower than that is cut off; it lists again. */
 const mostBuffered = 8 * 1024 * 1024;
 
-/** Open watches, to be ended when the server stops. */
+/** Open watches, to be ended when the server stops, or when whoever opened them may not come any more. */
 export class Watches {
   readonly #open = new Set<Watch>();
+  readonly #isCurrent: (user: User) => Promise<boolean>;
+  readonly #checker: NodeJS.Timeout;
+
+  constructor(isCurrent: (user: User) => Promise<boolean>) {
+    this.#isCurrent = isCurrent;
+    this.#checker = setInterval(() => void this.#check(), checkMilliseconds).unref();
+  }
 
   /** Throws StatusError before anything is sent. */
   async open(request: ApiRequest, options: ReadOptions): Promise<Readable> {
@@ -43,7 +53,14 @@ export class Watches {
   }
 
   close(): void {
+    clearInterval(this.#checker);
     for (const watch of this.#open) watch.end();
+  }
+
+  async #check(): Promise<void> {
+    for (const watch of [...this.#open]) {
+      if (!(await this.#isCurrent(watch.user))) watch.end();
+    }
   }
 }
 
@@ -124,6 +141,10 @@ class Watch {
     this.#unwatch();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers = [];
+  }
+
+  get user(): User {
+    return this.#request.user;
   }
 
   /** Tells how far it came, and ends. */

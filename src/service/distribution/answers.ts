@@ -34,6 +34,10 @@ function fromOurs(error: unknown): DistributionError {
       return new DistributionError(401, "UNAUTHORIZED", "authentication required");
     case "E_TOO_MANY":
       return new DistributionError(429, "TOOMANYREQUESTS", "too many requests");
+    case "E_NOT_ALLOWED":
+      return new DistributionError(403, "DENIED", ours.message);
+    case "E_BAD_REQUEST":
+      return new DistributionError(400, "UNSUPPORTED", ours.message);
     case "E_LAYOUT_IO":
       return new DistributionError(503, "UNAVAILABLE", "the store for images cannot be read now");
     default:

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 import type { Executor, JobState } from "../executor/executor.ts";
-import type { ImagePlace } from "../images/image-place.ts";
+import type { ImagePlace, PlaceUsage } from "../images/image-place.ts";
 import type { ImageKind, ImageObject, ImagePhase } from "../model/image.ts";
 import type { KubeObject } from "../model/object.ts";
 import type { Change, ResourceStore } from "../store/store.ts";
@@ -101,21 +101,21 @@ export class ServiceMetrics {
 
   #addPlaceGauges(registers: Registry[]): void {
     const { place } = this.#sources;
-    const capacity = new Gauge({ name: "dvcr_store_capacity_bytes", help: "What the store for images may hold.", registers });
-    const free = new Gauge({ name: "dvcr_store_free_bytes", help: "Bytes of it that are free.", registers });
-    new Gauge({
-      name: "dvcr_store_used_bytes",
-      help: "Bytes of it that are used.",
-      registers,
-      async collect() {
-        // A registry of others does not tell.
-        const usage = await place.usage().catch(() => undefined);
-        if (usage === undefined) return;
-        capacity.set(usage.capacity);
-        free.set(usage.free);
-        this.set(usage.used);
-      },
-    });
+    // Each asks for itself: all are written down at the same time.
+    const add = (name: string, help: string, value: (usage: PlaceUsage) => number): Gauge =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        async collect() {
+          // A registry of others does not tell.
+          const usage = await place.usage().catch(() => undefined);
+          if (usage !== undefined) this.set(value(usage));
+        },
+      });
+    add("dvcr_store_capacity_bytes", "What the store for images may hold.", ({ capacity }) => capacity);
+    add("dvcr_store_free_bytes", "Bytes of it that are free.", ({ free }) => free);
+    add("dvcr_store_used_bytes", "Bytes of it that are used.", ({ used }) => used);
   }
 
   #note({ type, object, previous }: Change): void {

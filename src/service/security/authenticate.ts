@@ -9,6 +9,8 @@ export interface Authenticator {
   readonly isOn: boolean;
   /** @throws DvcrError E_UNAUTHENTICATED. */
   userOf(authorization: string | undefined): Promise<User>;
+  /** Whether whoever userOf() gave may still come, with the same rights. */
+  isCurrent(user: User): Promise<boolean>;
 }
 
 /** Bearer tokens as kubectl and the console send them, and the same as a password, as container tools do. */
@@ -22,11 +24,12 @@ export function tokenAuthenticator(users: TokenFileUsers): Authenticator {
       if (user === undefined) throw new DvcrError("E_UNAUTHENTICATED", "Unauthorized");
       return user;
     },
+    isCurrent: (user) => users.has(user),
   };
 }
 
 /** Without authentication. */
-export const everybody: Authenticator = { isOn: false, userOf: () => Promise.resolve(localAdmin) };
+export const everybody: Authenticator = { isOn: false, userOf: () => Promise.resolve(localAdmin), isCurrent: () => Promise.resolve(true) };
 
 /** An onRequest hook that sets `request.user` or answers 401. `challenge`: what WWW-Authenticate asks for. */
 export function requireUser(authenticator: Authenticator, challenge: "Bearer" | "Basic") {

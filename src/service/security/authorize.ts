@@ -28,6 +28,8 @@ export interface Access {
   /** Missing or empty for cluster-wide resources, and for all namespaces. */
   readonly namespace?: string;
   readonly name?: string;
+  /** Asked only what would come of it. */
+  readonly dryRun?: boolean;
 }
 
 export type Authorize = (user: User, access: Access) => boolean;

@@ -1,6 +1,7 @@
 /** The users of the server: a YAML or JSON file of names, tokens and roles. */
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
+import { isDeepStrictEqual } from "node:util";
 import { Ajv } from "ajv";
 import { parse } from "yaml";
 
@@ -59,12 +60,14 @@ export class TokenFileUsers {
   readonly #path: string;
   readonly #onProblem: (problem: DvcrError) => void;
   #users: ReadonlyMap<string, User>;
+  #present: ReadonlySet<User>;
   #read: string;
   #looked = performance.now();
 
   private constructor(path: string, first: { users: ReadonlyMap<string, User>; read: string }, onProblem: (problem: DvcrError) => void) {
     this.#path = path;
     this.#users = first.users;
+    this.#present = new Set(first.users.values());
     this.#read = first.read;
     this.#onProblem = onProblem;
   }
@@ -79,12 +82,26 @@ export class TokenFileUsers {
     return this.#users.get(digestOf(token));
   }
 
+  /** Whether this user, found before, has the same token and rights still. */
+  async has(user: User): Promise<boolean> {
+    await this.#refresh();
+    return this.#present.has(user);
+  }
+
   async #refresh(): Promise<void> {
     if (performance.now() - this.#looked < lookAgainAfter) return;
     this.#looked = performance.now();
     try {
       if ((await stampOf(this.#path)) === this.#read) return;
-      ({ users: this.#users, read: this.#read } = await readUsers(this.#path));
+      const { users, read } = await readUsers(this.#path);
+      // Who has not changed stays the same object, by which has() knows them.
+      for (const [digest, user] of users) {
+        const known = this.#users.get(digest);
+        if (isDeepStrictEqual(known, user)) users.set(digest, known!);
+      }
+      this.#read = read;
+      this.#users = users;
+      this.#present = new Set(users.values());
     } catch (error) {
       this.#onProblem(error as DvcrError);
     }

@@ -71,8 +71,8 @@ export async function buildServeApp({ config, log, isAuthenticated, notReady, ..
     done();
   });
   addBodyTime(app, { milliseconds: times.bodyMilliseconds ?? bodyMilliseconds, isExempt: ({ url }) => url.startsWith(uploadPrefix) });
-  await addRateLimit(app, { perMinute: config.requestsPerMinute, exempt: probes });
   await addSecurityHeaders(app, { isTls: tls !== undefined });
+  await addRateLimit(app, { perMinute: config.requestsPerMinute, exempt: probes });
   const ownHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname];
   app.addHook("onRequest", originGuard({ isOpen: !isAuthenticated, ownHosts, allowedOrigins: config.allowedOrigins }));
   addAuditLog(app);

@@ -13,6 +13,8 @@ export const tokenPattern = /^[A-Za-z0-9]{32}$/;
 
 /** What takes the upload of a URL. */
 export interface UploadTarget {
+  /** `cvi/NAME` or `vi/NAMESPACE/NAME`. */
+  readonly label: string;
   readonly handlers: UploadHandlers;
   /** Bytes that have arrived. */
   readonly offset: number;

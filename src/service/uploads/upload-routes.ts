@@ -2,7 +2,18 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { answerError } from "../../uploader/answer.ts";
 import { refuseMethod, takeRawBodies, uploadMethods } from "../../uploader/handlers.ts";
+import { imageGroup } from "../model/image.ts";
+import type { Access } from "../security/authorize.ts";
 import { tokenPattern, type UploadTarget, type UploadTokens } from "./tokens.ts";
+
+const readMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/** For the audit log; who has the URL needs no user. */
+function accessOf({ label }: UploadTarget): Access {
+  const [kind, ...names] = label.split("/");
+  const name = names.pop() ?? "";
+  return { verb: "update", resource: kind === "vi" ? "virtualimages" : "clustervirtualimages", group: imageGroup, namespace: names[0] ?? "", name, subresource: "upload" };
+}
 
 export interface UploadRoutesDeps {
   readonly tokens: UploadTokens;
@@ -29,7 +40,12 @@ export async function uploadRoutes(app: FastifyInstance, { tokens }: UploadRoute
       method,
       url: "/:token",
       exposeHeadRoute: false,
-      handler: (request, reply) => targetOf(request)?.handlers[method](request, reply) ?? sayNothing(reply),
+      handler: (request, reply) => {
+        const target = targetOf(request);
+        if (target === undefined) return sayNothing(reply);
+        if (!readMethods.has(method)) request.access = accessOf(target);
+        return target.handlers[method](request, reply);
+      },
     });
   }
   app.setNotFoundHandler((request, reply) => (targetOf(request) === undefined ? sayNothing(reply) : refuseMethod(request, reply, [])));

@@ -1,13 +1,17 @@
 /** Answers in the form that the client asked for: whole objects, their metadata alone, or the rows of a table. */
 import { asObject, type ApiRequest } from "../context.ts";
-import { at, isFields, type Fields } from "../json.ts";
+import { at, fieldsOf, isFields, without, type Fields } from "../json.ts";
+import { lastApplied } from "../metadata.ts";
 import type { Wanted } from "../negotiate.ts";
 import { parameter, readOptions, type ReadOptions } from "../request-options.ts";
 import { columns } from "./columns.ts";
 
 /** The part of an object that stands for it in a table and in metadata-only answers. */
 export function partialMetadata(object: Fields, { metaVersion }: Pick<Wanted, "metaVersion">): Fields {
-  return { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${metaVersion}`, metadata: object["metadata"] };
+  const metadata = fieldsOf(object, "metadata");
+  // What `kubectl apply` notes of a Secret is the secret itself.
+  const told = object["kind"] === "Secret" ? { ...metadata, annotations: without(fieldsOf(metadata, "annotations"), lastApplied) } : metadata;
+  return { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${metaVersion}`, metadata: told };
 }
 
 /** `object` (one, or a list) in the form that `request` wants. Statuses stay as they are. */

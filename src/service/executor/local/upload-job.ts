@@ -50,6 +50,10 @@ export class UploadJob extends LocalJob {
     this.change({ phase: "waiting" });
   }
 
+  get label(): string {
+    return this.job.label;
+  }
+
   /** Bytes that have arrived: where a client goes on. */
   get offset(): number {
     return this.#session.status().offset;
