@@ -23,7 +23,7 @@ describe("hosts as they are written", () => {
   const local = { refuseLocal: true };
   it.each([
     "127.0.0.1", "127.255.255.254", "0.0.0.0", "169.254.169.254", "100.100.100.200", "192.0.0.192", "224.0.0.1",
-    "[::1]", "::", "[fe80::1]", "fe80::1%eth0", "fd00:ec2::254", "[::ffff:127.0.0.1]", "::ffff:a9fe:a9fe", "64:ff9b::7f00:1", "64:ff9b::169.254.169.254",
+    "[::1]", "::", "[fe80::1]", "fe80::1%eth0", "fd00:ec2::254", "[::ffff:127.0.0.1]", "::ffff:a9fe:a9fe", "[::127.0.0.1]", "::a9fe:a9fe", "64:ff9b::7f00:1", "64:ff9b::169.254.169.254",
   ])("%s is this machine, its link or a metadata service", (host) => {
     expect(allows(local, host)).toBe(false);
     expect(allows(open, host)).toBe(true);

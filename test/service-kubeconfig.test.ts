@@ -12,8 +12,8 @@ describe("dvcr kubeconfig", () => {
     const [ca, token] = [join(directory.path, "ca.pem"), join(directory.path, "token")];
     await writeFile(ca, "PEM");
     await writeFile(token, "s3cret\n");
-    const { code, stdout } = await dvcr(["kubeconfig", "--server", "https://images.example.com:8443/", "--ca", ca, "--token-file", token, "-n", "team-a"]);
-    expect(code).toBe(0);
+    const { code, stdout, stderr } = await dvcr(["kubeconfig", "--server", "https://images.example.com:8443/", "--ca", ca, "--token-file", token, "-n", "team-a"]);
+    expect([code, stderr]).toEqual([0, ""]);
     expect(parse(stdout)).toEqual({
       apiVersion: "v1",
       kind: "Config",
@@ -25,8 +25,9 @@ describe("dvcr kubeconfig", () => {
   });
 
   it("takes server and token from the environment, and nothing else is made up", async () => {
-    const { stdout } = await dvcr(["kubeconfig"], { env: { DVCR_SERVER: "http://127.0.0.1:9", DVCR_TOKEN: "other" } });
+    const { stdout, stderr } = await dvcr(["kubeconfig"], { env: { DVCR_SERVER: "http://127.0.0.1:9", DVCR_TOKEN: "other" } });
     expect(parse(stdout)).toMatchObject({ clusters: [{ cluster: { server: "http://127.0.0.1:9" } }], users: [{ user: { token: "other" } }] });
+    expect(stderr).toContain("kubectl sends no token over plain HTTP");
   });
 
   it("refuses a server that is no URL, and a file that is not there", async () => {

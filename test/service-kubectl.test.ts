@@ -219,6 +219,8 @@ describe("kubectl", () => {
     expect(await kubectl.ok(["auth", "can-i", "--list"])).toContain("virtualimages.virtualization.deckhouse.io");
     expect(await kubectl.ok(["get", "virtualization-cluster,virtualization", "-A", "-o", "name"])).toContain("virtualimage.virtualization.deckhouse.io/theirs");
     expect(await kubectl.fails(["get", "vd"])).toContain("doesn't have a resource type");
+    const disk = "apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: VirtualDisk\nmetadata:\n  name: root\n";
+    expect(await kubectl.fails(["apply", "-f", "-"], disk)).toMatch(/no matches for kind "VirtualDisk" in version "virtualization.deckhouse.io\/v1alpha2"/);
   });
 
   it.runIf(process.env["DVCR_TEST_KUBECTL"] === undefined)("is asked for where it is missing", async () => {

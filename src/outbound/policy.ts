@@ -27,7 +27,7 @@ const localNetworks = [
 ];
 
 /** Prefixes whose last 32 bits are an IPv4 address: mapped and compatible (RFC 4291), NAT64 (RFC 6052). */
-const embeddedPrefixes = networkList(["::ffff:0:0/96", "64:ff9b::/96"]);
+const embeddedPrefixes = networkList(["::ffff:0:0/96", "::/96", "64:ff9b::/96"]);
 
 /**
  * Judges names as they are written and addresses as they are connected to: the address that was judged is the one that is

@@ -102,6 +102,6 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
       operandsOf(configuring, problems);
       problems.throwIfAny();
       const { kubeconfigText } = await import("./kubeconfig-command.ts");
-      print(await kubeconfigText({ ...configuring.opts<KubeconfigFlags>() }, environment.token));
+      print(await kubeconfigText({ ...configuring.opts<KubeconfigFlags>() }, environment.token, (text) => void process.stderr.write(`warning: ${text}\n`)));
     });
 }

@@ -29,7 +29,7 @@ export async function runGc(argv: readonly string[], environment: Environment): 
   }
   try {
     const [command, ...rest] = argv;
-    if (command !== "check" && command !== "run") throw new DvcrError("E_USAGE", "gc: got no command, expected check or run");
+    if (command !== "check" && command !== "run") throw new DvcrError("E_USAGE", `gc: got ${command === undefined ? "no command" : JSON.stringify(command)}, expected check or run`);
     const config = parseServeConfig(environment, rest.filter((flag) => flag !== "--yes"));
     await requireImages(config);
     if (command === "check") process.stdout.write(checkText(await check(config)));

@@ -5,6 +5,7 @@ import { trackedImport, type TrackedImport } from "../../../metrics/tracked-impo
 import type { ImportReport, RunningImport } from "../../../pipeline/import-image.ts";
 import type { ImportJob, JobResult, JobState, RunningJob } from "../executor.ts";
 import { CheckedDestination } from "./checked-destination.ts";
+import { withServiceRemedy } from "./remedies.ts";
 import type { ExecutorDeps } from "./settings.ts";
 
 const sampleMilliseconds = 1000;
@@ -83,6 +84,8 @@ export abstract class LocalJob implements RunningJob {
     this.#sampler = setInterval(() => { this.#sample(); }, sampleMilliseconds);
     try {
       return await work();
+    } catch (error) {
+      throw withServiceRemedy(toDvcrError(error));
     } finally {
       clearInterval(this.#sampler);
       this.#sample();
