@@ -104,7 +104,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
       if (!authorize(userOf(request), { verb: "get", resource: "metrics" })) throw new DvcrError("E_NOT_ALLOWED", "you may not see the metrics");
       return await reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
     });
-    await known.register(apiRoutes({ store, authorize, isCurrent: authenticator.isCurrent, log }));
+    await known.register(apiRoutes({ store, authorize, isCurrent: (user) => authenticator.isCurrent(user), log }));
   });
   // A registry may hold the images of others, and collects by itself.
   const schedule = config.gcSchedule === undefined ? {} : { schedule: config.gcSchedule };
