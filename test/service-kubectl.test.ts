@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { Kubectl, startApi, type Json, type TestApi } from "./support/service-api.ts";
+import { columnsOf, Kubectl, manifest, startApi, type Json, type TestApi } from "./support/service-api.ts";
 
 let api: TestApi;
 let kubectl: Kubectl;
@@ -18,19 +18,8 @@ afterAll(async () => {
   await api[Symbol.asyncDispose]();
 });
 
-const manifest = (name: string, { url = "https://example.com/ubuntu.img", kind = "ClusterVirtualImage", extra = "" } = {}): string => `apiVersion: virtualization.deckhouse.io/v1alpha2
-kind: ${kind}
-metadata:
-  name: ${name}
-spec:
-  dataSource:
-    type: HTTP
-    http:
-      url: ${url}
-${extra}`;
 const withSource = (dataSource: Json): string =>
   JSON.stringify({ apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name: "invalid" }, spec: { dataSource } });
-const columnsOf = (line: string): string[] => line.trim().split(/\s{2,}/);
 
 describe("kubectl", () => {
   it("applies, changes and leaves unchanged", async () => {
@@ -203,11 +192,10 @@ describe("kubectl", () => {
     expect(await kubectl.ok(["delete", "cvi", "deleted"])).toContain('"deleted" deleted');
     await kubectl.ok(["apply", "-f", "-"], manifest("held").replace("metadata:\n", "metadata:\n  finalizers: [example.com/hold]\n"));
     const waiting = kubectl.start(["delete", "cvi", "held"]);
-    const ended = new Promise<number | null>((resolve) => waiting.child.once("close", resolve));
     await expect.poll(async () => await kubectl.ok(["get", "cvi", "held", "-o", "jsonpath={.metadata.deletionTimestamp}"]), { timeout: 30_000 }).not.toBe("");
     expect(waiting.child.exitCode).toBeNull();
     await kubectl.ok(["patch", "cvi", "held", "--type", "merge", "-p", '{"metadata":{"finalizers":null}}']);
-    expect(await ended).toBe(0);
+    expect(await waiting.ended).toBe(0);
     await kubectl.ok(["label", "cvi", "--all", "sweep=yes"]);
     await kubectl.ok(["delete", "cvi", "-l", "sweep=yes"]);
     expect((await kubectl.run(["get", "cvi"])).stderr).toContain("No resources found");

@@ -19,6 +19,26 @@ export interface Answer {
   readonly trickle?: boolean;
   /** No Content-Length: chunked. */
   readonly chunked?: boolean;
+  /** Of the file, only what it lets through is sent; the rest once it does. */
+  readonly sluice?: Sluice;
+}
+
+/** Holds a file back until a test lets the next part of it through: how far an import is depends on no clock. */
+export class Sluice {
+  #end = 0;
+  #waiting: (() => void)[] = [];
+
+  /** Lets the file through up to this byte; all of it where none is named. */
+  open(end = Infinity): void {
+    this.#end = end;
+    for (const goOn of this.#waiting.splice(0)) goOn();
+  }
+
+  /** Where the part that is let through ends, once that is beyond `position`. */
+  async beyond(position: number): Promise<number> {
+    while (this.#end <= position) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return this.#end;
+  }
 }
 
 export interface SeenGet {
@@ -77,17 +97,20 @@ export class Origin implements AsyncDisposable {
     const known = condition === undefined || condition === headers["etag"] || condition === headers["last-modified"];
     const asked = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
     let body = content;
+    let from = 0;
     let status = answer.status ?? 200;
     if (asked && known && answer.ignoreRange !== true) {
       const [first, last] = [Number(asked[1]), Math.min(asked[2] === "" ? Infinity : Number(asked[2]), content.length - 1)];
       if (first >= content.length) return void response.writeHead(416, { "content-range": `bytes */${String(content.length)}` }).end();
       status = 206;
       body = content.subarray(first, last + 1);
+      from = first;
       headers["content-range"] ??= `bytes ${String(first)}-${String(last)}/${String(content.length)}`;
     }
     if (answer.chunked !== true) headers["content-length"] ??= String(body.length);
     // An empty header in a script leaves the header out.
     response.writeHead(status, Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== "")));
+    if (answer.sluice !== undefined) return void this.#pour(response, body, from, answer.sluice);
     const end = Math.min(answer.cutAfter ?? Infinity, answer.stallAfter ?? Infinity, body.length);
     this.served += end;
     const sent = body.subarray(0, end);
@@ -99,6 +122,19 @@ export class Origin implements AsyncDisposable {
       return;
     }
     response.end(sent);
+  }
+
+  /** `body` begins at byte `from` of the file. */
+  async #pour(response: ServerResponse, body: Uint8Array, from: number, sluice: Sluice): Promise<void> {
+    response.flushHeaders();
+    for (let at = 0; at < body.length; ) {
+      const end = Math.min((await sluice.beyond(from + at)) - from, body.length);
+      if (response.destroyed) return;
+      response.write(body.subarray(at, end));
+      this.served += end - at;
+      at = end;
+    }
+    response.end();
   }
 }
 

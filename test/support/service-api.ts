@@ -69,6 +69,21 @@ export async function startApi(options: Partial<SqliteStoreOptions> = {}): Promi
   };
 }
 
+/** The manual's manifest of an HTTP image; `extra` follows its spec. */
+export const manifest = (name: string, { url = "https://example.com/ubuntu.img", kind = "ClusterVirtualImage", extra = "" } = {}): string => `apiVersion: virtualization.deckhouse.io/v1alpha2
+kind: ${kind}
+metadata:
+  name: ${name}
+spec:
+  dataSource:
+    type: HTTP
+    http:
+      url: ${url}
+${extra}`;
+
+/** The cells of a line of kubectl's, where none is empty. */
+export const columnsOf = (line: string): string[] => line.trim().split(/\s{2,}/);
+
 export interface KubectlResult {
   readonly code: number;
   readonly stdout: string;
@@ -88,11 +103,16 @@ export class Kubectl {
   }
 
   /** Listens with `api` and makes a kubectl for it: that of DVCR_TEST_KUBECTL, or the one in the PATH. Throws where there is none. */
-  static async for(api: TestApi, program = process.env["DVCR_TEST_KUBECTL"] ?? "kubectl"): Promise<Kubectl> {
+  static async for(api: TestApi, program?: string): Promise<Kubectl> {
+    return await Kubectl.at(await api.listen(), api.directory, program);
+  }
+
+  /** The same for a server that listens at this URL; keeps its files in `directory`. */
+  static async at(server: string, directory: string, program = process.env["DVCR_TEST_KUBECTL"] ?? "kubectl"): Promise<Kubectl> {
     await requireKubectl(program);
-    const config = join(api.directory, "kubeconfig");
-    await writeFile(config, kubeconfig({ server: await api.listen() }));
-    return new Kubectl(program, config, api.directory);
+    const config = join(directory, "kubeconfig");
+    await writeFile(config, kubeconfig({ server }));
+    return new Kubectl(program, config, directory);
   }
 
   get #environment(): NodeJS.ProcessEnv {
@@ -123,13 +143,14 @@ export class Kubectl {
     return stderr;
   }
 
-  /** Starts one that goes on; its output so far is what `text()` gives. */
-  start(args: readonly string[]): { readonly child: ChildProcess; text(): string } {
+  /** Starts one that goes on; its output so far is what `text()` gives, its exit code what `ended` does. */
+  start(args: readonly string[]): { readonly child: ChildProcess; readonly ended: Promise<number | null>; text(): string } {
     const child = spawn(this.#program, args, { env: this.#environment, stdio: ["ignore", "pipe", "pipe"] });
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
     child.stderr.setEncoding("utf8").on("data", (part: string) => (text += part));
-    return { child, text: () => text };
+    const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+    return { child, ended, text: () => text };
   }
 }
 
