@@ -58,6 +58,12 @@ async function eventually<T>(what: string, ask: () => Promise<T | undefined>): P
   throw new Error(`${what} did not come`);
 }
 
+interface Alert {
+  readonly state: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
 let directory: string;
 let collector: Collector;
 let service: ServeProcess;
@@ -162,6 +168,17 @@ describe("metrics", () => {
     }
     const loaded = (await (await fetch(`${base}/api/v1/rules`)).json()) as { data: { groups: { rules: { health: string }[] }[] } };
     expect(loaded.data.groups.flatMap((group) => group.rules.map(({ health }) => health))).toEqual(rules.map(() => "ok"));
+  });
+
+  it("make an alert fire once imports keep failing, which tells where and why", async () => {
+    for (const name of ["second", "third", "fourth", "fifth", "sixth"]) await upload(`refused-${name}`, { upload: { checksum: { md5: "0".repeat(32) } } }, "Failed");
+    const firing = await eventually("the alert DvcrImportsFail", async () => {
+      const { data } = (await (await fetch(`${base}/api/v1/alerts`)).json()) as { data: { alerts: Alert[] } };
+      return data.alerts.find(({ state, labels }) => state === "firing" && labels["alertname"] === "DvcrImportsFail");
+    });
+    const instance = new URL(service.url).host;
+    expect(firing.labels).toEqual({ alertname: "DvcrImportsFail", severity: "warning", instance, reason: "ProvisioningFailedTerminally" });
+    expect(firing.annotations["summary"]).toMatch(new RegExp(`^[\\d.]+ imports of ${instance} failed within 30 minutes \\(ProvisioningFailedTerminally\\)$`));
   });
 });
 
