@@ -112,6 +112,8 @@ describe("answers", () => {
     const text = await (await ask("/metrics", root.token)).text();
     const value = (name: string): number => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
     expect([value("dvcr_store_capacity_bytes"), value("dvcr_store_used_bytes"), value("dvcr_store_free_bytes")]).toEqual([64 << 20, 0, 64 << 20]);
+    // Alerts count from what a series began with.
+    expect(text).toMatch(/^dvcr_images_finished_total{kind="ClusterVirtualImage",phase="Failed",reason="ProvisioningFailed"} 0$/m);
   });
 
   it("about Secrets hold none of their data, in tables and in metadata alone", async () => {

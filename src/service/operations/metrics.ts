@@ -24,6 +24,9 @@ const importBuckets = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400];
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
 /** Everything that `/metrics` shows. close() ends its watching. */
+/** How imports end: phases with the reasons of Ready. */
+const endings = [["Ready", "Ready"], ["Failed", "ProvisioningFailed"], ["Failed", "ProvisioningFailedTerminally"], ["Failed", "QuotaExceeded"], ["Failed", "WaitForUserUploadTimeout"]] as const;
+
 export class ServiceMetrics {
   readonly registry = new Registry();
   readonly #sources: MetricsSources;
@@ -40,6 +43,8 @@ export class ServiceMetrics {
     collectDefaultMetrics({ register: this.registry });
     new Gauge({ name: "dvcr_build_info", help: "1; the version stands in the label.", labelNames: ["version"], registers }).set({ version: sources.version }, 1);
     this.#finished = new Counter({ name: "dvcr_images_finished_total", help: "Imports that ended, by the phase and reason they ended with.", labelNames: ["kind", "phase", "reason"], registers });
+    // There from the start: a rate does not count what a series begins with, so that the first failures would raise no alert.
+    for (const kind of kinds) for (const [phase, reason] of endings) this.#finished.inc({ kind, phase, reason }, 0);
     this.#importSeconds = new Histogram({ name: "dvcr_import_duration_seconds", help: "From Provisioning to Ready.", labelNames: ["kind"], buckets: importBuckets, registers });
     this.#storedBytes = new Counter({ name: "dvcr_stored_bytes_total", help: "Bytes of layers of images that became Ready.", registers });
     this.#requestSeconds = new Histogram({ name: "dvcr_http_request_duration_seconds", help: "Requests, watches and uploads left out, by route.", labelNames: ["method", "route", "status"], buckets: requestBuckets, registers });
