@@ -9,6 +9,7 @@ import { createLogger } from "../src/log/logger.ts";
 import { GarbageCollector } from "../src/service/gc/collector.ts";
 import type { ImageName } from "../src/service/images/image-place.ts";
 import type { ImageObject, ImageStatus } from "../src/service/model/image.ts";
+import { formatSpeed } from "../src/service/model/quantities.ts";
 import { makeRawDisk, fileDigest, qemuConvert } from "./support/disks.ts";
 import { latch } from "./support/uploader.ts";
 import { Origin } from "./support/origin.ts";
@@ -53,6 +54,13 @@ const http = (url: string, more: object = {}) => ({ type: "HTTP" as const, http:
 const md5 = (bytes: Uint8Array): string => createHash("md5").update(bytes).digest("hex");
 const percentOf = ({ progress }: ImageStatus): number => Number(progress?.replace("%", "") ?? 0);
 
+/** What the status of an image tells of the only import that has ended. */
+function speedOf([report, ...more]: Reconciled["reports"]): ImageStatus["downloadSpeed"] {
+  expect(more).toEqual([]);
+  expect(report?.averageSpeed).toBeGreaterThan(0);
+  return { avg: formatSpeed(report!.averageSpeed), avgBytes: String(report!.averageSpeed) };
+}
+
 /** Exactly these events come to be; the last is written after the status. */
 async function toldOf(name: string, ...reasons: string[]): Promise<void> {
   await eventually(async () => (await service.events(name)).length >= reasons.length);
@@ -77,12 +85,19 @@ describe("an image of type HTTP", () => {
     expect(status).toMatchObject({ phase: "Ready", progress: "100%", cdrom: false, format: "raw", observedGeneration: 1 });
     expect(status?.size).toMatchObject({ unpacked: "16Mi", unpackedBytes: String(disk.length) });
     expect(Number(status?.size?.storedBytes)).toBeGreaterThan(0);
-    expect(status?.downloadSpeed?.avg).toMatch(/^[\d.]+[KM]i\/s$/);
+    expect(status?.downloadSpeed).toEqual(speedOf(service.reports));
     expect(status?.target?.registryURL).toBe(`images.test/cvi/ubuntu:${created.metadata.uid}`);
     expect(status?.imageUploadURLs).toBeUndefined();
     expect(status?.conditions?.map(({ type, status: is, reason }) => [type, is, reason])).toEqual([["DatasourceReady", "True", "DatasourceReady"], ["Ready", "True", "Ready"]]);
     await toldOf("ubuntu", "DataSourceImportStarted", "DataSourceImportCompleted");
     expect((await pullDisk(service.reference(ready), directory)).digest).toBe(diskSum);
+  });
+
+  it("tells the average speed of an import that is over before it was ever measured", async () => {
+    await begin();
+    await service.create("quick", http(await serve(disk.subarray(0, 1 << 16))));
+    const ready = await service.untilPhase("quick", "Ready");
+    expect(ready.status?.downloadSpeed).toEqual(speedOf(service.reports));
   });
 
   it("fails with the reason of a wrong checksum, and a corrected spec starts it again", async () => {
@@ -155,6 +170,7 @@ describe("an image of type ObjectRef", () => {
     const source = await service.untilPhase("source", "Ready");
     const copy = await service.untilPhase("copy", "Ready", "team-a");
     expect(copy.status).toMatchObject({ size: source.status?.size, format: "raw", cdrom: false, digest: source.status?.digest, progress: "100%" });
+    expect(copy.status?.downloadSpeed).toBeUndefined();
     await service.remove("source");
     await service.untilGone("source");
     expect((await pullDisk(service.reference(copy), directory)).digest).toBe(diskSum);

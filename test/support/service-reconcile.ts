@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { parseServeConfig } from "../../src/config/serve-config.ts";
 import { createLogger } from "../../src/log/logger.ts";
+import type { ImportImage, ImportReport } from "../../src/pipeline/import-image.ts";
 import { importImage } from "../../src/pipeline/run-import.ts";
 import { LocalExecutor } from "../../src/service/executor/local/local-executor.ts";
 import { EmbeddedPlace } from "../../src/service/images/embedded-place.ts";
@@ -35,6 +36,8 @@ type DataSource = ImageSpec["dataSource"];
 export class Reconciled implements AsyncDisposable {
   readonly directory: string;
   readonly log: string[] = [];
+  /** Of imports that stored their image, in the order of their ends. */
+  readonly reports: ImportReport[] = [];
   readonly tokens = new UploadTokens();
   readonly #options: ReconcileOptions;
   store!: SqliteStore;
@@ -67,7 +70,12 @@ export class Reconciled implements AsyncDisposable {
     this.place = await EmbeddedPlace.open({ directory: join(this.directory, "data/images"), host: "images.test", ...(config.capacity === undefined ? {} : { limit: config.capacity }) });
     const place: ImagePlace = placed === undefined ? this.place : placed(this.place);
     const quota = new NamespaceQuota(this.store, () => admissionLimits(config));
-    const executor = new LocalExecutor({ place, importImage, tokens: this.tokens, log, beforeStored: (uid, bytes) => quota.claim(uid, bytes), settings: executorSettings(config) });
+    const reported: ImportImage = (...args) => {
+      const running = importImage(...args);
+      running.done.then((report) => this.reports.push(report), () => undefined);
+      return running;
+    };
+    const executor = new LocalExecutor({ place, importImage: reported, tokens: this.tokens, log, beforeStored: (uid, bytes) => quota.claim(uid, bytes), settings: executorSettings(config) });
     const reconciler = new ImageReconciler({
       store: this.store,
       executor,

@@ -63,4 +63,6 @@ export interface JobResult {
   readonly format?: string;
   readonly storedSize?: number;
   readonly virtualSize?: number;
+  /** Source bytes per second of the whole import; missing where nothing was downloaded, as for a copy. */
+  readonly averageSpeed?: number;
 }

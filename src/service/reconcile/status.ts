@@ -53,8 +53,7 @@ export function runningStatus(before: ImageStatus | undefined, state: JobState):
 const averageOf = (speed: number) => ({ avg: formatSpeed(speed), avgBytes: String(Math.round(speed)) });
 
 /** What remains of a job that has stored its image; a copy has format and sizes of its source, `inherited`. */
-export function storedStatus(state: JobState, inherited: ImageStatus | undefined): Omit<StatusDraft, "datasource" | "ready"> {
-  const { result, averageSpeed } = state;
+export function storedStatus({ result }: JobState, inherited: ImageStatus | undefined): Omit<StatusDraft, "datasource" | "ready"> {
   const format = result?.format ?? inherited?.format;
   return {
     phase: "Ready",
@@ -62,7 +61,7 @@ export function storedStatus(state: JobState, inherited: ImageStatus | undefined
     cdrom: format?.toLowerCase() === "iso",
     ...(format === undefined ? {} : { format }),
     ...(result?.storedSize === undefined ? (inherited?.size === undefined ? {} : { size: inherited.size }) : { size: sizesOf(result.storedSize, result.virtualSize ?? 0) }),
-    ...(averageSpeed > 0 ? { downloadSpeed: averageOf(averageSpeed) } : {}),
+    ...(result?.averageSpeed === undefined ? {} : { downloadSpeed: averageOf(result.averageSpeed) }),
     ...(result === undefined ? {} : { digest: result.manifestDigest }),
   };
 }

@@ -119,6 +119,6 @@ export abstract class LocalJob implements RunningJob {
 }
 
 /** What the reconciler is told of a stored image. */
-export function resultOf({ manifestDigest, format, storedSize, virtualSize }: ImportReport): JobResult {
-  return { manifestDigest, format, storedSize, virtualSize };
+export function resultOf({ manifestDigest, format, storedSize, virtualSize, averageSpeed }: ImportReport): JobResult {
+  return { manifestDigest, format, storedSize, virtualSize, ...(averageSpeed > 0 ? { averageSpeed } : {}) };
 }
