@@ -137,6 +137,31 @@ describe("an image of type HTTP", () => {
     expect(service.place.blobs.digests.size).toBe(0);
   });
 
+  it("tells what its source failed with while that is tried again, until bytes flow again", async () => {
+    await begin();
+    let away = true;
+    const url = await serve(disk, (_, index) => (index === 0 ? { cutAfter: 1 << 20 } : away ? { status: 503 } : { stallAfter: 1 << 20 }));
+    await service.create("away", http(url.replace("http://", "http://user:password-of-nobody@").concat("?token=tell-nobody")));
+    const told = await service.until("away", (image) => messageOf(image)?.includes("answers 503") === true);
+    expect(messageOf(told)).toMatch(/^the image is being imported; trying again after E_SOURCE_IO: http:\/\/127\.0\.0\.1:\d+\/disk\.img.* answers 503\. /);
+    expect(told.status?.phase).toBe("Provisioning");
+    expect(JSON.stringify(told.status)).not.toMatch(/nobody/);
+    away = false;
+    const flowing = await service.until("away", (image) => messageOf(image) === "the image is being imported");
+    const sinceOf = (image: ImageObject) => image.status?.conditions?.map(({ lastTransitionTime }) => lastTransitionTime);
+    expect(sinceOf(flowing)).toEqual(sinceOf(told));
+    await toldOf("away", "DataSourceImportStarted");
+  });
+
+  it("tells what a whole attempt failed with while there is another one", async () => {
+    await begin();
+    const replaced = { headers: { etag: '"two"' }, stallAfter: 0 };
+    await service.create("replaced", http(await serve(disk, (_, index) => (index === 0 ? { cutAfter: 1 << 20 } : replaced))));
+    const told = await service.until("replaced", (image) => messageOf(image)?.includes("E_SOURCE_CHANGED") === true);
+    expect(messageOf(told)).toContain("the image is being imported; trying again after E_SOURCE_CHANGED: ");
+    expect(told.status?.phase).toBe("Provisioning");
+  });
+
   it("goes on by itself after a restart in the middle", async () => {
     await begin();
     let requests = 0;

@@ -14,7 +14,7 @@ import { resolveDataSource, type CopiedImage } from "./data-source.ts";
 import { recordEvent, type EventObject } from "./events.ts";
 import type { ProvisioningGate } from "./gate.ts";
 import type { NamespaceQuota } from "./quota.ts";
-import { isFalse, isTrue, isUnknown, runningStatus, statusOf, storedStatus, type StatusDraft } from "./status.ts";
+import { isFalse, isTrue, isUnknown, runningMessage, runningStatus, statusOf, storedStatus, type StatusDraft } from "./status.ts";
 
 export const imageFinalizer = "virtualization.deckhouse.io/image-cleanup";
 
@@ -221,7 +221,7 @@ export class ImageWork {
         await this.#awaitUpload(image, started, { datasource, ...urls }, context);
         return;
       case "running": {
-        const draft = { phase: "Provisioning" as const, datasource, ready: isFalse("Provisioning", "the image is being imported"), ...urls, ...target, ...runningStatus(this.#published(image), state) };
+        const draft = { phase: "Provisioning" as const, datasource, ready: isFalse("Provisioning", runningMessage(state)), ...urls, ...target, ...runningStatus(this.#published(image), state) };
         const began = await this.#write(image, draft, context);
         if (began) await this.#tell(image, "Normal", "DataSourceImportStarted", "The import has started");
         return;

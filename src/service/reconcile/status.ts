@@ -1,4 +1,5 @@
 /** The status of an image, built anew at each turn: only the times of its conditions' transitions are carried over. */
+import { redactText } from "../../log/redact.ts";
 import type { JobState } from "../executor/executor.ts";
 import type { Condition, ImageObject, ImageStatus } from "../model/image.ts";
 import { formatPercent, formatRunningPercent, formatSize, formatSpeed } from "../model/quantities.ts";
@@ -48,6 +49,12 @@ export function runningStatus(before: ImageStatus | undefined, state: JobState):
     ...(progress === undefined ? {} : { progress }),
     downloadSpeed: { ...averageOf(averageSpeed), current: formatSpeed(currentSpeed), currentBytes: String(Math.round(currentSpeed)) },
   };
+}
+
+/** What Ready says while a job runs; where something is away, that and what. */
+export function runningMessage({ retrying }: JobState): string {
+  const message = "the image is being imported";
+  return retrying === undefined ? message : redactText(`${message}; trying again after ${retrying.toLine()}`);
 }
 
 const averageOf = (speed: number) => ({ avg: formatSpeed(speed), avgBytes: String(Math.round(speed)) });

@@ -39,6 +39,7 @@ export class FetchJob extends LocalJob {
       mayPass: ({ code }) => code !== "E_PLACE_FULL",
       onRetry: (error, attempt) => {
         this.log.warn({ err: error, attempt }, "import failed, trying again");
+        this.retrying(error);
       },
     });
   }
@@ -51,7 +52,8 @@ export class FetchJob extends LocalJob {
       await place.copy(this.#source.from, target, this.signal);
       return { manifestDigest: await this.#copiedDigest() };
     }
-    return resultOf(await this.runImport(fetchedSource(this.#source, settings, this.log), importOptions(settings.image, checksums), this.signal));
+    const source = fetchedSource(this.#source, settings, this.log, (error) => { this.retrying(error); });
+    return resultOf(await this.runImport(source, importOptions(settings.image, checksums), this.signal));
   }
 
   async #copiedDigest(): Promise<string> {

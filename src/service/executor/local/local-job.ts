@@ -21,6 +21,8 @@ export abstract class LocalJob implements RunningJob {
   #state: JobState = { phase: "queued", sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 };
   #running: RunningImport | undefined;
   #sampler: NodeJS.Timeout | undefined;
+  /** How far which attempt had come at the failure that is being tried again. */
+  #failedAt: { readonly running: RunningImport | undefined; readonly bytes: number } | undefined;
 
   constructor(job: ImportJob, deps: ExecutorDeps) {
     this.job = job;
@@ -78,6 +80,12 @@ export abstract class LocalJob implements RunningJob {
     this.change({ sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 });
   }
 
+  /** `error` is being tried again, in this attempt or by another one: told until source bytes flow again. */
+  protected retrying(error: DvcrError): void {
+    this.#failedAt = { running: this.#running, bytes: this.#bytesRead() };
+    this.change({ retrying: error });
+  }
+
   /** Samples progress and speed while `work` runs. */
   protected async sampled<T>(work: () => Promise<T>): Promise<T> {
     this.change({ phase: "running" });
@@ -95,6 +103,9 @@ export abstract class LocalJob implements RunningJob {
   #sample(): void {
     const { percent, averageSpeed, currentSpeed, sourceBytes } = this.#tracker.sample();
     const sourceSize = this.#running?.progress().sourceSize;
+    const { running, bytes } = this.#failedAt ?? {};
+    const flowsAgain = bytes !== undefined && this.#bytesRead() > (running === this.#running ? bytes : 0);
+    if (flowsAgain) this.#failedAt = undefined;
     this.change({
       percent,
       averageSpeed,
@@ -102,7 +113,13 @@ export abstract class LocalJob implements RunningJob {
       // A new attempt begins at 0 again.
       sourceBytes: Math.max(this.#state.sourceBytes, sourceBytes),
       ...(sourceSize === undefined ? {} : { sourceSize }),
+      ...(flowsAgain ? { retrying: undefined } : {}),
     });
+  }
+
+  /** By the attempt that runs, or ran last. */
+  #bytesRead(): number {
+    return this.#running?.progress().sourceBytes ?? 0;
   }
 
   protected stored(result: JobResult): void {
