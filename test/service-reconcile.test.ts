@@ -124,6 +124,7 @@ describe("an image of type HTTP", () => {
     await service.change("changed", http(await serve(qcow2)));
     const ready = await service.untilPhase("changed", "Ready");
     expect(ready.status?.observedGeneration).toBe(2);
+    await toldOf("changed", "DataSourceImportStarted", "DataSourceImportStarted", "DataSourceImportCompleted");
     expect((await pullDisk(service.reference(ready), directory)).digest).toBe(diskSum);
   });
 

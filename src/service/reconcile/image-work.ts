@@ -267,14 +267,15 @@ export class ImageWork {
     await this.#tell(image, "Warning", event, message);
   }
 
-  /** Writes the status where it differs; true when the reason of Ready is another than before. */
+  /** Writes the status where it differs; true when the reason of Ready is another than before, or that of another spec. */
   async #write(image: ImageObject, draft: StatusDraft, context: WorkContext): Promise<boolean> {
     const now = this.#timestamp();
     const status = statusOf(image, draft, now);
     if (isDeepStrictEqual(status, image.status)) return false;
-    const reasonOf = (one: ImageStatus | undefined) => one?.conditions?.find(({ type }) => type === "Ready")?.reason;
+    const before = readyOf(image.status);
+    const after = readyOf(status);
     await this.#deps.store.update<ImageObject>(context.resource, { ...image, status });
-    return reasonOf(status) !== reasonOf(image.status);
+    return after?.reason !== before?.reason || after?.observedGeneration !== before?.observedGeneration;
   }
 
   /** Ends the job, with everything that is only known of it. */
@@ -299,6 +300,8 @@ export class ImageWork {
     return new Date(this.#now()).toISOString().replace(/\.\d+Z$/, "Z");
   }
 }
+
+const readyOf = (status: ImageStatus | undefined) => status?.conditions?.find(({ type }) => type === "Ready");
 
 const isUnderWay = ({ phase }: JobState): boolean => phase === "queued" || phase === "running";
 
