@@ -57,7 +57,7 @@ export interface ImportReport {
 
 /** Counters that move only when bytes do. */
 export interface ImportProgress {
-  /** Source bytes taken in. */
+  /** Source bytes that were read, those ahead of their turn included; never falling. */
   readonly sourceBytes: number;
   /** Source bytes in all, when known. */
   readonly sourceSize?: number;

@@ -35,6 +35,8 @@ class ImportRun {
   /** Opened already, for the push. */
   #opened: OpenSource | undefined;
   #conversion: Conversion | undefined;
+  /** Source bytes that have come, the ones that the core has not been given included. */
+  #received: () => number = () => 0;
   #sourceSize: number | undefined;
   #sourceBytes = 0;
   #layerBytes = 0;
@@ -52,7 +54,7 @@ class ImportRun {
   }
 
   progress(): ImportProgress {
-    this.#sourceBytes = Math.max(this.#sourceBytes, this.#conversion?.sourceBytes() ?? 0);
+    this.#sourceBytes = Math.max(this.#sourceBytes, this.#conversion?.sourceBytes() ?? 0, this.#received());
     return {
       sourceBytes: this.#sourceBytes,
       ...(this.#sourceSize === undefined ? {} : { sourceSize: this.#sourceSize }),
@@ -174,7 +176,9 @@ class ImportRun {
     let declaredSize: number | undefined;
     for (;;) {
       try {
+        const reading = source;
         this.#sourceSize = source.size;
+        this.#received = () => reading.received?.() ?? 0;
         this.#conversion = new Conversion(source, sink, this.#buffers, {
           options: this.#options,
           replayable: this.#source.replayable,

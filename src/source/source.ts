@@ -35,6 +35,11 @@ export interface OpenSource {
    * reader's, who empties each one when it was read.
    */
   readonly chunks?: AsyncIterable<Uint8Array>;
+  /**
+   * Bytes of the stream that have come, those included that wait for their turn; without what is read by readRange().
+   * Missing where nothing comes ahead of its turn.
+   */
+  received?(): number;
   /** Random access to the same bytes where the origin offers it; used for small metadata ahead of the stream. */
   readRange?(offset: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;

@@ -67,6 +67,13 @@ interface Continuation {
   readonly known: number;
 }
 
+/** What is different for a range that is a piece of the stream. */
+interface PieceEvents {
+  readonly onBytes?: (bytes: number) => void;
+  /** True: this failure is final. */
+  readonly refuse?: (error: FailureError) => boolean;
+}
+
 /** Statuses by which servers refuse more than one connection of a client. */
 const ONE_AT_A_TIME = new Set([403, 429, 503]);
 
@@ -86,6 +93,8 @@ class Download {
   #entity: Entity = { ranges: false };
   /** Size and a validator are known and the server answers ranges. */
   #resumable = false;
+  /** Bytes of the stream, in their turn and ahead of it. */
+  #received = 0;
 
   constructor(url: URL, options: HttpSourceOptions & { readonly dispatcher: Dispatcher }, signal: AbortSignal) {
     this.#url = url;
@@ -121,6 +130,7 @@ class Download {
     return {
       ...(size === undefined ? {} : { size }),
       chunks: this.#chunks(first),
+      received: () => this.#received,
       ...(this.#resumable ? { readRange: (offset: number, length: number) => this.#readRange(offset, length, this.#signal) } : {}),
       close: async () => {
         this.#abort.abort(new DvcrError("E_CANCELLED", "the source was closed"));
@@ -146,6 +156,7 @@ class Download {
         for await (const chunk of this.#body(next, watch)) {
           offset += chunk.byteLength;
           this.#checkEnd(offset);
+          this.#received = offset;
           backoff.reset();
           yield chunk;
           if (watch?.isSlow() === true && size! - offset > this.#parallel.pieceBytes) {
@@ -158,10 +169,15 @@ class Download {
           mayWiden = false;
           this.#onNotice(`one connection is slow: ${String(this.#parallel.connections)} ranges are fetched at once from byte ${String(offset)} on`);
           const fetch = (at: number, length: number, signal: AbortSignal) => this.#readPiece(at, length, signal);
-          for await (const piece of inPieces({ from: offset, size: size! }, this.#parallel, fetch)) {
-            offset += piece.byteLength;
-            backoff.reset();
-            yield piece;
+          try {
+            for await (const piece of inPieces({ from: offset, size: size! }, this.#parallel, fetch)) {
+              offset += piece.byteLength;
+              backoff.reset();
+              yield piece;
+            }
+          } finally {
+            // What came ahead of a piece that failed is dropped and fetched again.
+            this.#received = offset;
           }
         }
         if (size === undefined || offset >= size) return;
@@ -228,7 +244,7 @@ class Download {
   }
 
   /** `length` bytes from `offset`, gone on with after a cut where it stopped. */
-  async #readRange(offset: number, length: number, signal: AbortSignal, refuse?: (error: FailureError) => boolean): Promise<Uint8Array> {
+  async #readRange(offset: number, length: number, signal: AbortSignal, piece: PieceEvents = {}): Promise<Uint8Array> {
     const bytes = Buffer.allocUnsafe(length);
     let filled = 0;
     await retrying(async () => {
@@ -242,12 +258,13 @@ class Download {
           if (chunk.byteLength > length - filled) throw new DvcrError("E_SOURCE_HTTP", `${describe(this.#url)} sends more than the range asked for`);
           bytes.set(chunk, filled);
           filled += chunk.byteLength;
+          piece.onBytes?.(chunk.byteLength);
         }
         if (filled < length) throw new FailureError("E_SOURCE_IO", `${describe(this.#url)}: the connection ended inside a range`, { code: "UND_ERR_SOCKET" });
       } catch (error) {
         const failed = networkFailure(this.#url, error);
         // Taken for final, so that the caller hears of it now.
-        if (failed instanceof FailureError && refuse?.(failed) === true) throw new RefusedRange(failed);
+        if (failed instanceof FailureError && piece.refuse?.(failed) === true) throw new RefusedRange(failed);
         throw failed;
       }
     }, { ...this.#retryOptions(), signal });
@@ -256,7 +273,10 @@ class Download {
 
   #readPiece(offset: number, length: number, abandoned: AbortSignal): Promise<Uint8Array> {
     const signal = AbortSignal.any([this.#signal, abandoned]);
-    return this.#readRange(offset, length, signal, ({ failure }) => failure.status !== undefined && ONE_AT_A_TIME.has(failure.status));
+    return this.#readRange(offset, length, signal, {
+      onBytes: (bytes) => { this.#received += bytes; },
+      refuse: ({ failure }) => failure.status !== undefined && ONE_AT_A_TIME.has(failure.status),
+    });
   }
 
   async #getRange(range: string, signal = this.#signal): Promise<HttpAnswer> {
