@@ -6,11 +6,14 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { createLogger } from "../src/log/logger.ts";
+import { defaultRetryPolicy } from "../src/retry/retry.ts";
 import { GarbageCollector } from "../src/service/gc/collector.ts";
 import type { ImageName } from "../src/service/images/image-place.ts";
+import { RegistryPlace } from "../src/service/images/registry-place.ts";
 import type { ImageObject, ImageStatus } from "../src/service/model/image.ts";
 import { formatSpeed } from "../src/service/model/quantities.ts";
 import { makeRawDisk, fileDigest, qemuConvert } from "./support/disks.ts";
+import { FaultProxy } from "./support/fault-proxy.ts";
 import { latch } from "./support/uploader.ts";
 import { Origin } from "./support/origin.ts";
 import { eventually } from "./support/pod.ts";
@@ -152,6 +155,20 @@ describe("an image of type HTTP", () => {
     const sinceOf = (image: ImageObject) => image.status?.conditions?.map(({ lastTransitionTime }) => lastTransitionTime);
     expect(sinceOf(flowing)).toEqual(sinceOf(told));
     await toldOf("away", "DataSourceImportStarted");
+  });
+
+  it("tells what its registry failed with while that is tried again, until bytes flow again", async () => {
+    let away = true;
+    await using registry = await startRegistry();
+    await using proxy = await FaultProxy.start(registry.host, ({ method }) => (method === "PUT" ? "hold" : away && method === "PATCH" ? "drop" : "pass"));
+    const access = { tls: { verify: false }, credentials: {}, retry: { ...defaultRetryPolicy, maxDelayMs: 1000 } };
+    await begin({ placed: () => new RegistryPlace({ host: proxy.host, access, upload: { abortGraceMs: 1 } }) });
+    await service.create("away", http(await serve(qcow2)));
+    const told = await service.until("away", (image) => messageOf(image)?.includes("E_REGISTRY_UNAVAILABLE") === true);
+    expect(messageOf(told)).toContain("the image is being imported; trying again after E_REGISTRY_UNAVAILABLE: ");
+    away = false;
+    const flowing = await service.until("away", (image) => messageOf(image) === "the image is being imported");
+    expect(flowing.status?.phase).toBe("Provisioning");
   });
 
   it("tells what a whole attempt failed with while there is another one", async () => {

@@ -53,7 +53,7 @@ export interface JobState {
   /** Bytes per second. */
   readonly averageSpeed: number;
   readonly currentSpeed: number;
-  /** What failed last and is being tried again, until source bytes flow again. */
+  /** What failed last and is being tried again, until bytes flow again. */
   readonly retrying?: DvcrError | undefined;
   readonly result?: JobResult;
   readonly error?: DvcrError;

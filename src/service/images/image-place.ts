@@ -1,10 +1,12 @@
 import type { Destination } from "../../destination/destination.ts";
+import type { DvcrError } from "../../errors/dvcr-error.ts";
 
 /** Where images are kept: the embedded store, or an external registry (DVCR). */
 export interface ImagePlace {
   /** `HOST/cvi/NAME:UID`, what status.target.registryURL shows and others pull. */
   urlOf(name: ImageName): string;
-  destination(name: ImageName): Destination;
+  /** `onRetry` is told of what the place failed with, before it is tried again. */
+  destination(name: ImageName, onRetry?: (error: DvcrError) => void): Destination;
   /** Puts the stored image `from` at `to` too; nothing passes through us that need not. Throws E_SOURCE_NOT_FOUND where `from` is gone. */
   copy(from: ImageName, to: ImageName, signal: AbortSignal): Promise<void>;
   /** Removes the image and, where the place allows, what only it used. No error when it is not there. */

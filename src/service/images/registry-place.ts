@@ -1,6 +1,7 @@
 /** Images in a registry of others: DVCR, or any registry of the distribution specification. */
 import type { Destination } from "../../destination/destination.ts";
 import { RegistryDestination } from "../../destination/docker.ts";
+import type { DvcrError } from "../../errors/dvcr-error.ts";
 import { copyImage } from "../../pipeline/copy-image.ts";
 import type { BlobUploadOptions } from "../../registry/blob-upload.ts";
 import { deleteTag, listRepositories } from "../../registry/catalog.ts";
@@ -9,6 +10,7 @@ import { credentialSource } from "../../registry/credentials.ts";
 import { listTags, statManifest } from "../../registry/manifests.ts";
 import { openRegistry, type RegistryAccess } from "../../registry/open.ts";
 import type { ImageReference } from "../../registry/reference.ts";
+import type { RetryEvent } from "../../retry/retry.ts";
 import type { ImageName, ImagePlace, PlaceUsage } from "./image-place.ts";
 
 export interface RegistryPlaceOptions {
@@ -35,11 +37,15 @@ export class RegistryPlace implements ImagePlace {
     return `${this.#options.host}/${repository}:${tag}`;
   }
 
-  destination(name: ImageName): Destination {
+  destination(name: ImageName, onRetry?: (error: DvcrError) => void): Destination {
     const { access, upload } = this.#options;
     const reference = this.#reference(name);
     const credentials = credentialSource(reference.host, reference.repository, access.credentials);
-    return new RegistryDestination(reference, { ...access, credentials, ...(upload === undefined ? {} : { upload }) });
+    const retried = (event: RetryEvent): void => {
+      access.onRetry?.(event);
+      onRetry?.(event.error);
+    };
+    return new RegistryDestination(reference, { ...access, credentials, onRetry: retried, ...(upload === undefined ? {} : { upload }) });
   }
 
   async copy(from: ImageName, to: ImageName, signal: AbortSignal): Promise<void> {

@@ -10,6 +10,9 @@ import type { ExecutorDeps } from "./settings.ts";
 
 const sampleMilliseconds = 1000;
 
+/** What moves again when the source, or the place for images, is back. */
+type Counter = "sourceBytes" | "layerBytes";
+
 /** What the jobs of this process share: their state, whom to tell of it, and how they are stopped. */
 export abstract class LocalJob implements RunningJob {
   readonly job: ImportJob;
@@ -21,8 +24,8 @@ export abstract class LocalJob implements RunningJob {
   #state: JobState = { phase: "queued", sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 };
   #running: RunningImport | undefined;
   #sampler: NodeJS.Timeout | undefined;
-  /** How far which attempt had come at the failure that is being tried again. */
-  #failedAt: { readonly running: RunningImport | undefined; readonly bytes: number } | undefined;
+  /** How far which attempt had come at the failure that is being tried again, by the counter of where it failed. */
+  #failedAt: { readonly running: RunningImport | undefined; readonly counter: Counter; readonly bytes: number } | undefined;
 
   constructor(job: ImportJob, deps: ExecutorDeps) {
     this.job = job;
@@ -66,9 +69,10 @@ export abstract class LocalJob implements RunningJob {
   /** One attempt at importing a source into the job's target, its progress shown in the state. */
   protected get runImport(): TrackedImport {
     const { importImage, place, beforeStored } = this.deps;
+    const opened = () => place.destination(this.job.target, (error) => { this.retrying(error, "layerBytes"); });
     return trackedImport({
       importImage: (...args) => (this.#running = importImage(...args)),
-      openDestination: () => new CheckedDestination(place.destination(this.job.target), (bytes) => beforeStored(this.job.uid, bytes)),
+      openDestination: () => new CheckedDestination(opened(), (bytes) => beforeStored(this.job.uid, bytes)),
       tracker: this.#tracker,
       log: this.log,
     });
@@ -77,12 +81,13 @@ export abstract class LocalJob implements RunningJob {
   /** Another file comes in place of the one before: its progress begins at 0. */
   protected startOver(): void {
     this.#tracker = new ProgressTracker();
-    this.change({ sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 });
+    this.#failedAt = undefined;
+    this.change({ sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0, retrying: undefined });
   }
 
-  /** `error` is being tried again, in this attempt or by another one: told until source bytes flow again. */
-  protected retrying(error: DvcrError): void {
-    this.#failedAt = { running: this.#running, bytes: this.#bytesRead() };
+  /** `error` is being tried again, in this attempt or by another one: told until `counter` moves again. */
+  protected retrying(error: DvcrError, counter: Counter = "sourceBytes"): void {
+    this.#failedAt = { running: this.#running, counter, bytes: this.#count(counter) };
     this.change({ retrying: error });
   }
 
@@ -103,8 +108,8 @@ export abstract class LocalJob implements RunningJob {
   #sample(): void {
     const { percent, averageSpeed, currentSpeed, sourceBytes } = this.#tracker.sample();
     const sourceSize = this.#running?.progress().sourceSize;
-    const { running, bytes } = this.#failedAt ?? {};
-    const flowsAgain = bytes !== undefined && this.#bytesRead() > (running === this.#running ? bytes : 0);
+    const failed = this.#failedAt;
+    const flowsAgain = failed !== undefined && this.#count(failed.counter) > (failed.running === this.#running ? failed.bytes : 0);
     if (flowsAgain) this.#failedAt = undefined;
     this.change({
       percent,
@@ -118,8 +123,8 @@ export abstract class LocalJob implements RunningJob {
   }
 
   /** By the attempt that runs, or ran last. */
-  #bytesRead(): number {
-    return this.#running?.progress().sourceBytes ?? 0;
+  #count(counter: Counter): number {
+    return this.#running?.progress()[counter] ?? 0;
   }
 
   protected stored(result: JobResult): void {
