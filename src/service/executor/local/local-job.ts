@@ -88,7 +88,7 @@ export abstract class LocalJob implements RunningJob {
   /** `error` is being tried again, in this attempt or by another one: told until `counter` moves again. */
   protected retrying(error: DvcrError, counter: Counter = "sourceBytes"): void {
     this.#failedAt = { running: this.#running, counter, bytes: this.#count(counter) };
-    this.change({ retrying: error });
+    this.change({ retrying: withServiceRemedy(error) });
   }
 
   /** Samples progress and speed while `work` runs. */
