@@ -228,6 +228,8 @@ export class UploadSession {
     clearTimeout(this.#resumeTimer);
     const upload = this.#upload;
     await upload?.cancel(reason);
+    // A request that ended meanwhile has found the upload still there, and left it for another to continue.
+    if (this.#upload === upload || this.#upload === undefined) clearTimeout(this.#resumeTimer);
     if (this.#upload === upload && this.#verdict === undefined) this.#upload = undefined;
     this.#options.onChange?.();
   }
