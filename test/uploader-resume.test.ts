@@ -109,6 +109,41 @@ describe("an upload that was cut", () => {
   });
 });
 
+describe("an upload whose client tells which file it sends", () => {
+  const named = (identity: string): string => `DVCR-File-Identity: ${identity}`;
+  const known = async (): Promise<unknown> => (await head())["dvcr-file-identity"];
+  const piece = content.subarray(half, half + 100);
+  const range = `bytes ${half}-${half + 99}/${content.length}`;
+
+  it("tells it back as long as every request has said the same", async () => {
+    await begin();
+    await interrupted(named("one"));
+    expect(await known()).toBe("one");
+    const answer = await request(uploader.url, { method: "PUT", headers: { "content-range": range, "dvcr-file-identity": "one" }, body: piece });
+    expect([answer.statusCode, await known()]).toEqual([202, "one"]);
+    const next = `bytes ${half + 100}-${half + 199}/${content.length}`;
+    expect((await request(uploader.url, { method: "PUT", headers: { "content-range": next }, body: piece })).statusCode).toBe(202);
+    expect(await known()).toBeUndefined();
+  });
+
+  it("is not gone on with as another file, nor as one where none was told; it can be started over as such", async () => {
+    const file = await begin();
+    for (const before of [[named("one")], []]) {
+      await interrupted(...before);
+      const answer = await request(uploader.url, { method: "PUT", headers: { "content-range": range, "dvcr-file-identity": "two" }, body: piece });
+      expect([answer.statusCode, answer.headers["upload-offset"]]).toEqual([409, String(half)]);
+      expect(await answer.body.text()).toMatch(/^E_UPLOAD_OFFSET: .* Send the whole file, without Content-Range\.$/m);
+    }
+    expect((await put(file, "-H", named("two"))).stdout).toMatch(/^stored /);
+    expect(uploader.seen).toMatchObject({ bytes: content.length, sha256: sha256(content).toString("hex") });
+  });
+
+  it("is refused where its word for it is no word", async () => {
+    const file = await begin();
+    expect((await put(file, "-H", named("a b"))).stdout).toMatch(/^E_BAD_REQUEST: the header dvcr-file-identity is malformed/);
+  });
+});
+
 describe("digests of a continued upload", () => {
   it("Repr-Digest of the first request holds for the whole", async () => {
     const file = await begin();

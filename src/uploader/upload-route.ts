@@ -24,6 +24,16 @@ interface UploadHead {
   /** Over the whole file. */
   readonly fileDigests: readonly Checksum[];
   readonly isFramedSnappy: boolean;
+  readonly fileIdentity: string | undefined;
+}
+
+/** DVCR-File-Identity: which file the client sends, in its own words. Throws E_BAD_REQUEST for what could not be told back to it. */
+function fileIdentityOf(request: FastifyRequest): string | undefined {
+  const text = headerText(request, "dvcr-file-identity");
+  if (text !== undefined && !/^[\w.-]{1,128}$/.test(text)) {
+    throw new DvcrError("E_BAD_REQUEST", "the header dvcr-file-identity is malformed, expected 1 to 128 of A-Z a-z 0-9 _ . -");
+  }
+  return text;
 }
 
 /** Decides by the head of the request alone; nothing of the body has been asked for yet. */
@@ -49,14 +59,15 @@ function readHead(request: FastifyRequest): UploadHead {
     contentDigests,
     fileDigests,
     isFramedSnappy: headerText(request, "x-cdi-content-type") === "blockdevice-clone",
+    fileIdentity: fileIdentityOf(request),
   };
 }
 
 /** The upload that the request begins or continues, and what of its body is checked. Throws what UploadSession does. */
 async function uploadFor(head: UploadHead, config: UploadSettings, session: UploadSession): Promise<{ upload: Upload; part: BodyPart }> {
-  const { range, total, contentDigests, fileDigests, isFramedSnappy } = head;
+  const { range, total, contentDigests, fileDigests, isFramedSnappy, fileIdentity } = head;
   if (range !== undefined && (range.start > 0 || session.status().state !== "idle")) {
-    const upload = session.resume(range.start, range.total);
+    const upload = session.resume(range.start, range.total, fileIdentity);
     try {
       checkDeclaredBefore(upload.plan.checksums, fileDigests);
     } catch (error) {
@@ -68,7 +79,7 @@ async function uploadFor(head: UploadHead, config: UploadSettings, session: Uplo
   // The whole file in one request: both kinds of digest mean the same, and hold for what may have to be sent later.
   const isWhole = range === undefined || range.length === range.total;
   const declared = isWhole ? [...contentDigests, ...fileDigests] : fileDigests;
-  const upload = await session.begin({ total, checksums: mergeChecksums(config.checksums, declared), isFramedSnappy });
+  const upload = await session.begin({ total, checksums: mergeChecksums(config.checksums, declared), isFramedSnappy, fileIdentity });
   return { upload, part: { length: range?.length, endsFile: range === undefined, checksums: isWhole ? [] : contentDigests } };
 }
 

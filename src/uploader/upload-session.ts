@@ -22,6 +22,8 @@ export interface UploadStatus {
   readonly offset: number;
   readonly total: number | undefined;
   readonly isComplete: boolean;
+  /** The file that all of these bytes are of, where every request that brought some told it. */
+  readonly fileIdentity: string | undefined;
   readonly verdict: Outcome | undefined;
 }
 
@@ -70,7 +72,7 @@ export class UploadSession {
 
   status(): UploadStatus {
     const upload = this.#upload;
-    return { state: this.#state(), offset: upload?.offset ?? 0, total: upload?.total, isComplete: upload?.isWhole ?? false, verdict: this.#verdict };
+    return { state: this.#state(), offset: upload?.offset ?? 0, total: upload?.total, isComplete: upload?.isWhole ?? false, fileIdentity: upload?.fileIdentity, verdict: this.#verdict };
   }
 
   /** The upload by tus of this name, also after its verdict. */
@@ -107,10 +109,11 @@ export class UploadSession {
   }
 
   /**
-   * The interrupted upload, taken for receive() or release(), to go on at `offset` of `total` bytes. Throws E_BUSY,
-   * E_UPLOAD_DONE, or E_UPLOAD_OFFSET when it stands elsewhere, is another file, or there is none.
+   * The interrupted upload, taken for receive() or release(), to go on at `offset` of `total` bytes of the file that its
+   * client calls `identity`. Throws E_BUSY, E_UPLOAD_DONE, or E_UPLOAD_OFFSET when it stands elsewhere, is another file,
+   * or there is none.
    */
-  resume(offset: number, total: number | undefined): Upload {
+  resume(offset: number, total: number | undefined, identity?: string): Upload {
     const { state, offset: reached } = this.status();
     if (state === "idle" || state === "importing" || (state === "interrupted" && offset !== reached)) {
       throw new DvcrError("E_UPLOAD_OFFSET", `the upload stands at offset ${reached}, not at ${offset}`);
@@ -118,6 +121,7 @@ export class UploadSession {
     this.#take();
     const upload = this.#upload!;
     try {
+      upload.continueAs(identity);
       if (total !== undefined) upload.declareTotal(total);
     } catch (error) {
       this.release();

@@ -14,6 +14,8 @@ export interface UploadPlan {
   readonly isFramedSnappy: boolean;
   /** Names an upload by tus. */
   readonly id?: string;
+  /** The client's own word for which file it sends. */
+  readonly fileIdentity?: string | undefined;
 }
 
 export interface UploadLimits {
@@ -42,6 +44,7 @@ export class Upload {
   readonly #queue: ByteQueue;
   readonly #stopped = new AbortController();
   #total: number | undefined;
+  #fileIdentity: string | undefined;
   #offset = 0;
   #isWhole = false;
   #result: Promise<ImportReport> | undefined;
@@ -53,6 +56,7 @@ export class Upload {
     this.#queue = new ByteQueue(sipInterval);
     this.plan = plan;
     this.#total = plan.total;
+    this.#fileIdentity = plan.fileIdentity;
     this.#start = start;
   }
 
@@ -94,6 +98,22 @@ export class Upload {
     }
     checkLimit(total, this.#most);
     this.#total = total;
+  }
+
+  /** The file that every byte so far was said to be of, by its client's word for it. */
+  get fileIdentity(): string | undefined {
+    return this.#fileIdentity;
+  }
+
+  /**
+   * More bytes come, of the file that their client calls `identity`. Throws E_UPLOAD_OFFSET when those before are not
+   * known to be of it. A client that does not tell may go on with any file, so that none is known from then on.
+   */
+  continueAs(identity: string | undefined): void {
+    if (identity !== undefined && identity !== this.#fileIdentity) {
+      throw new DvcrError("E_UPLOAD_OFFSET", "what has arrived is not known to be of this file", { fix: "Send the whole file, without Content-Range." });
+    }
+    this.#fileIdentity = identity;
   }
 
   /** Throws E_BAD_REQUEST when `end` lies beyond the end of the file. */
