@@ -1,6 +1,7 @@
 /** `dvcr serve` with what a server in earnest has: TLS, a configuration that changes, a registry of others, load. */
 import { readdirSync, readFileSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
+import { getPriority } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Agent, request } from "undici";
@@ -198,7 +199,8 @@ describe("while an import runs", () => {
     });
     const own = threads.filter(({ name }) => name.startsWith("dvcr-"));
     expect(own.filter(({ nice }) => nice !== 19)).toEqual([]);
-    expect(threads.find(({ id }) => id === service.pid)?.nice).toBe(0);
+    // As it was started: by whoever runs the tests, who may be "nice".
+    expect(threads.find(({ id }) => id === service.pid)?.nice).toBe(getPriority());
   });
 });
 

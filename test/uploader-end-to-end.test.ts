@@ -83,8 +83,8 @@ describe("dvcr-uploader", () => {
     const content = randomBytes(2 ** 20);
     const { port } = new URL(await startFor("cvi/more"));
     const answer = await rawRequest(Number(port), `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${String(content.length)}\r\n\r\n`, Buffer.concat([content, Buffer.alloc(4096, 1)]));
-    // What follows is read as the next request, which it is not; which answer comes first is open.
-    expect(answer).toMatch(/^HTTP\/1\.1 (200|400) /);
+    // What follows is read as the next request, which it is not; which answer comes first is open, and a reset may swallow both.
+    expect(answer).toMatch(/^(?:HTTP\/1\.1 (?:200|400) |$)/);
     expect(await uploader!.exit).toBe(0);
     const pulled = await pullUploaded(directory, registry, "cvi/more");
     expect(pulled.digest).toBe(createHash("sha256").update(content).digest("hex"));
