@@ -104,7 +104,10 @@ test("a blob whole, its head, and ranges of it", async () => {
     expect([part.status, part.headers.get("content-range")]).toEqual([206, `bytes 1000000-2999999/${one.layer.length}`]);
     expect(Buffer.from(await part.arrayBuffer()).equals(one.layer.subarray(1_000_000, 3_000_000))).toBe(true);
   }
-  expect((await get(url, { headers: { ...range, "if-range": '"sha256:other"' } })).status).toBe(200);
+  const other = await get(url, { headers: { ...range, "if-range": '"sha256:other"' } });
+  expect(other.status).toBe(200);
+  // Unread, it would keep the blob open.
+  await other.body?.cancel();
   const tail = await get(url, { headers: { range: "bytes=-100" } });
   expect(Buffer.from(await tail.arrayBuffer()).equals(one.layer.subarray(-100))).toBe(true);
   await expectError(url, 416, "RANGE_INVALID", { headers: { range: `bytes=${one.layer.length}-` } });

@@ -54,7 +54,10 @@ export function answerText(request: FastifyRequest, reply: FastifyReply, content
   void reply.header("content-type", contentType).header("cache-control", "no-store");
   if (!isIncomplete(request.raw)) return reply.send(text);
   void reply.header("connection", "close").header("content-length", Buffer.byteLength(text));
-  return reply.send(isUnfinished(request.raw) ? Readable.from(answerAndDrain(text, request.raw)) : text);
+  if (!isUnfinished(request.raw)) return reply.send(text);
+  // Without a byte to send, the head would wait until the client has ended.
+  if (text === "") reply.raw.once("pipe", () => { reply.raw.flushHeaders(); });
+  return reply.send(Readable.from(answerAndDrain(text, request.raw)));
 }
 
 /** An error of fastify or of its plugins as one of ours. */

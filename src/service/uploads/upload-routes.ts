@@ -1,6 +1,6 @@
 /** `/upload/TOKEN`: the file of one image, in every form that the uploader of a pod takes. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { answerError } from "../../uploader/answer.ts";
+import { answerError, answerText } from "../../uploader/answer.ts";
 import { refuseMethod, takeRawBodies, uploadMethods } from "../../uploader/handlers.ts";
 import { imageGroup } from "../model/image.ts";
 import type { Access } from "../security/authorize.ts";
@@ -34,7 +34,7 @@ export async function uploadRoutes(app: FastifyInstance, { tokens }: UploadRoute
     return answerError(request, reply, error, []);
   });
   // The same for a token that never was, one that has ended and a malformed one.
-  const sayNothing = (reply: FastifyReply): FastifyReply => reply.code(404).header("cache-control", "no-store").send("");
+  const sayNothing = (request: FastifyRequest, reply: FastifyReply): FastifyReply => answerText(request, reply.code(404), "text/plain; charset=utf-8", "");
   for (const method of uploadMethods) {
     app.route({
       method,
@@ -42,11 +42,11 @@ export async function uploadRoutes(app: FastifyInstance, { tokens }: UploadRoute
       exposeHeadRoute: false,
       handler: (request, reply) => {
         const target = targetOf(request);
-        if (target === undefined) return sayNothing(reply);
+        if (target === undefined) return sayNothing(request, reply);
         if (!readMethods.has(method)) request.access = accessOf(target);
         return target.handlers[method](request, reply);
       },
     });
   }
-  app.setNotFoundHandler((request, reply) => (targetOf(request) === undefined ? sayNothing(reply) : refuseMethod(request, reply, [])));
+  app.setNotFoundHandler((request, reply) => (targetOf(request) === undefined ? sayNothing(request, reply) : refuseMethod(request, reply, [])));
 }
