@@ -1,7 +1,7 @@
 import { Agent, EnvHttpProxyAgent, type Dispatcher } from "undici";
 
 import { secureContext, type TlsOptions } from "../registry/tls.ts";
-import { finishPausedParsers } from "./paused-end.ts";
+import "./paused-end.ts";
 import type { OutboundPolicy } from "./policy.ts";
 
 /** Proxies as the usual variables name them; empty means none. */
@@ -27,7 +27,6 @@ export interface DispatcherOptions {
  * `outbound` judges the names that are asked for, and the proxy resolves them.
  */
 export async function outboundDispatcher({ tls, proxies, outbound, connectTimeoutMs }: DispatcherOptions): Promise<Dispatcher> {
-  finishPausedParsers();
   const connect = {
     secureContext: await secureContext(tls),
     rejectUnauthorized: tls.verify,

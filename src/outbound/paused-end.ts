@@ -2,6 +2,8 @@
  * Keeps undici 7 from ending the process: where a server closes its connection while the reader of the body is behind, the
  * parser is paused, and undici asserts in an event handler that it is not (nodejs/undici#5360). The cure is in undici 8,
  * which needs Node 22.19; here the parser goes on before it is finished. What it still holds, a few KiB, is handed over.
+ *
+ * To be imported, for that alone, by whoever makes a dispatcher.
  */
 import { subscribe } from "node:diagnostics_channel";
 
@@ -18,10 +20,8 @@ interface Parser {
 const mostTurns = 1000;
 const cured = new WeakSet<object>();
 
-/** Holds for every connection that is made from now on. May be called more than once. */
-export function finishPausedParsers(): void {
-  subscribe("undici:client:connected", onConnected);
-}
+// Once, as the module is loaded: a channel calls a listener as often as it was subscribed.
+subscribe("undici:client:connected", onConnected);
 
 function onConnected(message: unknown): void {
   const parser = parserOf((message as { readonly socket?: object }).socket);

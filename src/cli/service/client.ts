@@ -4,7 +4,7 @@ import { Agent, request, type Dispatcher } from "undici";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { ErrorCode } from "../../errors/catalogue.ts";
-import { finishPausedParsers } from "../../outbound/paused-end.ts";
+import "../../outbound/paused-end.ts";
 import { networkCode } from "../../retry/failure.ts";
 
 export interface ServiceAccess {
@@ -57,7 +57,6 @@ export class ServiceClient {
   static async open({ server, token, caFile }: ServiceAccess, signal: AbortSignal): Promise<ServiceClient> {
     const url = serverUrl(server);
     const ca = caFile === undefined ? undefined : await readFlagFile("--ca", caFile);
-    finishPausedParsers();
     return new ServiceClient(url, token, new Agent(ca === undefined ? {} : { connect: { ca } }), signal);
   }
 

@@ -23,10 +23,10 @@ const jobPhases: readonly JobState["phase"][] = ["queued", "waiting", "running"]
 const importBuckets = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400];
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
-/** Everything that `/metrics` shows. close() ends its watching. */
 /** How imports end: phases with the reasons of Ready. */
 const endings = [["Ready", "Ready"], ["Failed", "ProvisioningFailed"], ["Failed", "ProvisioningFailedTerminally"], ["Failed", "QuotaExceeded"], ["Failed", "WaitForUserUploadTimeout"]] as const;
 
+/** Everything that `/metrics` shows. close() ends its watching. */
 export class ServiceMetrics {
   readonly registry = new Registry();
   readonly #sources: MetricsSources;
