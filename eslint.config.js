@@ -5,7 +5,17 @@ import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 const nodeGlobals = Object.fromEntries(
-  ["AbortController", "AbortSignal", "Buffer", "clearInterval", "clearTimeout", "console", "fetch", "performance", "process"]
+  [
+    "AbortController",
+    "AbortSignal",
+    "Buffer",
+    "clearInterval",
+    "clearTimeout",
+    "console",
+    "fetch",
+    "performance",
+    "process",
+  ]
     .concat(["setImmediate", "setInterval", "setTimeout", "structuredClone", "TextDecoder", "TextEncoder", "URL"])
     .map((name) => [name, "readonly"]),
 );
@@ -35,7 +45,9 @@ export default defineConfig(
     // The environment is read in one place.
     files: ["src/**/*.ts"],
     ignores: ["src/config/**"],
-    rules: { "no-restricted-properties": ["error", { object: "process", property: "env", message: "Read it in src/config." }] },
+    rules: {
+      "no-restricted-properties": ["error", { object: "process", property: "env", message: "Read it in src/config." }],
+    },
   },
   {
     files: ["test/**/*.ts", "bench/**/*.ts"],

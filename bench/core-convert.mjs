@@ -42,8 +42,11 @@ const sides = {
 function parse() {
   const { values } = parseArgs({
     options: {
-      size: { type: "string", default: "full" }, rounds: { type: "string", default: "3" }, work: { type: "string", default: inRoot("bench/.work") },
-      out: { type: "string", default: "/dev/shm" }, "inputs-only": { type: "boolean", default: false },
+      size: { type: "string", default: "full" },
+      rounds: { type: "string", default: "3" },
+      work: { type: "string", default: inRoot("bench/.work") },
+      out: { type: "string", default: "/dev/shm" },
+      "inputs-only": { type: "boolean", default: false },
     },
   });
   const rounds = Number(values.rounds);
@@ -61,7 +64,11 @@ async function compare(image, { rounds, out, core, workshop, most }) {
     for (const [name, script] of Object.entries(sides)) {
       const target = written(name);
       await capture("bash", ["-c", 'head -c "$1" /dev/zero > "$0"; rm "$0"', target, String(Math.round(most))]);
-      const { wall, cpu, rss } = await measure({ script, directory: workshop.directory, env: { CORE: core, IMAGE: image.path, OUT: target } });
+      const { wall, cpu, rss } = await measure({
+        script,
+        directory: workshop.directory,
+        env: { CORE: core, IMAGE: image.path, OUT: target },
+      });
       runs[name].push({ wall, cpu, rss });
       if (name === "core" && round === 0) continue;
       if (round === 0) await mustBeSame(written("core"), target);
@@ -72,7 +79,8 @@ async function compare(image, { rounds, out, core, workshop, most }) {
   return Object.fromEntries(Object.entries(runs).map(([name, all]) => [name, middle(all)]));
 }
 
-const middle = (runs) => Object.fromEntries(["wall", "cpu", "rss"].map((figure) => [figure, median(runs.map((run) => run[figure]))]));
+const middle = (runs) =>
+  Object.fromEntries(["wall", "cpu", "rss"].map((figure) => [figure, median(runs.map((run) => run[figure]))]));
 
 async function mustBeSame(one, other) {
   const { code, stdout } = await capture("qemu-img", ["compare", "-f", "raw", "-F", "raw", "-s", one, other]);
@@ -91,25 +99,60 @@ async function main() {
   const core = await buildCoreConvert(inRoot("build/setup.log"));
   await mkdir(work, { recursive: true });
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort(new Stop(`stopped by ${signal}`, 130)));
+  for (const signal of ["SIGINT", "SIGTERM"])
+    process.once(signal, () => stop.abort(new Stop(`stopped by ${signal}`, 130)));
   const workshop = await Workshop.open(stop.signal, { parent: work });
   const target = await Workshop.open(stop.signal, { parent: out, space: 2.5 * sizes[size].disk.data });
   try {
     const say = (text) => process.stdout.write(`${text}\n`);
-    const inputs = await prepareInputs(formats.map((one) => one.input), { size, directory: join(work, "inputs", size), workshop, say });
+    const inputs = await prepareInputs(
+      formats.map((one) => one.input),
+      { size, directory: join(work, "inputs", size), workshop, say },
+    );
     if (inputsOnly) return;
     const results = [];
     for (const { input, text, mostCpu } of formats) {
       const image = inputs[input];
-      const medians = await compare(image, { rounds, out: target.directory, core, workshop, most: 1.1 * sizes[size].disk.data });
+      const medians = await compare(image, {
+        rounds,
+        out: target.directory,
+        core,
+        workshop,
+        most: 1.1 * sizes[size].disk.data,
+      });
       const { faster, cpuShare } = ratios(medians, ["qemu-img"]);
-      const best = ratios(medians, Object.keys(sides).filter((name) => name !== "core"));
+      const best = ratios(
+        medians,
+        Object.keys(sides).filter((name) => name !== "core"),
+      );
       const met = faster >= 1 && cpuShare <= mostCpu;
-      results.push({ input, bytes: image.size, virtualSize: image.virtualSize, sides: medians, faster, cpuShare, best, mostCpu, met });
-      const figures = Object.entries(medians).map(([name, { wall, cpu }]) => `${name} ${wall.toFixed(2)} s ${cpu.toFixed(2)} CPU s`);
-      say(`${text.padEnd(24)} ${faster.toFixed(2)} times as fast, ${cpuShare.toFixed(2)} of the CPU: ${met ? "met" : "MISSED"}; than its best ${best.faster.toFixed(2)} times (${figures.join(", ")})`);
+      results.push({
+        input,
+        bytes: image.size,
+        virtualSize: image.virtualSize,
+        sides: medians,
+        faster,
+        cpuShare,
+        best,
+        mostCpu,
+        met,
+      });
+      const figures = Object.entries(medians).map(
+        ([name, { wall, cpu }]) => `${name} ${wall.toFixed(2)} s ${cpu.toFixed(2)} CPU s`,
+      );
+      say(
+        `${text.padEnd(24)} ${faster.toFixed(2)} times as fast, ${cpuShare.toFixed(2)} of the CPU: ${met ? "met" : "MISSED"}; than its best ${best.faster.toFixed(2)} times (${figures.join(", ")})`,
+      );
     }
-    const record = { date: new Date().toISOString().slice(0, 10), commit: await commit(), machine: machine(), versions: await versions(), size, rounds, results };
+    const record = {
+      date: new Date().toISOString().slice(0, 10),
+      commit: await commit(),
+      machine: machine(),
+      versions: await versions(),
+      size,
+      rounds,
+      results,
+    };
     await keepResult({ name: "core-convert", ...record });
   } finally {
     await target.close();

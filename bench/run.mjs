@@ -50,13 +50,15 @@ async function main() {
     }
   }
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort(new Stop(`stopped by ${signal}`, 130)));
+  for (const signal of ["SIGINT", "SIGTERM"])
+    process.once(signal, () => stop.abort(new Stop(`stopped by ${signal}`, 130)));
   process.exitCode = await benchmark(options, stop.signal);
 }
 
 async function prepare({ size }) {
   await setup({ purpose: size === "smoke" ? "ci" : "bench", quiet: true });
-  if (!dependenciesAreThere()) await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: inRoot("bench") });
+  if (!dependenciesAreThere())
+    await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: inRoot("bench") });
 }
 
 function parse() {
@@ -64,9 +66,16 @@ function parse() {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
       options: {
-        size: { type: "string", default: "full" }, rounds: { type: "string" }, work: { type: "string", default: inRoot("bench/.work") },
-        "inputs-only": { type: "boolean", default: false }, smoke: { type: "boolean", default: false },
-        profile: { type: "boolean", default: false }, "no-setup": { type: "boolean", default: false }, results: { type: "string" }, page: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false },
+        size: { type: "string", default: "full" },
+        rounds: { type: "string" },
+        work: { type: "string", default: inRoot("bench/.work") },
+        "inputs-only": { type: "boolean", default: false },
+        smoke: { type: "boolean", default: false },
+        profile: { type: "boolean", default: false },
+        "no-setup": { type: "boolean", default: false },
+        results: { type: "string" },
+        page: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
       },
     });
     if (values.help) throw new Stop(usage, 0);
@@ -79,17 +88,33 @@ function parse() {
     const rounds = Number(values.rounds ?? sizes[size].rounds);
     if (!Number.isInteger(rounds) || rounds < 1) throw new Stop("--rounds must be a number from 1", 2);
     const chosen = all.filter((one) => (wanted.length === 0 ? !scaling.includes(one) : wanted.includes(one.name)));
-    return { chosen, size, rounds, work: resolve(values.work), inputsOnly: values["inputs-only"], profile: values.profile, page: values.page, noSetup: values["no-setup"], results: values.results };
+    return {
+      chosen,
+      size,
+      rounds,
+      work: resolve(values.work),
+      inputsOnly: values["inputs-only"],
+      profile: values.profile,
+      page: values.page,
+      noSetup: values["no-setup"],
+      results: values.results,
+    };
   } catch (error) {
     throw error instanceof Stop ? error : new Stop(`${error.message}\n${usage}`, 2);
   }
 }
 
-const ownNetwork = () => findCommand("unshare") !== undefined && findCommand("ip") !== undefined && spawnSync("unshare", ["--net", "true"]).status === 0;
+const ownNetwork = () =>
+  findCommand("unshare") !== undefined &&
+  findCommand("ip") !== undefined &&
+  spawnSync("unshare", ["--net", "true"]).status === 0;
 
 function again() {
   const script = 'ip link set lo up && exec "$0" "$@"';
-  const child = spawnSync("unshare", ["--net", "sh", "-c", script, process.execPath, ...process.argv.slice(1)], { stdio: "inherit", env: { ...process.env, [inNamespace]: "1" } });
+  const child = spawnSync("unshare", ["--net", "sh", "-c", script, process.execPath, ...process.argv.slice(1)], {
+    stdio: "inherit",
+    env: { ...process.env, [inNamespace]: "1" },
+  });
   return child.status ?? 1;
 }
 
@@ -103,14 +128,40 @@ async function benchmark({ chosen, size, rounds, work, inputsOnly, profile, resu
     const names = [...new Set(chosen.flatMap(inputNames))];
     const inputs = await prepareInputs(names, { size, directory: join(work, "inputs", size), workshop, say });
     if (inputsOnly) return 0;
-    const facts = { date: new Date().toISOString().slice(0, 10), commit: await commit(), machine: machine(), versions: await versions() };
+    const facts = {
+      date: new Date().toISOString().slice(0, 10),
+      commit: await commit(),
+      machine: machine(),
+      versions: await versions(),
+    };
     const scratchSeen = await seesScratch(workshop.directory);
     await warmUp(workshop);
     const measure = async (one) => {
-      const sides = await runCase(one, { inputs, rounds, work, signal, say: size === "smoke" ? () => {} : say, oneCore, size, profile });
+      const sides = await runCase(one, {
+        inputs,
+        rounds,
+        work,
+        signal,
+        say: size === "smoke" ? () => {} : say,
+        oneCore,
+        size,
+        profile,
+      });
       const { size: bytes, virtualSize } = inputs[one.input];
-      const targets = judge(one, sides).map((target) => (target.text.startsWith("scratch") && !scratchSeen ? { text: target.text, open: "the work directory is on a file system that does not count" } : target));
-      const record = { name: one.name, title: one.title, size, ...facts, input: { size: bytes, virtualSize }, sides, targets };
+      const targets = judge(one, sides).map((target) =>
+        target.text.startsWith("scratch") && !scratchSeen
+          ? { text: target.text, open: "the work directory is on a file system that does not count" }
+          : target,
+      );
+      const record = {
+        name: one.name,
+        title: one.title,
+        size,
+        ...facts,
+        input: { size: bytes, virtualSize },
+        sides,
+        targets,
+      };
       say(caseText(record));
       const failed = Object.entries(sides).filter(([, side]) => side.failed !== undefined);
       for (const [name, side] of failed) process.stderr.write(`${one.name}: ${name}: ${side.failed}\n`);

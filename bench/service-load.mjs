@@ -31,8 +31,18 @@ const slowest = 600;
 const targetMilliseconds = 100;
 
 async function main() {
-  const { values } = parseArgs({ options: { imports: { type: "string", default: "50" }, watchers: { type: "string", default: "200" }, uploads: { type: "string", default: "20" } } });
-  const wanted = { imports: Number(values.imports), watchers: Number(values.watchers), uploads: Number(values.uploads) };
+  const { values } = parseArgs({
+    options: {
+      imports: { type: "string", default: "50" },
+      watchers: { type: "string", default: "200" },
+      uploads: { type: "string", default: "20" },
+    },
+  });
+  const wanted = {
+    imports: Number(values.imports),
+    watchers: Number(values.watchers),
+    uploads: Number(values.uploads),
+  };
   const workshop = await Workshop.open(new AbortController().signal);
   try {
     await measure(wanted, workshop);
@@ -47,15 +57,21 @@ async function measure({ imports, watchers, uploads }, workshop) {
   const image = workshop.path("disk.qcow2");
   await workshop.run("qemu-img", ["convert", "-O", "qcow2", disk, image]);
   const source = await serveFile(image, workshop);
-  const service = await startService(workshop, [], { DVCR_SERVE_MAX_UPLOADS: String(uploads), DVCR_SERVE_REQUESTS_PER_MINUTE: "0" });
+  const service = await startService(workshop, [], {
+    DVCR_SERVE_MAX_UPLOADS: String(uploads),
+    DVCR_SERVE_REQUESTS_PER_MINUTE: "0",
+  });
   const pid = service.server.child.pid;
   const idle = memoryOf(pid).now;
 
   const probe = await makeProbe(`${service.url}${group}?limit=100`);
   // Linux keeps it by thread; those that begin from now on, and programs, have it too.
   setPriority(process.pid, 10);
-  const watched = Array.from({ length: watchers }, () => watch(`${service.url}${group}?watch=true&allowWatchBookmarks=true`));
-  for (let count = 0; count < imports; count += 1) await create(service.url, `import-${count}`, { type: "HTTP", http: { url: source.url } });
+  const watched = Array.from({ length: watchers }, () =>
+    watch(`${service.url}${group}?watch=true&allowWatchBookmarks=true`),
+  );
+  for (let count = 0; count < imports; count += 1)
+    await create(service.url, `import-${count}`, { type: "HTTP", http: { url: source.url } });
   for (let count = 0; count < uploads; count += 1) await create(service.url, `upload-${count}`, { type: "Upload" });
   const urls = await uploadUrls(service.url, uploads);
 
@@ -86,14 +102,24 @@ async function measure({ imports, watchers, uploads }, workshop) {
 async function makeDisk(path) {
   const file = await open(path, "w");
   const piece = 4 * mebibyte;
-  for (let at = 0; at < dataBytes; at += piece) await file.write(randomBytes(piece), 0, piece, (at / dataBytes) * diskBytes);
+  for (let at = 0; at < dataBytes; at += piece)
+    await file.write(randomBytes(piece), 0, piece, (at / dataBytes) * diskBytes);
   await file.truncate(diskBytes);
   await file.close();
 }
 
 async function create(base, name, dataSource) {
-  const body = JSON.stringify({ apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec: { dataSource } });
-  const answer = await fetch(`${base}${group}`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  const body = JSON.stringify({
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind: "ClusterVirtualImage",
+    metadata: { name },
+    spec: { dataSource },
+  });
+  const answer = await fetch(`${base}${group}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+  });
   if (answer.status !== 201) throw new Stop(`creating ${name}: ${answer.status} ${await answer.text()}`);
 }
 
@@ -103,7 +129,9 @@ async function list(base) {
 
 async function uploadUrls(base, count) {
   for (;;) {
-    const urls = (await list(base)).map(({ status }) => status?.imageUploadURLs?.inCluster).filter((url) => url !== undefined);
+    const urls = (await list(base))
+      .map(({ status }) => status?.imageUploadURLs?.inCluster)
+      .filter((url) => url !== undefined);
     if (urls.length === count) return urls;
     await delay(100);
   }
@@ -113,7 +141,8 @@ async function allReady(base, count) {
   for (let tries = 0; tries < slowest; tries += 1) {
     const items = await list(base);
     const failed = items.find(({ status }) => status?.phase === "Failed");
-    if (failed !== undefined) throw new Stop(`${failed.metadata.name} has failed: ${JSON.stringify(failed.status.conditions)}`);
+    if (failed !== undefined)
+      throw new Stop(`${failed.metadata.name} has failed: ${JSON.stringify(failed.status.conditions)}`);
     if (items.filter(({ status }) => status?.phase === "Ready").length === count) return;
     await delay(500);
   }
@@ -122,7 +151,11 @@ async function allReady(base, count) {
 
 function watch(url) {
   let events = 0;
-  const request = get(url, { agent: false }, (response) => response.on("data", (part) => (events += part.toString("latin1").split("\n").length - 1)).on("error", () => undefined));
+  const request = get(url, { agent: false }, (response) =>
+    response
+      .on("data", (part) => (events += part.toString("latin1").split("\n").length - 1))
+      .on("error", () => undefined),
+  );
   request.on("error", () => undefined);
   return { stop: () => (request.destroy(), events) };
 }
@@ -143,8 +176,12 @@ async function makeProbe(url) {
 
 function curl(file, url) {
   return new Promise((resolve, reject) => {
-    const child = spawn("curl", ["-sS", "--fail-with-body", "-o", "/dev/null", "-T", file, url], { stdio: ["ignore", "ignore", "inherit"] });
-    child.once("error", reject).once("close", (code) => (code === 0 ? resolve() : reject(new Stop(`curl ended with ${code}`))));
+    const child = spawn("curl", ["-sS", "--fail-with-body", "-o", "/dev/null", "-T", file, url], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    child
+      .once("error", reject)
+      .once("close", (code) => (code === 0 ? resolve() : reject(new Stop(`curl ended with ${code}`))));
   });
 }
 

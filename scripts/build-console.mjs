@@ -8,7 +8,13 @@ import { dropStamp, filesBelow, keyOf, stampHolds, writeStamp } from "./lib/stam
 const stampPath = inRoot("dist/console/.built-from");
 
 function consoleKey() {
-  const settings = ["tsconfig.json", "src/service/model/image.ts", "node_modules/vite/package.json", "node_modules/preact/package.json", "node_modules/@preact/signals/package.json"];
+  const settings = [
+    "tsconfig.json",
+    "src/service/model/image.ts",
+    "node_modules/vite/package.json",
+    "node_modules/preact/package.json",
+    "node_modules/@preact/signals/package.json",
+  ];
   return keyOf([...filesBelow(inRoot("console")), ...settings.map((name) => inRoot(name))]);
 }
 

@@ -80,14 +80,20 @@ function jobs() {
 function requireTools(tools) {
   const missing = tools.filter((tool) => findCommand(tool) === undefined);
   if (missing.length > 0) {
-    throw new Stop(`missing to build the native code: ${missing.join(", ")}. \`npm run setup\` installs what is needed.`, 2);
+    throw new Stop(
+      `missing to build the native code: ${missing.join(", ")}. \`npm run setup\` installs what is needed.`,
+      2,
+    );
   }
 }
 
 async function runCoreTest(directory, args) {
   const binary = inRoot(directory, "core_test");
   if (!existsSync(binary)) throw new Stop(`${binary} was not built: native/test holds no test`);
-  const env = { ASAN_OPTIONS: "strict_string_checks=1:detect_stack_use_after_return=1", UBSAN_OPTIONS: "print_stacktrace=1" };
+  const env = {
+    ASAN_OPTIONS: "strict_string_checks=1:detect_stack_use_after_return=1",
+    UBSAN_OPTIONS: "print_stacktrace=1",
+  };
   await run(binary, args, { env });
 }
 

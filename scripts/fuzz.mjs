@@ -22,12 +22,47 @@ import { capture, fail, findCommand, run, Stop } from "./lib/process.mjs";
  */
 const targets = {
   probe: { maxBytes: 72 << 10, sources: ["probe.cpp", "formats/refused.cpp", "formats/raw.cpp"], floor: 96 },
-  qcow2: { maxBytes: 192 << 10, sources: ["formats/qcow2.cpp", "formats/qcow2_header.cpp", "formats/qcow2_refcounts.cpp"], floor: 95 },
-  vmdk: { maxBytes: 192 << 10, sources: ["formats/vmdk.cpp", "formats/vmdk_header.cpp", "formats/vmdk_grain.cpp", "formats/vmdk_tables.cpp", "formats/vmdk_stream.cpp", "formats/vmdk_lookahead.cpp"], floor: 92 },
+  qcow2: {
+    maxBytes: 192 << 10,
+    sources: ["formats/qcow2.cpp", "formats/qcow2_header.cpp", "formats/qcow2_refcounts.cpp"],
+    floor: 95,
+  },
+  vmdk: {
+    maxBytes: 192 << 10,
+    sources: [
+      "formats/vmdk.cpp",
+      "formats/vmdk_header.cpp",
+      "formats/vmdk_grain.cpp",
+      "formats/vmdk_tables.cpp",
+      "formats/vmdk_stream.cpp",
+      "formats/vmdk_lookahead.cpp",
+    ],
+    floor: 92,
+  },
   vdi: { maxBytes: 128 << 10, sources: ["formats/vdi.cpp", "formats/block_map.cpp"], floor: 93 },
-  vhd: { maxBytes: 128 << 10, sources: ["formats/vhd.cpp", "formats/vhd_fixed.cpp", "formats/vhd_footer.cpp"], floor: 94 },
-  vhdx: { maxBytes: 96 << 10, sources: ["formats/vhdx.cpp", "formats/vhdx_header.cpp", "formats/vhdx_log.cpp"], floor: 89 },
-  unpack: { maxBytes: 64 << 10, sources: ["unpack/decoder.cpp", "unpack/gzip.cpp", "unpack/xz.cpp", "unpack/zstd.cpp", "unpack/bzip2.cpp", "unpack/magic.cpp", "unpack/unpack_chain.cpp"], floor: 85 },
+  vhd: {
+    maxBytes: 128 << 10,
+    sources: ["formats/vhd.cpp", "formats/vhd_fixed.cpp", "formats/vhd_footer.cpp"],
+    floor: 94,
+  },
+  vhdx: {
+    maxBytes: 96 << 10,
+    sources: ["formats/vhdx.cpp", "formats/vhdx_header.cpp", "formats/vhdx_log.cpp"],
+    floor: 89,
+  },
+  unpack: {
+    maxBytes: 64 << 10,
+    sources: [
+      "unpack/decoder.cpp",
+      "unpack/gzip.cpp",
+      "unpack/xz.cpp",
+      "unpack/zstd.cpp",
+      "unpack/bzip2.cpp",
+      "unpack/magic.cpp",
+      "unpack/unpack_chain.cpp",
+    ],
+    floor: 85,
+  },
   vmdk_descriptor: { maxBytes: 8 << 10, sources: ["formats/vmdk_descriptor.cpp", "formats/vmdk_text.cpp"], floor: 95 },
   archive: { maxBytes: 128 << 10, sources: ["archive_source.cpp", "tar_reader.cpp"], floor: 93 },
 };
@@ -48,7 +83,9 @@ async function makeCorpus(target) {
   const directory = place("corpus", target);
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
-  const { code, stderr } = await capture(built("make_corpus"), [target, directory], { env: environment("make_corpus") });
+  const { code, stderr } = await capture(built("make_corpus"), [target, directory], {
+    env: environment("make_corpus"),
+  });
   if (code !== 0) throw new Stop(`the corpus of ${target} could not be made: ${stderr.trim()}`);
   return directory;
 }
@@ -61,7 +98,10 @@ async function runTarget(target, flags, directories) {
   const limits = [`-max_len=${targets[target].maxBytes}`, "-timeout=60", "-rss_limit_mb=2048", "-malloc_limit_mb=128"];
   const findings = `-artifact_prefix=${place("findings", `${target}-`)}`;
   try {
-    await run(built(`fuzz_${target}`), [...flags, ...limits, findings, ...directories], { env: environment(target), log });
+    await run(built(`fuzz_${target}`), [...flags, ...limits, findings, ...directories], {
+      env: environment(target),
+      log,
+    });
   } catch (error) {
     throw new Stop(`fuzzing ${target} found something.\n${error.message}`);
   }
@@ -71,7 +111,11 @@ async function runTarget(target, flags, directories) {
 async function fuzz(target, seconds, corpus, flags = []) {
   const found = place("found", target);
   mkdirSync(found, { recursive: true });
-  const text = await runTarget(target, [`-max_total_time=${seconds}`, "-print_final_stats=1", ...flags], [found, corpus]);
+  const text = await runTarget(
+    target,
+    [`-max_total_time=${seconds}`, "-print_final_stats=1", ...flags],
+    [found, corpus],
+  );
   const number = (pattern) => /** @type {string} */ (pattern.exec(text)?.[1] ?? "?");
   const last = text.match(/cov: \d+ ft: \d+ corp: \d+/g)?.at(-1) ?? "";
   process.stdout.write(
@@ -91,11 +135,24 @@ async function coverage(target, corpus) {
   rmSync(place("profiles", `${target}.profraw`), { force: true });
   await runTarget(target, ["-runs=0"], [corpus]);
   const profile = place("profiles", `${target}.profdata`);
-  const merged = await capture(llvm("llvm-profdata"), ["merge", "-sparse", place("profiles", `${target}.profraw`), "-o", profile]);
+  const merged = await capture(llvm("llvm-profdata"), [
+    "merge",
+    "-sparse",
+    place("profiles", `${target}.profraw`),
+    "-o",
+    profile,
+  ]);
   if (merged.code !== 0) throw new Stop(`llvm-profdata failed: ${merged.stderr}`);
   const sources = targets[target].sources.map((name) => inRoot("native/core", name));
-  for (const source of sources) if (!existsSync(source)) throw new Stop(`${source}, whose coverage is measured, does not exist`);
-  const report = await capture(llvm("llvm-cov"), ["export", "-summary-only", built(`fuzz_${target}`), `-instr-profile=${profile}`, ...sources]);
+  for (const source of sources)
+    if (!existsSync(source)) throw new Stop(`${source}, whose coverage is measured, does not exist`);
+  const report = await capture(llvm("llvm-cov"), [
+    "export",
+    "-summary-only",
+    built(`fuzz_${target}`),
+    `-instr-profile=${profile}`,
+    ...sources,
+  ]);
   if (report.code !== 0) throw new Stop(`llvm-cov failed: ${report.stderr}`);
   const { lines } = JSON.parse(report.stdout).data[0].totals;
   return { percent: (100 * lines.covered) / lines.count, lines: lines.count };
@@ -106,7 +163,9 @@ async function holdsFloor(target, corpus) {
   const { percent, lines } = await coverage(target, corpus);
   const { floor } = targets[target];
   const inputs = readdirSync(corpus).length;
-  process.stdout.write(`${target.padEnd(16)} ${percent.toFixed(1)} % of ${lines} lines from ${inputs} inputs (floor ${floor} %)\n`);
+  process.stdout.write(
+    `${target.padEnd(16)} ${percent.toFixed(1)} % of ${lines} lines from ${inputs} inputs (floor ${floor} %)\n`,
+  );
   return percent >= floor;
 }
 

@@ -6,7 +6,18 @@
  *
  * Needs the build (`npm run build`), node_modules as package-lock.json asks for, and apt-get with package lists.
  */
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -21,7 +32,16 @@ const mountPoints = ["dvcr-src-auth", "dvcr-auth", "certs", "proxycerts", "dev",
 const user = 64535;
 
 /** What of Debian's packages no process of ours reads. */
-const unread = ["usr/share/ca-certificates", "usr/share/gcc", "usr/share/gdb", "usr/share/lintian", "usr/share/locale", "usr/share/man", "usr/sbin", "etc/ca-certificates"];
+const unread = [
+  "usr/share/ca-certificates",
+  "usr/share/gcc",
+  "usr/share/gdb",
+  "usr/share/lintian",
+  "usr/share/locale",
+  "usr/share/man",
+  "usr/sbin",
+  "etc/ca-certificates",
+];
 
 /** Lays out `target`, which must not exist or be empty. `node`: the Node executable that goes in. */
 export async function layOutRootfs(target, node) {
@@ -40,7 +60,8 @@ export async function layOutRootfs(target, node) {
 async function unpackLibraries(target) {
   const directory = mkdtempSync(join(tmpdir(), "dvcr-debs-"));
   try {
-    const script = 'cd "$1" && shift && { apt-get -q download "$@" || { apt-get -q update && apt-get -q download "$@"; }; }';
+    const script =
+      'cd "$1" && shift && { apt-get -q download "$@" || { apt-get -q update && apt-get -q download "$@"; }; }';
     await mustRun("sh", "-c", script, "download", directory, ...packagesFor("runtime"));
     const status = join(target, "var/lib/dpkg/status.d");
     mkdirSync(status, { recursive: true });
@@ -56,7 +77,8 @@ async function unpackLibraries(target) {
   for (const path of unread) rmSync(join(target, path), { recursive: true, force: true });
   for (const path of filesBelow(join(target, "usr/share/doc"))) if (!path.endsWith("/copyright")) rmSync(path);
   for (const library of ["lib", "usr/lib"]) {
-    for (const name of ["gconv", "audit"]) rmSync(join(target, library, multiarch(), name), { recursive: true, force: true });
+    for (const name of ["gconv", "audit"])
+      rmSync(join(target, library, multiarch(), name), { recursive: true, force: true });
   }
 }
 
@@ -67,7 +89,10 @@ function writeCertificateBundle(target) {
   const authorities = filesBelow(join(target, "usr/share/ca-certificates")).filter((path) => path.endsWith(".crt"));
   if (authorities.length === 0) throw new Stop("the package ca-certificates holds no certificate");
   mkdirSync(join(target, "etc/ssl/certs"), { recursive: true });
-  writeFileSync(join(target, "etc/ssl/certs/ca-certificates.crt"), authorities.map((path) => readFileSync(path, "utf8").trimEnd()).join("\n") + "\n");
+  writeFileSync(
+    join(target, "etc/ssl/certs/ca-certificates.crt"),
+    authorities.map((path) => readFileSync(path, "utf8").trimEnd()).join("\n") + "\n",
+  );
 }
 
 function writeSystemFiles(target) {
@@ -89,7 +114,13 @@ async function copyProgram(target) {
   const isProgram = (path) => !/\.(?:map|d\.ts|d\.mts|d\.cts|tsbuildinfo)$|\/\.built-from$/.test(path);
   const copy = (path) => cpSync(inRoot(path), join(target, path), { recursive: true, filter: isProgram });
   for (const path of ["package.json", "LICENSE", "dist", ...productionModules()]) copy(path);
-  await mustRun("strip", "--strip-unneeded", "-o", join(target, "build/native/dvcr.node"), inRoot("build/native/dvcr.node"));
+  await mustRun(
+    "strip",
+    "--strip-unneeded",
+    "-o",
+    join(target, "build/native/dvcr.node"),
+    inRoot("build/native/dvcr.node"),
+  );
   mkdirSync(join(target, "bin"));
   copy("bin/not-built.mjs");
   for (const name of executables) {
@@ -101,7 +132,9 @@ async function copyProgram(target) {
 /** Paths of the modules that package-lock.json does not mark as for development; nested ones come with their parents. */
 function productionModules() {
   const { packages } = JSON.parse(readFileSync(inRoot("package-lock.json"), "utf8"));
-  const top = Object.entries(packages).filter(([path, { dev }]) => /^node_modules\/(?:@[^/]+\/)?[^/]+$/.test(path) && !dev);
+  const top = Object.entries(packages).filter(
+    ([path, { dev }]) => /^node_modules\/(?:@[^/]+\/)?[^/]+$/.test(path) && !dev,
+  );
   return top.map(([path]) => path).filter((path) => existsSync(inRoot(path)));
 }
 
@@ -113,7 +146,8 @@ async function mustRun(command, ...args) {
 
 async function main() {
   const { values, positionals } = parseArgs({ options: { node: { type: "string" } }, allowPositionals: true });
-  if (values.node === undefined || positionals.length !== 1) throw new Stop("usage: node scripts/image-rootfs.mjs --node=PATH DIRECTORY", 2);
+  if (values.node === undefined || positionals.length !== 1)
+    throw new Stop("usage: node scripts/image-rootfs.mjs --node=PATH DIRECTORY", 2);
   await layOutRootfs(positionals[0], values.node);
 }
 

@@ -39,7 +39,8 @@ function builder(storage, log) {
 
 /** Builds and writes the image to the OCI layout `output`; gives its reference. */
 export async function buildImage({ output, node }) {
-  if (findCommand("buildah") === undefined) throw new Stop("buildah is missing (Debian package buildah); any builder can build the Dockerfile instead", 2);
+  if (findCommand("buildah") === undefined)
+    throw new Stop("buildah is missing (Debian package buildah); any builder can build the Dockerfile instead", 2);
   const log = inRoot("build/image.log");
   const { version } = JSON.parse(readFileSync(inRoot("package.json"), "utf8"));
   const [work, rootfs] = [inRoot("build/image-work"), inRoot("build/image-work/rootfs")];
@@ -56,7 +57,19 @@ export async function buildImage({ output, node }) {
     // The context holds nothing that the last stage reads; an empty one spares the builder a walk through the checkout.
     mkdirSync(`${work}/context`);
     const context = ["--build-context", `rootfs=${rootfs}`, "-f", inRoot("Dockerfile"), `${work}/context`];
-    await buildah("build", "--isolation", "chroot", "--format", "oci", "--timestamp", "0", ...facts, "-t", local, ...context);
+    await buildah(
+      "build",
+      "--isolation",
+      "chroot",
+      "--format",
+      "oci",
+      "--timestamp",
+      "0",
+      ...facts,
+      "-t",
+      local,
+      ...context,
+    );
     await buildah("push", "--quiet", "--compression-format", "gzip", local, `oci:${output}:${version}`);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -65,7 +78,9 @@ export async function buildImage({ output, node }) {
 }
 
 async function main() {
-  const { values } = parseArgs({ options: { output: { type: "string", default: inRoot("build/image") }, node: { type: "string" } } });
+  const { values } = parseArgs({
+    options: { output: { type: "string", default: inRoot("build/image") }, node: { type: "string" } },
+  });
   await setup({ purpose: "builder", quiet: true });
   const reference = await buildImage({ output: resolve(values.output), node: values.node });
   process.stdout.write(`${reference}\n`);

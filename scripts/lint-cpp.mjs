@@ -12,7 +12,9 @@ import { filesBelow } from "./lib/stamp.mjs";
 const longest = 500;
 const sourceDirectories = ["native", "src", "test", "bench", "scripts", "bin"];
 // The benchmarks install packages of their own below bench/.
-const isSource = (path) => !relative(root, path).includes("node_modules/") && /\.(cpp|h|ts|mjs|js|sh)$|CMakeLists\.txt$|\/bin\/[^./]+$/.test(path);
+const isSource = (path) =>
+  !relative(root, path).includes("node_modules/") &&
+  /\.(cpp|h|ts|mjs|js|sh)$|CMakeLists\.txt$|\/bin\/[^./]+$/.test(path);
 // Put together from parts, so that this file does not report itself.
 const marks = new RegExp(`\\b(${["TO" + "DO", "FIX" + "ME", "X".repeat(3)].join("|")})\\b`);
 const skipped = /\b(?:it|test|describe)\.(?:skip|only|todo)\(|\bGTEST_SKIP\b|\bTEST(?:_F|_P)?\(\w+, DISABLED_/;

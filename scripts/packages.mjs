@@ -28,7 +28,16 @@ const build = [
 const run = ["libbz2-1.0", "libgcrypt20", "libisal2"];
 
 /** The packages inside the container image: what Node and the addon load, and the CAs. */
-const runtime = ["ca-certificates", "libbz2-1.0", "libc6", "libgcc-s1", "libgcrypt20", "libgpg-error0", "libisal2", "libstdc++6"];
+const runtime = [
+  "ca-certificates",
+  "libbz2-1.0",
+  "libc6",
+  "libgcc-s1",
+  "libgcrypt20",
+  "libgpg-error0",
+  "libisal2",
+  "libstdc++6",
+];
 
 /** `npm run image`: the builder, and strip. */
 const builder = ["binutils", "buildah"];
@@ -37,7 +46,23 @@ const builder = ["binutils", "buildah"];
 const demo = ["curl", "docker-registry", "e2fsprogs", "fdisk", "qemu-utils", "skopeo"];
 
 /** `npm test`: more judges and more ways to write images. */
-const test = ["bzip2", "chromium", "genisoimage", "iproute2", "kubernetes-client", "nginx-light", "openssl", "pigz", "prometheus", "sqlite3", "strace", "time", "umoci", "xz-utils", "zstd"];
+const test = [
+  "bzip2",
+  "chromium",
+  "genisoimage",
+  "iproute2",
+  "kubernetes-client",
+  "nginx-light",
+  "openssl",
+  "pigz",
+  "prometheus",
+  "sqlite3",
+  "strace",
+  "time",
+  "umoci",
+  "xz-utils",
+  "zstd",
+];
 
 /** `npm run lint`. */
 const lint = ["clang-format"];
@@ -46,7 +71,21 @@ const lint = ["clang-format"];
 const fuzz = ["clang", "libclang-rt-14-dev", "llvm", "qemu-utils"];
 
 /** `npm run bench`, also as part of CI: the alternatives, and what measures. */
-const bench = ["buildah", "genisoimage", "iproute2", "isal", "libnbd-bin", "nbdkit", "nginx-light", "openssl", "pigz", "time", "util-linux", "xz-utils", "zstd"];
+const bench = [
+  "buildah",
+  "genisoimage",
+  "iproute2",
+  "isal",
+  "libnbd-bin",
+  "nbdkit",
+  "nginx-light",
+  "openssl",
+  "pigz",
+  "time",
+  "util-linux",
+  "xz-utils",
+  "zstd",
+];
 
 /** `npm run bench -- --profile`. */
 const profile = ["linux-perf"];
@@ -74,9 +113,38 @@ export const commands = {
   runtime: [],
   builder: ["cmake", "g++", "ninja", "strip", "buildah"],
   demo: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo"],
-  test: ["cmake", "g++", "ninja", "curl", "docker-registry", "kubectl", "mke2fs", "qemu-img", "skopeo", "umoci", "xz", "zstd", "chromium"],
+  test: [
+    "cmake",
+    "g++",
+    "ninja",
+    "curl",
+    "docker-registry",
+    "kubectl",
+    "mke2fs",
+    "qemu-img",
+    "skopeo",
+    "umoci",
+    "xz",
+    "zstd",
+    "chromium",
+  ],
   bench: ["cmake", "g++", "ninja", "curl", "docker-registry", "mke2fs", "sfdisk", "qemu-img", "skopeo", "time"],
-  ci: ["cmake", "g++", "ninja", "curl", "docker-registry", "kubectl", "mke2fs", "qemu-img", "skopeo", "umoci", "clang-format", "clang++", "time", "chromium"],
+  ci: [
+    "cmake",
+    "g++",
+    "ninja",
+    "curl",
+    "docker-registry",
+    "kubectl",
+    "mke2fs",
+    "qemu-img",
+    "skopeo",
+    "umoci",
+    "clang-format",
+    "clang++",
+    "time",
+    "chromium",
+  ],
   fuzz: ["cmake", "clang++", "ninja"],
 };
 

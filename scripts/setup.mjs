@@ -13,7 +13,14 @@ import { parseArgs } from "node:util";
 import { buildConsole, consoleIsBuilt } from "./build-console.mjs";
 import { buildNative, nativeIsBuilt } from "./build-native.mjs";
 import { buildTs, tsIsBuilt } from "./build-ts.mjs";
-import { distribution, installedVersions, installPackages, rootPrefix, toolchainOf, toolchainVersions } from "./lib/debian.mjs";
+import {
+  distribution,
+  installedVersions,
+  installPackages,
+  rootPrefix,
+  toolchainOf,
+  toolchainVersions,
+} from "./lib/debian.mjs";
 import { dependenciesAreInstalled, installDependencies } from "./lib/dependencies.mjs";
 import { inRoot } from "./lib/paths.mjs";
 import { fail, findCommand, isMain, Stop } from "./lib/process.mjs";
@@ -60,7 +67,8 @@ async function systemPackages(purpose, wanted, step) {
     return [];
   }
   const installed = await installedVersions(wanted);
-  const isThere = (name) => installed.has(name) || (name in replaceable && findCommand(replaceable[name]) !== undefined);
+  const isThere = (name) =>
+    installed.has(name) || (name in replaceable && findCommand(replaceable[name]) !== undefined);
   const missing = wanted.filter((name) => !isThere(name));
   if (missing.length === 0) return toolchainOf(installed);
   const prefix = await rootPrefix(missing);

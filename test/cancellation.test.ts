@@ -21,7 +21,12 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-cancel-"));
   scratch = join(directory, "scratch");
   await mkdir(scratch);
-  disk = await qemuConvert(await makeRawDisk(join(directory, "disk.raw"), 24), join(directory, "disk.qcow2"), "-O", "qcow2");
+  disk = await qemuConvert(
+    await makeRawDisk(join(directory, "disk.raw"), 24),
+    join(directory, "disk.qcow2"),
+    "-O",
+    "qcow2",
+  );
   registry = await startRegistry();
 });
 
@@ -31,7 +36,15 @@ afterAll(async () => {
 });
 
 const start = (source: string, host: string, repository: string): RunningDvcr =>
-  new RunningDvcr("import", "--dest-tls-verify=false", "--quiet", "--scratch-dir", scratch, source, `docker://${host}/${repository}:v1`);
+  new RunningDvcr(
+    "import",
+    "--dest-tls-verify=false",
+    "--quiet",
+    "--scratch-dir",
+    scratch,
+    source,
+    `docker://${host}/${repository}:v1`,
+  );
 
 async function expectCancelled(running: RunningDvcr, signal: "SIGINT" | "SIGTERM", repository: string): Promise<void> {
   running.signal(signal);

@@ -20,7 +20,9 @@ describe("the reference of the command line", () => {
   });
 
   it("has a row for every option that is taken", () => {
-    for (const command of Object.values(addImageCommands(new Command("dvcr"), "/tmp", new UsageProblems())) as Command[]) {
+    for (const command of Object.values(
+      addImageCommands(new Command("dvcr"), "/tmp", new UsageProblems()),
+    ) as Command[]) {
       const section = page.split(`\n## \`dvcr ${command.name()} `)[1]?.split("\n## ")[0] ?? "";
       expect(command.options.length).toBeGreaterThan(5);
       for (const { flags } of command.options) expect(section).toContain(`| \`${flags}\` |`);
@@ -28,7 +30,10 @@ describe("the reference of the command line", () => {
   });
 
   it("has examples that are taken as they stand", () => {
-    const lines = page.replaceAll("\\\n", " ").split("\n").filter((line) => line.startsWith("dvcr "));
+    const lines = page
+      .replaceAll("\\\n", " ")
+      .split("\n")
+      .filter((line) => line.startsWith("dvcr "));
     expect(lines.length).toBeGreaterThan(4);
     for (const line of lines) {
       const problems = new UsageProblems();

@@ -9,7 +9,11 @@ import { DvcrError } from "../src/errors/dvcr-error.ts";
 
 const destination = "dvcr.d8-virtualization.svc/cvi/disk:0a1b";
 const uploader = { UPLOADER_DESTINATION_ENDPOINT: destination };
-const importer = { IMPORTER_SOURCE: "http", IMPORTER_ENDPOINT: "https://example.org/disk.qcow2", IMPORTER_DESTINATION_ENDPOINT: destination };
+const importer = {
+  IMPORTER_SOURCE: "http",
+  IMPORTER_ENDPOINT: "https://example.org/disk.qcow2",
+  IMPORTER_DESTINATION_ENDPOINT: destination,
+};
 const sha256 = "a".repeat(64);
 
 function problemsOf(parse: () => unknown): string[] {
@@ -25,23 +29,26 @@ function problemsOf(parse: () => unknown): string[] {
 
 describe("the environment of the importer pod", () => {
   it("is accepted as the controller sets it, empty variables counting as unset", () => {
-    const config = parseImporterConfig({
-      ...importer,
-      IMPORTER_CONTENTTYPE: "",
-      IMPORTER_IMAGE_SIZE: "",
-      OWNER_UID: "7c2e",
-      FILESYSTEM_OVERHEAD: "",
-      INSECURE_TLS: "false",
-      IMPORTER_DISK_ID: "",
-      http_proxy: "",
-      https_proxy: "",
-      no_proxy: "",
-      DESTINATION_INSECURE_TLS: "true",
-      IMPORTER_CHECKSUMS: `md5:${"0".repeat(32)},sha256:${sha256.toUpperCase()}`,
-      IMPORTER_DESTINATION_AUTH_CONFIG: "/dvcr-auth/.dockerconfigjson",
-      IMPORTER_CERT_DIR: "/certs",
-      PATH: "/usr/bin",
-    }, ["-v=3"]);
+    const config = parseImporterConfig(
+      {
+        ...importer,
+        IMPORTER_CONTENTTYPE: "",
+        IMPORTER_IMAGE_SIZE: "",
+        OWNER_UID: "7c2e",
+        FILESYSTEM_OVERHEAD: "",
+        INSECURE_TLS: "false",
+        IMPORTER_DISK_ID: "",
+        http_proxy: "",
+        https_proxy: "",
+        no_proxy: "",
+        DESTINATION_INSECURE_TLS: "true",
+        IMPORTER_CHECKSUMS: `md5:${"0".repeat(32)},sha256:${sha256.toUpperCase()}`,
+        IMPORTER_DESTINATION_AUTH_CONFIG: "/dvcr-auth/.dockerconfigjson",
+        IMPORTER_CERT_DIR: "/certs",
+        PATH: "/usr/bin",
+      },
+      ["-v=3"],
+    );
     expect(config).toMatchObject({
       source: "http",
       ownerUid: "7c2e",
@@ -56,17 +63,22 @@ describe("the environment of the importer pod", () => {
       imageFormat: "raw",
       layerCompression: "gzip",
     });
-    expect(config.checksums).toEqual([{ algorithm: "md5", expected: "0".repeat(32) }, { algorithm: "sha256", expected: sha256 }]);
+    expect(config.checksums).toEqual([
+      { algorithm: "md5", expected: "0".repeat(32) },
+      { algorithm: "sha256", expected: sha256 },
+    ]);
     expect(Object.isFrozen(config)).toBe(true);
   });
 
   it("reports every problem at once, by name, with what was got and expected", () => {
-    const problems = problemsOf(() => parseImporterConfig({
-      IMPORTER_SOURCE: "ftp",
-      DESTINATION_INSECURE_TLS: "maybe",
-      IMPORTER_CHECKSUMS: "sha256:abc",
-      DVCR_SCRATCH_LIMIT: "10 GB",
-    }));
+    const problems = problemsOf(() =>
+      parseImporterConfig({
+        IMPORTER_SOURCE: "ftp",
+        DESTINATION_INSECURE_TLS: "maybe",
+        IMPORTER_CHECKSUMS: "sha256:abc",
+        DVCR_SCRATCH_LIMIT: "10 GB",
+      }),
+    );
     expect(problems).toEqual([
       'IMPORTER_SOURCE: got "ftp", expected http, registry, dvcr, blockDevice or filesystem',
       'IMPORTER_CHECKSUMS: got "sha256:abc", expected algo:hex[,algo:hex…] with algo one of md5, sha1, sha256, sha512, streebog256, streebog512',
@@ -80,13 +92,17 @@ describe("the environment of the importer pod", () => {
     const block = { IMPORTER_SOURCE: "blockDevice", IMPORTER_ENDPOINT: "", IMPORTER_DESTINATION_ENDPOINT: destination };
     expect(problemsOf(() => parseImporterConfig(block))).toEqual([]);
     expect(problemsOf(() => parseImporterConfig({ ...block, IMPORTER_SOURCE: "dvcr" }))).toHaveLength(1);
-    expect(problemsOf(() => parseImporterConfig({ ...importer, IMPORTER_ENDPOINT: "file:///etc/passwd" }))).toHaveLength(1);
+    expect(
+      problemsOf(() => parseImporterConfig({ ...importer, IMPORTER_ENDPOINT: "file:///etc/passwd" })),
+    ).toHaveLength(1);
   });
 
   it("takes extra headers by prefix and never repeats their value", () => {
     const config = parseImporterConfig({ ...importer, IMPORTER_EXTRA_HEADER_1: "X-Token: s3cret" });
     expect(config.headerLines).toEqual(["X-Token: s3cret"]);
-    const problems = problemsOf(() => parseImporterConfig({ ...importer, IMPORTER_EXTRA_HEADER_1: "s3cret without colon" }));
+    const problems = problemsOf(() =>
+      parseImporterConfig({ ...importer, IMPORTER_EXTRA_HEADER_1: "s3cret without colon" }),
+    );
     expect(problems).toHaveLength(1);
     expect(problems[0]).not.toContain("s3cret");
   });
@@ -117,14 +133,22 @@ describe("flags and environment of the uploader", () => {
       "--checksums",
       `sha256:${sha256}`,
     ]);
-    expect(config).toMatchObject({ listenPort: 9000, destinationInsecureTls: true, checksums: [{ algorithm: "sha256", expected: sha256 }] });
+    expect(config).toMatchObject({
+      listenPort: 9000,
+      destinationInsecureTls: true,
+      checksums: [{ algorithm: "sha256", expected: sha256 }],
+    });
   });
 
   it("reports wrong flags by name and shows neither stray words nor secrets", () => {
-    const problems = problemsOf(() => parseUploaderConfig(
-      { ...uploader, UPLOADER_DESTINATION_ACCESS_KEY_ID: "me" },
-      ["--pasword", "hunter2", "--listen-port=99999", "--v"],
-    ));
+    const problems = problemsOf(() =>
+      parseUploaderConfig({ ...uploader, UPLOADER_DESTINATION_ACCESS_KEY_ID: "me" }, [
+        "--pasword",
+        "hunter2",
+        "--listen-port=99999",
+        "--v",
+      ]),
+    );
     expect(problems).toEqual([
       "flag --pasword: not known, expected one of those in --help",
       "argument 2: got a word, expected only flags",
@@ -135,17 +159,24 @@ describe("flags and environment of the uploader", () => {
   });
 
   it("wants certificate and key, CA and name to come together", () => {
-    expect(problemsOf(() => parseUploaderConfig({ ...uploader, TLS_CERT_FILE: "/c", CLIENT_NAME: "x" }))).toHaveLength(2);
+    expect(problemsOf(() => parseUploaderConfig({ ...uploader, TLS_CERT_FILE: "/c", CLIENT_NAME: "x" }))).toHaveLength(
+      2,
+    );
     expect(problemsOf(() => parseUploaderConfig({ ...uploader, CLIENT_CA_FILE: "/c" }))).toHaveLength(1);
   });
 
   it("understands TLS settings by the names of Go and of OpenSSL", () => {
-    const parse = (TLS_MIN_VERSION: string, TLS_CIPHERS: string) => parseUploaderConfig({ ...uploader, TLS_MIN_VERSION, TLS_CIPHERS });
-    expect(parse("VersionTLS13", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")).toMatchObject({
+    const parse = (TLS_MIN_VERSION: string, TLS_CIPHERS: string) =>
+      parseUploaderConfig({ ...uploader, TLS_MIN_VERSION, TLS_CIPHERS });
+    expect(
+      parse("VersionTLS13", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+    ).toMatchObject({
       tlsMinVersion: "TLSv1.3",
       tlsCiphers: "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305",
     });
-    expect(parse("1.2", "TLS_RSA_WITH_AES_128_CBC_SHA,TLS_AES_256_GCM_SHA384").tlsCiphers).toBe("AES128-SHA:TLS_AES_256_GCM_SHA384");
+    expect(parse("1.2", "TLS_RSA_WITH_AES_128_CBC_SHA,TLS_AES_256_GCM_SHA384").tlsCiphers).toBe(
+      "AES128-SHA:TLS_AES_256_GCM_SHA384",
+    );
     expect(problemsOf(() => parse("VersionTLS10", "ROT13"))).toHaveLength(2);
   });
 });
@@ -162,7 +193,13 @@ describe("what must be known before the configuration is checked", () => {
 });
 
 describe("sizes", () => {
-  it.each([["0", 0], ["512", 512], ["64Ki", 65_536], ["1.5Gi", 1.5 * 2 ** 30], ["64TiB", 64 * 2 ** 40]])("%s is %d bytes", (text, bytes) => {
+  it.each([
+    ["0", 0],
+    ["512", 512],
+    ["64Ki", 65_536],
+    ["1.5Gi", 1.5 * 2 ** 30],
+    ["64TiB", 64 * 2 ** 40],
+  ])("%s is %d bytes", (text, bytes) => {
     expect(parseBytes(text)).toBe(bytes);
   });
 

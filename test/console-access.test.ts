@@ -9,7 +9,12 @@ import { ServeProcess } from "./support/service-serve.ts";
 import { temporaryDirectory, tool } from "./support/tools.ts";
 
 const images = "/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualimages";
-const draft = (name: string): unknown => ({ apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec: { dataSource: { type: "Upload" } } });
+const draft = (name: string): unknown => ({
+  apiVersion: "virtualization.deckhouse.io/v1alpha2",
+  kind: "ClusterVirtualImage",
+  metadata: { name },
+  spec: { dataSource: { type: "Upload" } },
+});
 
 let browser: Browser;
 beforeAll(async () => {
@@ -30,20 +35,45 @@ describe("the console's files", () => {
     expect(policy).not.toContain("unsafe");
     expect(html).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\son\w+=|https?:/);
     // Not by fetch, which tells caches on the way not to answer 304.
-    expect(await tool("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", `If-None-Match: ${page.headers.get("etag")!}`, server.url)).toBe("304");
+    expect(
+      await tool(
+        "curl",
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-H",
+        `If-None-Match: ${page.headers.get("etag")!}`,
+        server.url,
+      ),
+    ).toBe("304");
 
     const assets = [...html.matchAll(/(?:src|href)="\.?(\/assets\/[^"]+)"/g)].map((match) => match[1]!);
     expect(assets.length).toBeGreaterThanOrEqual(3);
     for (const asset of assets) {
       const answer = await fetch(server.url + asset);
-      expect([asset, answer.status, answer.headers.get("cache-control")]).toEqual([asset, 200, "public, max-age=31536000, immutable"]);
+      expect([asset, answer.status, answer.headers.get("cache-control")]).toEqual([
+        asset,
+        200,
+        "public, max-age=31536000, immutable",
+      ]);
       expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
     }
-    for (const path of ["/create", "/images/cvi/x", "/images/vi/a/b"]) expect(await (await fetch(server.url + path)).text()).toBe(html);
-    for (const path of ["/nothing", "/assets/", "/assets/..%2findex.html", "/assets/%2e%2e/.built-from", "/.built-from"]) {
+    for (const path of ["/create", "/images/cvi/x", "/images/vi/a/b"])
+      expect(await (await fetch(server.url + path)).text()).toBe(html);
+    for (const path of [
+      "/nothing",
+      "/assets/",
+      "/assets/..%2findex.html",
+      "/assets/%2e%2e/.built-from",
+      "/.built-from",
+    ]) {
       expect([path, (await fetch(server.url + path)).status]).toEqual([path, 404]);
     }
-    const bytes = (await Promise.all(assets.map(async (asset) => (await (await fetch(server.url + asset)).arrayBuffer()).byteLength))).reduce((sum, one) => sum + one, 0);
+    const bytes = (
+      await Promise.all(assets.map(async (asset) => (await (await fetch(server.url + asset)).arrayBuffer()).byteLength))
+    ).reduce((sum, one) => sum + one, 0);
     expect(bytes).toBeLessThan(150_000);
   });
 });
@@ -85,7 +115,11 @@ describe("a server that asks for tokens", () => {
     expect(await page.locator("main").innerText()).not.toContain("/upload/");
     await page.getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-    await page.getByRole("dialog").getByRole("alert").filter({ hasText: /forbidden/ }).waitFor();
+    await page
+      .getByRole("dialog")
+      .getByRole("alert")
+      .filter({ hasText: /forbidden/ })
+      .waitFor();
     await opened.picture("delete-forbidden");
     expect(opened.faults).toEqual([]);
   });

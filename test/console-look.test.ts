@@ -22,7 +22,9 @@ beforeAll(async () => {
   await using directory = await temporaryDirectory();
   const upload: ImageSpec = { dataSource: { type: "Upload" } };
   await apply("ready", upload);
-  await apply("a-name-that-is-quite-long-as-those-of-images-tend-to-be-20261121-amd64", { dataSource: { type: "HTTP", http: { url: "https://127.0.0.1:1/none.qcow2", caBundle: "YWFhCg==" } } });
+  await apply("a-name-that-is-quite-long-as-those-of-images-tend-to-be-20261121-amd64", {
+    dataSource: { type: "HTTP", http: { url: "https://127.0.0.1:1/none.qcow2", caBundle: "YWFhCg==" } },
+  });
   await apply("waiting", upload);
   await apply("broken", upload);
   await curl("ready", await makeRawDisk(join(directory.path, "disk.raw"), 8));
@@ -37,10 +39,16 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-const image = (name: string): Promise<ImageObject> => server.json<ImageObject>(`${images}/clustervirtualimages/${name}`);
+const image = (name: string): Promise<ImageObject> =>
+  server.json<ImageObject>(`${images}/clustervirtualimages/${name}`);
 
 async function apply(name: string, spec: ImageSpec): Promise<void> {
-  await server.json(`${images}/clustervirtualimages`, "POST", { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec });
+  await server.json(`${images}/clustervirtualimages`, "POST", {
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind: "ClusterVirtualImage",
+    metadata: { name },
+    spec,
+  });
 }
 
 /** Uploads as the manual says. */
@@ -52,25 +60,37 @@ async function curl(name: string, file: string): Promise<void> {
 const pages: readonly (readonly [name: string, path: string, prepare?: (page: Page) => Promise<void>])[] = [
   ["list", "/", (page) => page.locator("tr[data-name=ready] [data-phase=Ready]").waitFor()],
   ["create", "/create"],
-  ["create-secret", "/create", async (page) => {
-    await page.getByLabel("Load data from container image").check();
-    await page.getByLabel("Pull secret").selectOption("A new secret");
-    await page.getByText("Certificate authority").click();
-  }],
+  [
+    "create-secret",
+    "/create",
+    async (page) => {
+      await page.getByLabel("Load data from container image").check();
+      await page.getByLabel("Pull secret").selectOption("A new secret");
+      await page.getByText("Certificate authority").click();
+    },
+  ],
   ["create-existing", "/create", (page) => page.getByLabel("From an existing image").check()],
-  ["create-upload", "/create", async (page) => {
-    await page.getByLabel("Upload from Computer").check();
-    await page.getByRole("radio", { name: /^VirtualImage/ }).check();
-    await page.getByText("The same with kubectl").click();
-  }],
+  [
+    "create-upload",
+    "/create",
+    async (page) => {
+      await page.getByLabel("Upload from Computer").check();
+      await page.getByRole("radio", { name: /^VirtualImage/ }).check();
+      await page.getByText("The same with kubectl").click();
+    },
+  ],
   ["image", "/images/cvi/ready", (page) => page.getByText("DataSourceImportCompleted").waitFor()],
   ["image-waiting", "/images/cvi/waiting", (page) => page.getByText("Choose a file").waitFor()],
   ["image-broken", "/images/cvi/broken", (page) => page.locator(".why").waitFor()],
   ["image-none", "/images/vi/nowhere/none", (page) => page.getByText("There is no image of this name").waitFor()],
-  ["delete", "/", async (page) => {
-    await page.getByRole("button", { name: "Delete waiting" }).click();
-    await page.getByRole("dialog").waitFor();
-  }],
+  [
+    "delete",
+    "/",
+    async (page) => {
+      await page.getByRole("button", { name: "Delete waiting" }).click();
+      await page.getByRole("dialog").waitFor();
+    },
+  ],
 ];
 
 describe.each([
@@ -80,7 +100,10 @@ describe.each([
   ["dark", 360],
 ] as const)("in %s, %i pixels wide", (colorScheme, width) => {
   it("has no violation that axe-core finds, and nothing to scroll sideways for", async () => {
-    await using opened = await ConsolePage.open(browser, server.url, "/", { colorScheme, viewport: { width, height: 760 } });
+    await using opened = await ConsolePage.open(browser, server.url, "/", {
+      colorScheme,
+      viewport: { width, height: 760 },
+    });
     const found: Record<string, unknown> = {};
     for (const [name, path, prepare] of pages) {
       await opened.goto(path);
@@ -124,7 +147,8 @@ describe("with the keyboard only", () => {
     }
     throw new Error(`Tab does not reach ${String(name)}`);
   }
-  const focusedName = "(() => { const it = document.activeElement; return it.getAttribute('aria-label') ?? it.labels?.[0]?.innerText ?? it.innerText ?? ''; })()";
+  const focusedName =
+    "(() => { const it = document.activeElement; return it.getAttribute('aria-label') ?? it.labels?.[0]?.innerText ?? it.innerText ?? ''; })()";
 
   it("an image is created, found and deleted, and the focus is never lost", async () => {
     await using opened = await ConsolePage.open(browser, server.url);

@@ -67,7 +67,12 @@ async function untilSent(page: Page, mebibytes: number): Promise<void> {
 async function throttle(page: Page, bytesPerSecond: number): Promise<void> {
   const session = await page.context().newCDPSession(page);
   await session.send("Network.enable");
-  await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: bytesPerSecond });
+  await session.send("Network.emulateNetworkConditions", {
+    offline: false,
+    latency: 0,
+    downloadThroughput: -1,
+    uploadThroughput: bytesPerSecond,
+  });
 }
 
 describe("an upload of 300 MiB", () => {
@@ -110,7 +115,13 @@ describe("an upload of 300 MiB", () => {
     expect(starts[2]).toBeGreaterThan(starts[1]!);
     expect(starts).toHaveLength(3);
     const pulled = join(directory.path, "pulled");
-    const [{ registryURL }] = [(await server.json<{ status: { target: { registryURL: string } } }>("/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualimages/big")).status.target];
+    const [{ registryURL }] = [
+      (
+        await server.json<{ status: { target: { registryURL: string } } }>(
+          "/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualimages/big",
+        )
+      ).status.target,
+    ];
     await tool("skopeo", "copy", "-q", "--src-tls-verify=false", `docker://${registryURL}`, `oci:${pulled}:big`);
     expect(await umociDiskDigest(pulled, "big", directory.path)).toBe(await fileDigest(path));
     expect(opened.faults).toEqual([]);
@@ -134,7 +145,16 @@ describe("errors are shown in the words of the server", () => {
   });
 
   it("where the import failed, and nothing in them is taken for a part of the page", async () => {
-    await using origin = await Origin.start(await readFile(await qemuConvert(await makeRawDisk(join(directory.path, "d.raw"), 8), join(directory.path, "d.qcow2"), "-O", "qcow2")));
+    await using origin = await Origin.start(
+      await readFile(
+        await qemuConvert(
+          await makeRawDisk(join(directory.path, "d.raw"), 8),
+          join(directory.path, "d.qcow2"),
+          "-O",
+          "qcow2",
+        ),
+      ),
+    );
     const evil = "<img/src=x/onerror=alert(1)>";
     await using opened = await ConsolePage.open(browser, server.url, "/create");
     const { page } = opened;
@@ -156,7 +176,12 @@ describe("errors are shown in the words of the server", () => {
   });
 
   it("where an uploaded file is refused", async () => {
-    const whole = await qemuConvert(await makeRawDisk(join(directory.path, "t.raw"), 8), join(directory.path, "t.qcow2"), "-O", "qcow2");
+    const whole = await qemuConvert(
+      await makeRawDisk(join(directory.path, "t.raw"), 8),
+      join(directory.path, "t.qcow2"),
+      "-O",
+      "qcow2",
+    );
     const cut = await truncatedCopy(whole, join(directory.path, "cut.qcow2"), 0.5);
     await using opened = await ConsolePage.open(browser, server.url, "/create");
     const { page } = opened;

@@ -19,7 +19,9 @@ afterEach(() => api[Symbol.asyncDispose]());
 it("it lists again after a 410, and shows what is there now", async () => {
   const url = await api.listen();
   let isAway = false;
-  api.app.server.on("connection", (socket: Socket) => { if (isAway) socket.destroy(); });
+  api.app.server.on("connection", (socket: Socket) => {
+    if (isAway) socket.destroy();
+  });
   const create = (name: string) => api.store.create<ImageObject>("clustervirtualimages", imageDraft(name));
   await create("removed-meanwhile");
   const browser = await launchChromium();
@@ -27,7 +29,10 @@ it("it lists again after a 410, and shows what is there now", async () => {
     await using opened = await ConsolePage.open(browser, url);
     const { page } = opened;
     const answers: string[] = [];
-    page.on("response", (response) => { if (response.url().includes("clustervirtualimages")) answers.push(response.url().includes("watch=true") ? "watch" : "list"); });
+    page.on("response", (response) => {
+      if (response.url().includes("clustervirtualimages"))
+        answers.push(response.url().includes("watch=true") ? "watch" : "list");
+    });
     const row = (name: string) => page.getByRole("row").filter({ hasText: name });
     await row("removed-meanwhile").waitFor();
     // By a change that it shows the watch is known to be open.

@@ -44,7 +44,8 @@ async function create(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Create Image" }).click();
 }
 
-const clusterImage = (name: string): Promise<ImageObject> => server.json<ImageObject>(`${images}/clustervirtualimages/${name}`);
+const clusterImage = (name: string): Promise<ImageObject> =>
+  server.json<ImageObject>(`${images}/clustervirtualimages/${name}`);
 
 /** What the page's own command for skopeo fetches, as the disk's SHA-256. */
 async function pulledDisk(page: Page, name: string): Promise<string> {
@@ -98,7 +99,16 @@ describe("Create Image", () => {
   it("loads data from a container image of a private registry, with a CA and a secret made on the way", async () => {
     await using registry = await startRegistry({ auth: true, tls: true });
     const built = await buildDiskImage(directory.path, "disk.qcow2");
-    await tool("skopeo", "copy", "-q", "--dest-tls-verify=false", "--dest-creds", `${testUser.name}:${testUser.password}`, built, `docker://${registry.host}/disks/ubuntu:1`);
+    await tool(
+      "skopeo",
+      "copy",
+      "-q",
+      "--dest-tls-verify=false",
+      "--dest-creds",
+      `${testUser.name}:${testUser.password}`,
+      built,
+      `docker://${registry.host}/disks/ubuntu:1`,
+    );
     await using opened = await open("/create");
     const { page } = opened;
     await page.getByLabel("Load data from container image").check();
@@ -130,7 +140,11 @@ describe("Create Image", () => {
     await page.getByLabel("Name", { exact: true }).fill("a-copy");
     await create(page);
     await isReady(page);
-    expect((await clusterImage("a-copy")).spec.dataSource.objectRef).toEqual({ kind: "VirtualImage", name: "ubuntu", namespace: "team-a" });
+    expect((await clusterImage("a-copy")).spec.dataSource.objectRef).toEqual({
+      kind: "VirtualImage",
+      name: "ubuntu",
+      namespace: "team-a",
+    });
     expect(await pulledDisk(page, "a-copy")).toBe(await fileDigest(rawDisk));
     expect(opened.faults).toEqual([]);
   });

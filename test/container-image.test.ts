@@ -4,7 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { destinationSecret, importerEnvironment, terminationMessage, uploaderEnvironment } from "./support/controller.ts";
+import {
+  destinationSecret,
+  importerEnvironment,
+  terminationMessage,
+  uploaderEnvironment,
+} from "./support/controller.ts";
 import { freePort } from "./support/ports.ts";
 import { makeRawDisk, qemuConvert, qemuRawDigest } from "./support/disks.ts";
 import { curl } from "./support/pod.ts";
@@ -26,9 +31,17 @@ beforeAll(async () => {
   layout = join(directory, "layout");
   image = join(directory, "root");
   // Its own words are the reason when it fails: no buildah, no package lists, no npm.
-  execFileSync(process.execPath, ["scripts/image.mjs", `--output=${layout}`], { cwd: new URL("..", import.meta.url), stdio: ["ignore", "inherit", "inherit"] });
+  execFileSync(process.execPath, ["scripts/image.mjs", `--output=${layout}`], {
+    cwd: new URL("..", import.meta.url),
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   await tool("umoci", "raw", "unpack", "--image", `${layout}:${version}`, image);
-  disk = await qemuConvert(await makeRawDisk(join(directory, "disk.raw"), 48), join(directory, "disk.qcow2"), "-O", "qcow2");
+  disk = await qemuConvert(
+    await makeRawDisk(join(directory, "disk.raw"), 48),
+    join(directory, "disk.qcow2"),
+    "-O",
+    "qcow2",
+  );
   registry = await startRegistry({ auth: true, tls: true });
 }, buildTimeout);
 
@@ -38,7 +51,14 @@ afterAll(async () => {
 });
 
 const pulledDigest = async (repository: string): Promise<string> =>
-  (await pullDisk(`docker://${registry.host}/${repository}:0a1b`, directory, "--src-creds", `${testUser.name}:${testUser.password}`)).digest;
+  (
+    await pullDisk(
+      `docker://${registry.host}/${repository}:0a1b`,
+      directory,
+      "--src-creds",
+      `${testUser.name}:${testUser.password}`,
+    )
+  ).digest;
 
 /** One import of the disk as a pod of the image; gives its termination message. */
 async function importWith(streebog256: string): Promise<Record<string, unknown>> {
@@ -63,16 +83,25 @@ async function importWith(streebog256: string): Promise<Record<string, unknown>>
 
 describe("the container image", () => {
   it("says what it is, and runs as uid 64535", async () => {
-    const { config } = JSON.parse(await tool("skopeo", "inspect", "--config", `oci:${layout}:${version}`)) as { config: { User: string; WorkingDir: string; Labels: Record<string, string> } };
+    const { config } = JSON.parse(await tool("skopeo", "inspect", "--config", `oci:${layout}:${version}`)) as {
+      config: { User: string; WorkingDir: string; Labels: Record<string, string> };
+    };
     expect(config).toMatchObject({ User: "64535:64535", WorkingDir: "/" });
-    expect(config.Labels).toMatchObject({ "org.opencontainers.image.title": "dvcr-data-plane", "org.opencontainers.image.version": version });
+    expect(config.Labels).toMatchObject({
+      "org.opencontainers.image.title": "dvcr-data-plane",
+      "org.opencontainers.image.version": version,
+    });
   });
 
   it("holds at most 120 MB beside Node, no shell and no development package", async () => {
     const kilobytes = async (path: string): Promise<number> => Number((await tool("du", "-sk", path)).split("\t")[0]);
     expect((await kilobytes(image)) - (await kilobytes(join(image, "usr/local/bin/node")))).toBeLessThan(120_000);
     const names = await readdir(image, { recursive: true });
-    expect(names.filter((name) => /(?:^|\/)(?:sh|bash|dash|busybox|apt-get|npm)$/.test(name) && !name.includes("node_modules/"))).toEqual([]);
+    expect(
+      names.filter(
+        (name) => /(?:^|\/)(?:sh|bash|dash|busybox|apt-get|npm)$/.test(name) && !name.includes("node_modules/"),
+      ),
+    ).toEqual([]);
     const modules = await readdir(join(image, "opt/dvcr/node_modules"));
     expect(modules).toContain("undici");
     for (const development of ["typescript", "vitest", "eslint"]) expect(modules).not.toContain(development);
@@ -92,7 +121,12 @@ describe("the container image", () => {
     const pod = startSealed("dvcr-uploader", {
       image,
       files: destinationSecret(registry),
-      environment: { ...uploaderEnvironment(`${registry.host}/cvi/image:0a1b`), LISTEN_PORT: String(port), HEALTHZ_PORT: String(await freePort()), DVCR_METRICS_PORT: String(await freePort()) },
+      environment: {
+        ...uploaderEnvironment(`${registry.host}/cvi/image:0a1b`),
+        LISTEN_PORT: String(port),
+        HEALTHZ_PORT: String(await freePort()),
+        DVCR_METRICS_PORT: String(await freePort()),
+      },
     });
     await pod.logged("waiting for an upload");
     expect((await curl("-T", disk, `http://127.0.0.1:${port}/upload`).done).stdout).toMatch(/^stored /);

@@ -9,7 +9,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { destinationSecret, importerEnvironment, scrapeUntil, terminationMessage } from "./support/controller.ts";
 import { freePort } from "./support/ports.ts";
-import { fileDigest, makeRawDisk, patternBytes, qemuConvert, qemuRawDigest, textBytes, truncatedCopy } from "./support/disks.ts";
+import {
+  fileDigest,
+  makeRawDisk,
+  patternBytes,
+  qemuConvert,
+  qemuRawDigest,
+  textBytes,
+  truncatedCopy,
+} from "./support/disks.ts";
 import { pullDisk, umociDiskDigest, type PulledDisk } from "./support/pulled.ts";
 import { startRegistry, testUser, type TestRegistry } from "./support/registry.ts";
 import { startSealed, type SealedOptions, type SealedPod } from "./support/sealed.ts";
@@ -62,13 +70,23 @@ interface Ended {
   readonly message: Record<string, unknown>;
 }
 
-async function start(source: string, endpoint: string, name: string, more: Record<string, string> = {}, options: Partial<SealedOptions> = {}): Promise<SealedPod> {
+async function start(
+  source: string,
+  endpoint: string,
+  name: string,
+  more: Record<string, string> = {},
+  options: Partial<SealedOptions> = {},
+): Promise<SealedPod> {
   pod?.dispose();
   metricsPort = await freePort();
   pod = startSealed("dvcr-importer", {
     ...options,
     files: { ...destinationSecret(registry), ...options.files },
-    environment: { ...importerEnvironment(source, endpoint, `${registry.host}/vi/ns/${name}:0a1b`), DVCR_METRICS_PORT: String(metricsPort), ...more },
+    environment: {
+      ...importerEnvironment(source, endpoint, `${registry.host}/vi/ns/${name}:0a1b`),
+      DVCR_METRICS_PORT: String(metricsPort),
+      ...more,
+    },
   });
   return pod;
 }
@@ -79,7 +97,8 @@ async function importing(...args: Parameters<typeof start>): Promise<Ended> {
   return { code, message: terminationMessage(running.terminationLog) };
 }
 
-const pull = (name: string): Promise<PulledDisk> => pullDisk(`docker://${registry.host}/vi/ns/${name}:0a1b`, directory, "--src-creds", credentials);
+const pull = (name: string): Promise<PulledDisk> =>
+  pullDisk(`docker://${registry.host}/vi/ns/${name}:0a1b`, directory, "--src-creds", credentials);
 
 async function refuses(name: string, text: RegExp, ended: Ended): Promise<void> {
   expect(ended.code).toBe(0);
@@ -90,16 +109,33 @@ async function refuses(name: string, text: RegExp, ended: Ended): Promise<void> 
 /** Copies an image to an OCI layout and lets umoci's strict tar reader unpack it. */
 async function umoci(name: string): Promise<string> {
   const layout = at(`layout-${name}`);
-  await tool("skopeo", "copy", "--src-tls-verify=false", "--src-creds", credentials, `docker://${registry.host}/vi/ns/${name}:0a1b`, `oci:${layout}:it`);
+  await tool(
+    "skopeo",
+    "copy",
+    "--src-tls-verify=false",
+    "--src-creds",
+    credentials,
+    `docker://${registry.host}/vi/ns/${name}:0a1b`,
+    `oci:${layout}:it`,
+  );
   return await umociDiskDigest(layout, "it", directory);
 }
 
 describe("a pod with an http source", () => {
   it("answers every scrape while it imports at full speed, and stores the disk that qemu-img reads", async () => {
     const large = at("large.raw");
-    await writeFile(large, Buffer.concat(Array.from({ length: 5 }, (_, seed) => Buffer.concat([patternBytes(32 << 20, seed + 1), textBytes(32 << 20, seed + 1)]))));
+    await writeFile(
+      large,
+      Buffer.concat(
+        Array.from({ length: 5 }, (_, seed) =>
+          Buffer.concat([patternBytes(32 << 20, seed + 1), textBytes(32 << 20, seed + 1)]),
+        ),
+      ),
+    );
     const sum = await tool("sha512sum", large);
-    const running = await start("http", url("/large.raw"), "speed", { IMPORTER_CHECKSUMS: `sha512:${sum.split(" ")[0] ?? ""}` });
+    const running = await start("http", url("/large.raw"), "speed", {
+      IMPORTER_CHECKSUMS: `sha512:${sum.split(" ")[0] ?? ""}`,
+    });
     const scrapes = await scrapeUntil(metricsPort, running.exit);
     expect(await running.exit).toBe(0);
     const progress = scrapes.map((one) => one.progress);
@@ -120,10 +156,14 @@ describe("a pod with an http source", () => {
 
   it("verifies Streebog sums, in either case of letters", async () => {
     await writeFile(at("zeros.raw"), Buffer.alloc(1 << 20));
-    const wrong = await importing("http", url("/zeros.raw"), "streebog", { IMPORTER_CHECKSUMS: `streebog256:${"0".repeat(64)}` });
+    const wrong = await importing("http", url("/zeros.raw"), "streebog", {
+      IMPORTER_CHECKSUMS: `streebog256:${"0".repeat(64)}`,
+    });
     await refuses("streebog", /streebog256 sum mismatch: 0{64} != [0-9a-f]{64}/, wrong);
     const actual = /!= ([0-9a-f]{64})/.exec(String(wrong.message["error-message"]))?.[1] ?? "";
-    const right = await importing("http", url("/zeros.raw"), "streebog", { IMPORTER_CHECKSUMS: `streebog256:${actual.toUpperCase()}` });
+    const right = await importing("http", url("/zeros.raw"), "streebog", {
+      IMPORTER_CHECKSUMS: `streebog256:${actual.toUpperCase()}`,
+    });
     expect(right.message).not.toHaveProperty("error-message");
   });
 
@@ -143,17 +183,25 @@ describe("a pod with an http source", () => {
   it("stores what is inside .gz and .xz files, and refuses damaged ones", async () => {
     await tool("sh", "-c", 'cd "$1" && gzip -1 -kf disk.qcow2 && xz -0 -kf disk.qcow2', "sh", directory);
     for (const suffix of ["gz", "xz"]) {
-      expect((await importing("http", url(`/disk.qcow2.${suffix}`), suffix)).message["source-image-format"]).toBe("raw");
+      expect((await importing("http", url(`/disk.qcow2.${suffix}`), suffix)).message["source-image-format"]).toBe(
+        "raw",
+      );
       expect((await pull(suffix)).digest).toBe(await fileDigest(raw));
       await truncatedCopy(at(`disk.qcow2.${suffix}`), at(`cut.${suffix}`), 0.7);
-      await refuses(`cut-${suffix}`, /^E_(TRUNCATED|CORRUPT_COMPRESSION)/, await importing("http", url(`/cut.${suffix}`), `cut-${suffix}`));
+      await refuses(
+        `cut-${suffix}`,
+        /^E_(TRUNCATED|CORRUPT_COMPRESSION)/,
+        await importing("http", url(`/cut.${suffix}`), `cut-${suffix}`),
+      );
     }
   });
 
   it("imports VHDX and dynamic VHD files of more than 64 MiB", async () => {
     for (const format of ["vhdx", "vpc"]) {
       const image = await qemuConvert(raw, at(`disk.${format}`), "-O", format, "-o", "subformat=dynamic");
-      expect((await importing("http", url(`/disk.${format}`), format)).message).toMatchObject({ "source-image-format": "raw" });
+      expect((await importing("http", url(`/disk.${format}`), format)).message).toMatchObject({
+        "source-image-format": "raw",
+      });
       expect((await pull(format)).digest).toBe(await qemuRawDigest(image, directory));
     }
   });
@@ -177,9 +225,16 @@ describe("a pod with an http source", () => {
     const ca = await tool("cat", join(registry.certDirectory, "ca.crt"));
     const endpoint = `https://${registry.host}/nothing`;
     await refuses("ca", /^E_SOURCE_TLS: /, await importing("http", endpoint, "ca"));
-    for (const [variable, mounted] of [["IMPORTER_CERT_DIR", "/certs"], ["IMPORTER_PROXY_CERT_DIR", "/proxycerts/"]] as const) {
+    for (const [variable, mounted] of [
+      ["IMPORTER_CERT_DIR", "/certs"],
+      ["IMPORTER_PROXY_CERT_DIR", "/proxycerts/"],
+    ] as const) {
       const files = { [join(mounted, "bundle.pem")]: ca };
-      await refuses("ca", /^E_SOURCE_NOT_FOUND: .*404/, await importing("http", endpoint, "ca", { [variable]: mounted }, { files }));
+      await refuses(
+        "ca",
+        /^E_SOURCE_NOT_FOUND: .*404/,
+        await importing("http", endpoint, "ca", { [variable]: mounted }, { files }),
+      );
     }
   });
 
@@ -195,7 +250,13 @@ describe("a pod with an http source", () => {
 
 describe("a pod with a volume", () => {
   it("stores the disk inside /tmp/fs/disk.img", async () => {
-    const { message } = await importing("filesystem", "", "filesystem", { IMPORTER_FILESYSTEM: "/tmp/fs" }, { volume: at("disk.qcow2") });
+    const { message } = await importing(
+      "filesystem",
+      "",
+      "filesystem",
+      { IMPORTER_FILESYSTEM: "/tmp/fs" },
+      { volume: at("disk.qcow2") },
+    );
     expect(message).toMatchObject({ "source-image-format": "raw", "source-image-virtual-size": megabytes << 20 });
     expect((await pull("filesystem")).digest).toBe(await fileDigest(raw));
   });

@@ -5,7 +5,12 @@ const here = new URL(".", import.meta.url);
 const rows = readFileSync(new URL("../docs/contract.md", here), "utf8")
   .split("\n")
   .filter((line) => line.startsWith("| ") && !line.startsWith("| item"))
-  .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+  .map((line) =>
+    line
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
 
 describe("the page of the contract", () => {
   it("says of every item whether it is kept, improved or overruled, and why where it is not kept", () => {
@@ -22,7 +27,9 @@ describe("the page of the contract", () => {
       const [file = "", words = ""] = test.split(/: ?(.*)/);
       expect(words, item).not.toBe("");
       expect(files, item).toContain(`${file}.test.ts`);
-      const names = readFileSync(new URL(`${file}.test.ts`, here), "utf8").split("\n").filter((line) => /^\s*(?:it|test|describe)(?:\.each.*)?\(/.test(line));
+      const names = readFileSync(new URL(`${file}.test.ts`, here), "utf8")
+        .split("\n")
+        .filter((line) => /^\s*(?:it|test|describe)(?:\.each.*)?\(/.test(line));
       expect(names.join("\n"), item).toContain(words);
     }
   });

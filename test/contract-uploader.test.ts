@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
-import { destinationSecret, scrape, terminationMessage, uploaderEnvironment, type Scrape } from "./support/controller.ts";
+import {
+  destinationSecret,
+  scrape,
+  terminationMessage,
+  uploaderEnvironment,
+  type Scrape,
+} from "./support/controller.ts";
 import { freePort } from "./support/ports.ts";
 import { makeRawDisk, qemuConvert, qemuRawDigest } from "./support/disks.ts";
 import { curl, eventually } from "./support/pod.ts";
@@ -19,7 +25,12 @@ let ports: { readonly metrics: number; readonly upload: number; readonly healthz
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-contract-upload-"));
-  disk = await qemuConvert(await makeRawDisk(join(directory, "disk.raw"), 48), join(directory, "disk.qcow2"), "-O", "qcow2");
+  disk = await qemuConvert(
+    await makeRawDisk(join(directory, "disk.raw"), 48),
+    join(directory, "disk.qcow2"),
+    "-O",
+    "qcow2",
+  );
   registry = await startRegistry({ auth: true, tls: true });
 });
 
@@ -45,13 +56,19 @@ async function start(name: string): Promise<string> {
   return `http://127.0.0.1:${ports.upload}/upload`;
 }
 
-const status = async (...args: string[]): Promise<string> => (await curl("-o", "/dev/null", "-w", "%{http_code}", ...args).done).stdout;
+const status = async (...args: string[]): Promise<string> =>
+  (await curl("-o", "/dev/null", "-w", "%{http_code}", ...args).done).stdout;
 
 describe("an uploader pod", () => {
   it("is ready at all times, counts from the first bytes, refuses a second client at once, and stores what curl sends", async () => {
     const url = await start("contract");
     expect(await status(`http://127.0.0.1:${ports.healthz}/healthz`)).toBe("200");
-    expect([await status(url), await status("-I", url), await status("-X", "DELETE", url), await status(`${url}s`)]).toEqual(["200", "200", "405", "404"]);
+    expect([
+      await status(url),
+      await status("-I", url),
+      await status("-X", "DELETE", url),
+      await status(`${url}s`),
+    ]).toEqual(["200", "200", "405", "404"]);
     expect((await scrape(ports.metrics))?.progress).toBe(0);
 
     const content = await readFile(disk);
@@ -70,9 +87,17 @@ describe("an uploader pod", () => {
     expect((await first.done).stdout).toMatch(/^stored /);
     expect(begun.progress).toBeLessThanOrEqual(100);
     expect(await pod.exit).toBe(0);
-    const pulled = await pullDisk(`docker://${registry.host}/cvi/contract:0a1b`, directory, "--src-creds", `${testUser.name}:${testUser.password}`);
+    const pulled = await pullDisk(
+      `docker://${registry.host}/cvi/contract:0a1b`,
+      directory,
+      "--src-creds",
+      `${testUser.name}:${testUser.password}`,
+    );
     expect(pulled.digest).toBe(await qemuRawDigest(disk, directory));
-    expect(terminationMessage(pod.terminationLog)).toMatchObject({ "source-image-format": "raw", "source-image-size": pulled.layerSize });
+    expect(terminationMessage(pod.terminationLog)).toMatchObject({
+      "source-image-format": "raw",
+      "source-image-size": pulled.layerSize,
+    });
   });
 
   it("told to stop while it waits exits with a failure and a message", async () => {

@@ -18,7 +18,10 @@ let proxy: CountingProxy;
 
 /** Large enough for several PATCHes. */
 const disk = patternBytes(40 * 2 ** 20 + 17, 9);
-const image: TestImage = { layers: [{ content: disk }, { content: patternBytes(70_000, 4) }], platform: { os: "linux", architecture: "amd64" } };
+const image: TestImage = {
+  layers: [{ content: disk }, { content: patternBytes(70_000, 4) }],
+  platform: { os: "linux", architecture: "amd64" },
+};
 const blobBytes = disk.length + 70_000;
 
 beforeAll(async () => {
@@ -36,7 +39,16 @@ afterAll(async () => {
 });
 
 async function copy(from: string, to: string, ...flags: string[]): Promise<CopyReport> {
-  const finished = await dvcr(["copy", "--json", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", ...flags, `docker://${from}`, `docker://${to}`]);
+  const finished = await dvcr([
+    "copy",
+    "--json",
+    "--quiet",
+    "--src-tls-verify=false",
+    "--dest-tls-verify=false",
+    ...flags,
+    `docker://${from}`,
+    `docker://${to}`,
+  ]);
   if (finished.code !== 0) throw new Error(`dvcr copy ended with ${String(finished.code)}: ${finished.stderr}`);
   return JSON.parse(finished.stdout) as CopyReport;
 }
@@ -47,7 +59,10 @@ function rawManifest(reference: string, ...flags: string[]): Promise<string> {
 
 /** Bytes of blobs that went through the proxy since `before`, either way. */
 function blobTraffic(before: number): number {
-  return proxy.passed.slice(before).filter((one) => one.url.includes("/blobs/")).reduce((sum, one) => sum + one.sent + (one.method === "GET" ? one.received : 0), 0);
+  return proxy.passed
+    .slice(before)
+    .filter((one) => one.url.includes("/blobs/"))
+    .reduce((sum, one) => sum + one.sent + (one.method === "GET" ? one.received : 0), 0);
 }
 
 describe("a copy within one registry", () => {
@@ -56,19 +71,31 @@ describe("a copy within one registry", () => {
     const report = await copy(`${proxy.host}/vi/ns/source:uid`, `${proxy.host}/cvi/mounted:uid2`);
     expect(report).toMatchObject({ mountedBlobs: 3, copiedBlobs: 0, copiedSize: 0 });
     expect(blobTraffic(before)).toBe(0);
-    expect(proxy.of("POST", /cvi\/mounted\/blobs\/uploads\/\?mount=/).map((one) => one.status)).toEqual([201, 201, 201]);
-    expect(await rawManifest(`${registry.host}/cvi/mounted:uid2`)).toBe(await rawManifest(`${registry.host}/vi/ns/source:uid`));
+    expect(proxy.of("POST", /cvi\/mounted\/blobs\/uploads\/\?mount=/).map((one) => one.status)).toEqual([
+      201, 201, 201,
+    ]);
+    expect(await rawManifest(`${registry.host}/cvi/mounted:uid2`)).toBe(
+      await rawManifest(`${registry.host}/vi/ns/source:uid`),
+    );
   });
 
   it("a second time asks for the tag and puts nothing", async () => {
     const before = proxy.passed.length;
     await copy(`${proxy.host}/vi/ns/source:uid`, `${proxy.host}/cvi/mounted:uid2`);
-    expect(proxy.passed.slice(before).map((one) => one.method).filter((method) => method !== "GET" && method !== "HEAD")).toEqual([]);
+    expect(
+      proxy.passed
+        .slice(before)
+        .map((one) => one.method)
+        .filter((method) => method !== "GET" && method !== "HEAD"),
+    ).toEqual([]);
   });
 
   it("of one repository only puts the manifest under the new tag", async () => {
     const before = proxy.passed.length;
-    expect(await copy(`${proxy.host}/vi/ns/source:uid`, `${proxy.host}/vi/ns/source:again`)).toMatchObject({ presentBlobs: 3, copiedSize: 0 });
+    expect(await copy(`${proxy.host}/vi/ns/source:uid`, `${proxy.host}/vi/ns/source:again`)).toMatchObject({
+      presentBlobs: 3,
+      copiedSize: 0,
+    });
     expect(blobTraffic(before)).toBe(0);
   });
 });
@@ -81,9 +108,22 @@ describe("a copy between registries", () => {
     const report = await copy(`${registry.host}/vi/ns/source:uid`, `${other.host}/far/copy:1`, ...flags);
     expect(report).toMatchObject({ copiedBlobs: 3, mountedBlobs: 0 });
     expect(report.copiedSize).toBeGreaterThanOrEqual(blobBytes);
-    expect(await rawManifest(`${other.host}/far/copy:1`, "--creds", credentials)).toBe(await rawManifest(`${registry.host}/vi/ns/source:uid`));
-    await tool("skopeo", "copy", "--src-tls-verify=false", "--src-creds", credentials, `docker://${other.host}/far/copy:1`, `dir:${join(directory, "pulled")}`);
-    expect(await copy(`${registry.host}/vi/ns/source:uid`, `${other.host}/far/copy:2`, ...flags)).toMatchObject({ presentBlobs: 3, copiedSize: 0 });
+    expect(await rawManifest(`${other.host}/far/copy:1`, "--creds", credentials)).toBe(
+      await rawManifest(`${registry.host}/vi/ns/source:uid`),
+    );
+    await tool(
+      "skopeo",
+      "copy",
+      "--src-tls-verify=false",
+      "--src-creds",
+      credentials,
+      `docker://${other.host}/far/copy:1`,
+      `dir:${join(directory, "pulled")}`,
+    );
+    expect(await copy(`${registry.host}/vi/ns/source:uid`, `${other.host}/far/copy:2`, ...flags)).toMatchObject({
+      presentBlobs: 3,
+      copiedSize: 0,
+    });
     expect(await other.sessions("far/copy")).toEqual([]);
   });
 
@@ -92,7 +132,10 @@ describe("a copy between registries", () => {
     const small = { layers: [{ content: patternBytes(1000, 1) }] };
     const entries = [
       await pusher.image({ ...small, platform: { os: "linux", architecture: "amd64" } }),
-      await pusher.image({ layers: [...small.layers, { content: patternBytes(2000, 2) }], platform: { os: "linux", architecture: "arm64" } }),
+      await pusher.image({
+        layers: [...small.layers, { content: patternBytes(2000, 2) }],
+        platform: { os: "linux", architecture: "arm64" },
+      }),
     ];
     await pusher.index(entries, "t");
     await using other = await startRegistry();
@@ -109,11 +152,15 @@ describe("a copy between registries", () => {
     while (slow.of("PATCH", /far\/killed/).length === 0) await new Promise((resolve) => setImmediate(resolve));
     await other.restart();
     expect(await copying).toMatchObject({ copiedBlobs: 3 });
-    expect(await rawManifest(`${other.host}/far/killed:1`)).toBe(await rawManifest(`${registry.host}/vi/ns/source:uid`));
+    expect(await rawManifest(`${other.host}/far/killed:1`)).toBe(
+      await rawManifest(`${registry.host}/vi/ns/source:uid`),
+    );
   });
 
   it("of a missing image says so and leaves nothing", async () => {
-    await expect(copy(`${registry.host}/vi/ns/none:uid`, `${registry.host}/cvi/none:uid`)).rejects.toThrow(/E_SOURCE_NOT_FOUND: /);
+    await expect(copy(`${registry.host}/vi/ns/none:uid`, `${registry.host}/cvi/none:uid`)).rejects.toThrow(
+      /E_SOURCE_NOT_FOUND: /,
+    );
     expect(await registry.tags("cvi/none")).toEqual([]);
   });
 });

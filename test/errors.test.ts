@@ -26,24 +26,34 @@ describe("the error catalogue", () => {
   });
 
   it("holds no code that nothing uses", async () => {
-    const files = (await Promise.all(["src", "native/core"].map((folder) => readdir(join(root, folder), { recursive: true })))).flatMap((names, index) =>
-      names.filter((name) => /\.(?:ts|h|cpp)$/.test(name) && name !== "errors/catalogue.ts").map((name) => join(root, ["src", "native/core"][index]!, name)),
+    const files = (
+      await Promise.all(["src", "native/core"].map((folder) => readdir(join(root, folder), { recursive: true })))
+    ).flatMap((names, index) =>
+      names
+        .filter((name) => /\.(?:ts|h|cpp)$/.test(name) && name !== "errors/catalogue.ts")
+        .map((name) => join(root, ["src", "native/core"][index]!, name)),
     );
     const text = (await Promise.all(files.map((file) => readFile(file, "utf8")))).join("\n");
     expect(Object.keys(catalogue).filter((code) => !text.includes(`"${code}"`))).toEqual([]);
   });
 
   it("names the pods' variable wherever it names a flag that pods do not have", () => {
-    const fixes = Object.entries(catalogue).map(([code, { fix }]) => ({ code, fix: fix.replaceAll(/`[^`]*`|without --long/g, "") }));
+    const fixes = Object.entries(catalogue).map(([code, { fix }]) => ({
+      code,
+      fix: fix.replaceAll(/`[^`]*`|without --long/g, ""),
+    }));
     const named = fixes.filter(({ code, fix }) => fix.includes(" --") && !["E_TOO_LARGE", "E_USAGE"].includes(code));
     expect(named.length).toBeGreaterThan(8);
-    for (const { code, fix } of named) expect([code, fix]).toEqual([code, expect.stringMatching(/\([^)]*\b[A-Z]+(?:_[A-Z]+)+/)]);
+    for (const { code, fix } of named)
+      expect([code, fix]).toEqual([code, expect.stringMatching(/\([^)]*\b[A-Z]+(?:_[A-Z]+)+/)]);
   });
 
   it("names variables that there are", () => {
     const tables: readonly FieldTable[] = [importerFields, uploaderFields, serveFields];
     const known = tables.flatMap((table) => Object.values(table).map(({ env }) => env));
-    const named = Object.values(catalogue).flatMap(({ fix }) => fix.match(/\b(?:DVCR|IMPORTER|UPLOADER|DESTINATION|INSECURE)_[A-Z_]+\b/g) ?? []);
+    const named = Object.values(catalogue).flatMap(
+      ({ fix }) => fix.match(/\b(?:DVCR|IMPORTER|UPLOADER|DESTINATION|INSECURE)_[A-Z_]+\b/g) ?? [],
+    );
     expect(named.length).toBeGreaterThan(10);
     expect([...known, "DVCR_SERVER"]).toEqual(expect.arrayContaining(named));
   });
@@ -54,7 +64,11 @@ describe("the error catalogue", () => {
     );
   });
 
-  it.each([["E_SOURCE_IO", 1], ["E_USAGE", 2], ["E_ALIAS", 3]] as const)("%s ends dvcr with %i", (code, expected) => {
+  it.each([
+    ["E_SOURCE_IO", 1],
+    ["E_USAGE", 2],
+    ["E_ALIAS", 3],
+  ] as const)("%s ends dvcr with %i", (code, expected) => {
     expect(exitCode(new DvcrError(code, "x"))).toBe(expected);
   });
 

@@ -40,14 +40,60 @@ async function withDescriptor(name: string, text: string): Promise<void> {
 }
 
 const naming: readonly (readonly [string, string, () => Promise<unknown>])[] = [
-  ["backed.qcow2", "E_BACKING_FILE", () => create("backed.qcow2", "-f", "qcow2", "-b", at(`${tempting}.qcow2`), "-F", "qcow2")],
-  ["json.qcow2", "E_BACKING_FILE", () => create("json.qcow2", "-f", "qcow2", "-u", "-F", "raw", "-b", `json:{"driver":"raw","file":{"driver":"file","filename":"${at(tempting)}"}}`)],
-  ["data-file.qcow2", "E_EXTERNAL_DATA", () => create("data-file.qcow2", "-f", "qcow2", "-o", `data_file=${at(`${tempting}.data`)}`)],
-  ["flat.vmdk", "E_EXTERNAL_DATA", () => writeFile(at("flat.vmdk"), descriptor("monolithicFlat", `RW 2048 FLAT "${tempting}" 0`))],
-  ["device.vmdk", "E_EXTERNAL_DATA", () => writeFile(at("device.vmdk"), descriptor("fullDevice", `RW 2048 FLAT "${at(tempting)}" 0`))],
-  ["split.vmdk", "E_MULTI_FILE", () => writeFile(at("split.vmdk"), descriptor("twoGbMaxExtentSparse", `RW 2048 SPARSE "${tempting}"`))],
-  ["embedded.vmdk", "E_EXTERNAL_DATA", () => withDescriptor("embedded.vmdk", descriptor("monolithicFlat", `RW 2048 FLAT "${tempting}" 0`))],
-  ["child.vmdk", "E_BACKING_FILE", () => withDescriptor("child.vmdk", descriptor("monolithicSparse", `RW 2048 SPARSE "child.vmdk"\nparentFileNameHint="${tempting}"`, "12345678"))],
+  [
+    "backed.qcow2",
+    "E_BACKING_FILE",
+    () => create("backed.qcow2", "-f", "qcow2", "-b", at(`${tempting}.qcow2`), "-F", "qcow2"),
+  ],
+  [
+    "json.qcow2",
+    "E_BACKING_FILE",
+    () =>
+      create(
+        "json.qcow2",
+        "-f",
+        "qcow2",
+        "-u",
+        "-F",
+        "raw",
+        "-b",
+        `json:{"driver":"raw","file":{"driver":"file","filename":"${at(tempting)}"}}`,
+      ),
+  ],
+  [
+    "data-file.qcow2",
+    "E_EXTERNAL_DATA",
+    () => create("data-file.qcow2", "-f", "qcow2", "-o", `data_file=${at(`${tempting}.data`)}`),
+  ],
+  [
+    "flat.vmdk",
+    "E_EXTERNAL_DATA",
+    () => writeFile(at("flat.vmdk"), descriptor("monolithicFlat", `RW 2048 FLAT "${tempting}" 0`)),
+  ],
+  [
+    "device.vmdk",
+    "E_EXTERNAL_DATA",
+    () => writeFile(at("device.vmdk"), descriptor("fullDevice", `RW 2048 FLAT "${at(tempting)}" 0`)),
+  ],
+  [
+    "split.vmdk",
+    "E_MULTI_FILE",
+    () => writeFile(at("split.vmdk"), descriptor("twoGbMaxExtentSparse", `RW 2048 SPARSE "${tempting}"`)),
+  ],
+  [
+    "embedded.vmdk",
+    "E_EXTERNAL_DATA",
+    () => withDescriptor("embedded.vmdk", descriptor("monolithicFlat", `RW 2048 FLAT "${tempting}" 0`)),
+  ],
+  [
+    "child.vmdk",
+    "E_BACKING_FILE",
+    () =>
+      withDescriptor(
+        "child.vmdk",
+        descriptor("monolithicSparse", `RW 2048 SPARSE "child.vmdk"\nparentFileNameHint="${tempting}"`, "12345678"),
+      ),
+  ],
   ["qed", "E_UNSUPPORTED_FORMAT", () => create("qed", "-f", "qed", "-b", at(tempting), "-F", "raw")],
 ];
 
@@ -55,7 +101,17 @@ describe("an image that names other files", () => {
   it.each(naming)("%s is refused with %s: dvcr opens no file that an image names", async (name, code, make) => {
     await make();
     const trace = at(`${name}.trace`);
-    const wrapper = ["strace", "-f", "-qq", "-s", "4096", "-e", "trace=open,openat,openat2,creat,stat,lstat,newfstatat,statx,access,readlink,execve,connect", "-o", trace];
+    const wrapper = [
+      "strace",
+      "-f",
+      "-qq",
+      "-s",
+      "4096",
+      "-e",
+      "trace=open,openat,openat2,creat,stat,lstat,newfstatat,statx,access,readlink,execve,connect",
+      "-o",
+      trace,
+    ];
     const finished = await dvcr(["import", "--quiet", at(name), `oci:${at("layout")}:${name}`], { wrapper });
     expect(finished.stderr).toContain(code);
     expect(finished.code).toBe(3);
@@ -75,7 +131,14 @@ describe("a disk that begins like an image", () => {
     const refused = await dvcr(["import", "--quiet", ...flags, at(name), `oci:${at("layout")}:nested`]);
     expect(refused.stderr).toContain("E_NESTED_IMAGE");
     expect(refused.code).toBe(3);
-    const allowed = await dvcr(["import", "--quiet", "--allow-nested", ...flags, at(name), `oci:${at("layout")}:nested`]);
+    const allowed = await dvcr([
+      "import",
+      "--quiet",
+      "--allow-nested",
+      ...flags,
+      at(name),
+      `oci:${at("layout")}:nested`,
+    ]);
     expect(allowed.code).toBe(0);
   });
 });
@@ -100,7 +163,9 @@ describe("the way into the core", () => {
   const chunksOf = (...chunks: Uint8Array[]): AsyncIterable<Uint8Array> => Readable.from(chunks);
 
   it("takes no buffer that others can change: shared memory", async () => {
-    await expect(new Feed(job).run(chunksOf(new Uint8Array(new SharedArrayBuffer(16))))).rejects.toThrow("threads share");
+    await expect(new Feed(job).run(chunksOf(new Uint8Array(new SharedArrayBuffer(16))))).rejects.toThrow(
+      "threads share",
+    );
   });
 
   it("takes no buffer that others can change: one that was detached meanwhile", async () => {
@@ -117,7 +182,9 @@ describe("the way into the core", () => {
     const chunk = new Uint8Array(16);
     await new Feed(job).run(chunksOf(chunk));
     // Node 20 copies such a buffer instead of moving it, later versions throw.
-    await Promise.resolve().then(() => structuredClone(chunk, { transfer: [chunk.buffer] })).catch(() => undefined);
+    await Promise.resolve()
+      .then(() => structuredClone(chunk, { transfer: [chunk.buffer] }))
+      .catch(() => undefined);
     expect(chunk.byteLength).toBe(16);
   });
 });

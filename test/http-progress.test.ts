@@ -30,16 +30,27 @@ let layouts = 0;
 
 function start(origin: Origin, signal: AbortSignal): RunningImport {
   const policy = { ...defaultRetryPolicy, firstDelayMs: 1 };
-  const source = httpSource(`${origin.url}/disk`, { tls: { verify: true }, proxies: {}, headers: {}, parallel, policy });
-  return importImage(source, new OciLayoutDestination(join(directory, `layout-${String((layouts += 1))}`), "v1"), {
-    checksums: [],
-    compression: "none",
-    format: "raw",
-    allowNested: false,
-    manifestKind: "oci",
-    limits: { maxVirtualSize: 2 ** 40, maxScratch: 2 ** 30, maxDecoderMemory: 2 ** 28 },
-    scratchDirectory: directory,
-  }, signal);
+  const source = httpSource(`${origin.url}/disk`, {
+    tls: { verify: true },
+    proxies: {},
+    headers: {},
+    parallel,
+    policy,
+  });
+  return importImage(
+    source,
+    new OciLayoutDestination(join(directory, `layout-${String((layouts += 1))}`), "v1"),
+    {
+      checksums: [],
+      compression: "none",
+      format: "raw",
+      allowNested: false,
+      manifestKind: "oci",
+      limits: { maxVirtualSize: 2 ** 40, maxScratch: 2 ** 30, maxDecoderMemory: 2 ** 28 },
+      scratchDirectory: directory,
+    },
+    signal,
+  );
 }
 
 /** First byte of a piece of the stream; undefined for the stream itself and for questions about metadata. */
@@ -93,5 +104,7 @@ test("what is shown never falls and ends with the size where ranges are cut", as
 
 test("nor where the server refuses them after it gave some, and what came ahead is fetched again", async () => {
   let pieces = 0;
-  await imported((request) => (pieceAt(request) !== undefined && (pieces += 1) === 2 ? { status: 429 } : { trickle: true }));
+  await imported((request) =>
+    pieceAt(request) !== undefined && (pieces += 1) === 2 ? { status: 429 } : { trickle: true },
+  );
 });

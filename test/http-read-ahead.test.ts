@@ -63,22 +63,36 @@ interface Given {
 const single = { connections: 1, pieceBytes: mebibyte, watchMs: Infinity, slowBelow: 0 };
 let layouts = 0;
 
-async function importFrom(content: Uint8Array, { scratchLimit = 2 ** 30, sourceFormat, script }: Given): Promise<Imported> {
+async function importFrom(
+  content: Uint8Array,
+  { scratchLimit = 2 ** 30, sourceFormat, script }: Given,
+): Promise<Imported> {
   await using origin = await Origin.start(content, script);
   const layout = join(directory, `layout-${String((layouts += 1))}`);
   const notices: string[] = [];
-  const source = httpSource(`${origin.url}/file`, { tls: { verify: true }, proxies: {}, headers: {}, parallel: single, clock: new FakeClock() });
-  const { done } = importImage(source, new OciLayoutDestination(layout, "v1"), {
-    checksums: [],
-    compression: "gzip",
-    format: "raw",
-    ...(sourceFormat === undefined ? {} : { sourceFormat }),
-    allowNested: false,
-    manifestKind: "oci",
-    limits: { maxVirtualSize: 2 ** 40, maxScratch: scratchLimit, maxDecoderMemory: 2 ** 28 },
-    scratchDirectory: directory,
-    onNotice: (text) => notices.push(text),
-  }, new AbortController().signal);
+  const source = httpSource(`${origin.url}/file`, {
+    tls: { verify: true },
+    proxies: {},
+    headers: {},
+    parallel: single,
+    clock: new FakeClock(),
+  });
+  const { done } = importImage(
+    source,
+    new OciLayoutDestination(layout, "v1"),
+    {
+      checksums: [],
+      compression: "gzip",
+      format: "raw",
+      ...(sourceFormat === undefined ? {} : { sourceFormat }),
+      allowNested: false,
+      manifestKind: "oci",
+      limits: { maxVirtualSize: 2 ** 40, maxScratch: scratchLimit, maxDecoderMemory: 2 ** 28 },
+      scratchDirectory: directory,
+      onNotice: (text) => notices.push(text),
+    },
+    new AbortController().signal,
+  );
   const report = await done;
   return {
     report,
@@ -89,8 +103,10 @@ async function importFrom(content: Uint8Array, { scratchLimit = 2 ** 30, sourceF
   };
 }
 
-const converted = (raw: () => string, name: string, ...options: string[]) => async (): Promise<Uint8Array> =>
-  await readFile(await qemuConvert(raw(), join(directory, name), ...options));
+const converted =
+  (raw: () => string, name: string, ...options: string[]) =>
+  async (): Promise<Uint8Array> =>
+    await readFile(await qemuConvert(raw(), join(directory, name), ...options));
 const gzipped = async (raw: string): Promise<Uint8Array> => gzipSync(await readFile(raw), { level: 1 });
 
 async function xzOf(raw: string): Promise<Uint8Array> {
@@ -99,19 +115,37 @@ async function xzOf(raw: string): Promise<Uint8Array> {
 }
 
 test.each<[string, () => Promise<Uint8Array>, () => string, Partial<ImportReport>]>([
-  ["the footer of a streamed VMDK", async () => streamedVmdk(await readFile(plain)), () => plain, { sourceFormat: "vmdk", sizeFrom: "header" }],
-  ["the footer of a fixed VHD that nobody declared", converted(() => plain, "disk.vhd", "-O", "vpc", "-o", "subformat=fixed,force_size=on"), () => plain, { sourceFormat: "vpc", sizeFrom: "header" }],
+  [
+    "the footer of a streamed VMDK",
+    async () => streamedVmdk(await readFile(plain)),
+    () => plain,
+    { sourceFormat: "vmdk", sizeFrom: "header" },
+  ],
+  [
+    "the footer of a fixed VHD that nobody declared",
+    converted(() => plain, "disk.vhd", "-O", "vpc", "-o", "subformat=fixed,force_size=on"),
+    () => plain,
+    { sourceFormat: "vpc", sizeFrom: "header" },
+  ],
   ["the index of an xz file", () => xzOf(plain), () => plain, { sourceFormat: "raw", sizeFrom: "xz-index" }],
-  ["the trailer of a gzip file, beside an MBR", () => gzipped(mbr), () => mbr, { sourceFormat: "raw", sizeFrom: "gzip-isize" }],
+  [
+    "the trailer of a gzip file, beside an MBR",
+    () => gzipped(mbr),
+    () => mbr,
+    { sourceFormat: "raw", sizeFrom: "gzip-isize" },
+  ],
   ["the trailer of a gzip file, beside a GPT", () => gzipped(gpt), () => gpt, { sourceFormat: "raw", sizeFrom: "gpt" }],
-])("%s is read first, no more than that is downloaded twice, and nothing goes to scratch", async (_, make, raw, expected) => {
-  const content = await make();
-  const { report, digest, served, questions } = await importFrom(content, { scratchLimit: 0 });
-  expect(report).toMatchObject({ ...expected, scratchPeak: 0 });
-  expect(digest).toBe(await fileDigest(raw()));
-  expect(questions).toBeGreaterThan(0);
-  expect(served).toBeLessThanOrEqual(content.length + readAhead);
-});
+])(
+  "%s is read first, no more than that is downloaded twice, and nothing goes to scratch",
+  async (_, make, raw, expected) => {
+    const content = await make();
+    const { report, digest, served, questions } = await importFrom(content, { scratchLimit: 0 });
+    expect(report).toMatchObject({ ...expected, scratchPeak: 0 });
+    expect(digest).toBe(await fileDigest(raw()));
+    expect(questions).toBeGreaterThan(0);
+    expect(served).toBeLessThanOrEqual(content.length + readAhead);
+  },
+);
 
 test("the streamed VMDK is one that qemu-img reads as well", async () => {
   const image = join(directory, "streamed.vmdk");
@@ -119,17 +153,20 @@ test("the streamed VMDK is one that qemu-img reads as well", async () => {
   expect(await qemuRawDigest(image, directory)).toBe(await fileDigest(plain));
 });
 
-test.each([1, 2, 3])("a server that cuts at random (seed %i), questions too, costs no more than what was in flight", async (seed) => {
-  const content = streamedVmdk(await readFile(plain));
-  const noise = patternBytes(4096, seed);
-  let cuts = 0;
-  const script = (): Answer => ({ cutAfter: noise.readUInt32LE(4 * ((cuts += 1) % 1000)) % mebibyte });
-  const { report, digest, served } = await importFrom(content, { scratchLimit: 0, script });
-  expect(report.scratchPeak).toBe(0);
-  expect(digest).toBe(await fileDigest(plain));
-  expect(cuts).toBeGreaterThan(4);
-  expect(served).toBeLessThanOrEqual(content.length + readAhead + cuts * mebibyte);
-});
+test.each([1, 2, 3])(
+  "a server that cuts at random (seed %i), questions too, costs no more than what was in flight",
+  async (seed) => {
+    const content = streamedVmdk(await readFile(plain));
+    const noise = patternBytes(4096, seed);
+    let cuts = 0;
+    const script = (): Answer => ({ cutAfter: noise.readUInt32LE(4 * ((cuts += 1) % 1000)) % mebibyte });
+    const { report, digest, served } = await importFrom(content, { scratchLimit: 0, script });
+    expect(report.scratchPeak).toBe(0);
+    expect(digest).toBe(await fileDigest(plain));
+    expect(cuts).toBeGreaterThan(4);
+    expect(served).toBeLessThanOrEqual(content.length + readAhead + cuts * mebibyte);
+  },
+);
 
 test("without ranges the same files are imported too, by scratch or as declared", async () => {
   const script = (): Answer => ({ ignoreRange: true });
@@ -155,7 +192,10 @@ test("a gzip trailer and a partition table that are both wrong cost a second dow
   const raw = join(directory, "two.raw");
   await writeFile(raw, disk);
   // The last member's size alone stands in the trailer: 48 of 92 MiB, and the partition ends before that.
-  const content = Buffer.concat([gzipSync(disk.subarray(0, 44 * mebibyte), { level: 1 }), gzipSync(disk.subarray(44 * mebibyte), { level: 1 })]);
+  const content = Buffer.concat([
+    gzipSync(disk.subarray(0, 44 * mebibyte), { level: 1 }),
+    gzipSync(disk.subarray(44 * mebibyte), { level: 1 }),
+  ]);
   const { report, digest, notices, served } = await importFrom(content, { scratchLimit: 0 });
   expect(report).toMatchObject({ sizeFrom: "declared", scratchPeak: 0, virtualSize: disk.length });
   expect(digest).toBe(await fileDigest(raw));

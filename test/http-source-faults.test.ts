@@ -20,7 +20,11 @@ interface Read {
 
 const defaults = { tls: { verify: true }, proxies: {}, headers: {} };
 
-async function opened<T>(url: string, options: Partial<HttpSourceOptions>, use: (source: OpenSource, clock: FakeClock) => Promise<T>): Promise<T> {
+async function opened<T>(
+  url: string,
+  options: Partial<HttpSourceOptions>,
+  use: (source: OpenSource, clock: FakeClock) => Promise<T>,
+): Promise<T> {
   const clock = new FakeClock();
   const source = await httpSource(url, { ...defaults, clock, ...options }).open(signal);
   try {
@@ -40,7 +44,11 @@ async function read(url: string, options: Partial<HttpSourceOptions> = {}): Prom
 }
 
 const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
-const failure = (work: Promise<unknown>): Promise<unknown> => work.then(() => "no error", (error: unknown) => error);
+const failure = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => "no error",
+    (error: unknown) => error,
+  );
 
 /** The same numbers in every run. */
 function seeded(seed: number): () => number {
@@ -49,19 +57,22 @@ function seeded(seed: number): () => number {
   return () => noise.readUInt32LE((at += 4) % 4092) / 2 ** 32;
 }
 
-test.each([1, 2, 3, 4, 5])("a server that cuts every megabyte or two at random (seed %i) gives the file, and nothing twice but what was in flight", async (seed) => {
-  const random = seeded(seed);
-  let cuts = 0;
-  await using origin = await Origin.start(file, () => {
-    cuts += 1;
-    return { cutAfter: Math.floor(random() * 2 * MIB) };
-  });
-  const { bytes } = await read(`${origin.url}/disk`);
-  expect(same(bytes, file)).toBe(true);
-  // In flight: what fits into the buffers between the two sockets.
-  expect(origin.served).toBeLessThan(file.length + cuts * MIB);
-  expect(origin.seen.slice(1).every(({ headers }) => headers["if-range"] === '"one"')).toBe(true);
-});
+test.each([1, 2, 3, 4, 5])(
+  "a server that cuts every megabyte or two at random (seed %i) gives the file, and nothing twice but what was in flight",
+  async (seed) => {
+    const random = seeded(seed);
+    let cuts = 0;
+    await using origin = await Origin.start(file, () => {
+      cuts += 1;
+      return { cutAfter: Math.floor(random() * 2 * MIB) };
+    });
+    const { bytes } = await read(`${origin.url}/disk`);
+    expect(same(bytes, file)).toBe(true);
+    // In flight: what fits into the buffers between the two sockets.
+    expect(origin.served).toBeLessThan(file.length + cuts * MIB);
+    expect(origin.seen.slice(1).every(({ headers }) => headers["if-range"] === '"one"')).toBe(true);
+  },
+);
 
 test("a connection that stalls is given up and continued", async () => {
   await using origin = await Origin.start(file, (_, index) => (index === 0 ? { stallAfter: 3 * MIB } : {}));
@@ -72,7 +83,9 @@ test("a connection that stalls is given up and continued", async () => {
 
 test("a file that changes midway is refused, never mixed", async () => {
   const other = patternBytes(file.length, 4);
-  await using origin = await Origin.start(file, (_, index) => (index === 0 ? { cutAfter: MIB } : { content: other, headers: { etag: '"two"' } }));
+  await using origin = await Origin.start(file, (_, index) =>
+    index === 0 ? { cutAfter: MIB } : { content: other, headers: { etag: '"two"' } },
+  );
   expect(await failure(read(`${origin.url}/disk`))).toMatchObject({ code: "E_SOURCE_CHANGED" });
 });
 
@@ -87,7 +100,10 @@ test("a file that changes while the server ignores If-Range is refused too", asy
 });
 
 test("a server without ranges but with a validator sends the file again, of which only the rest is taken", async () => {
-  await using origin = await Origin.start(file, (_, index) => ({ ignoreRange: true, ...(index === 0 ? { cutAfter: 2 * MIB } : {}) }));
+  await using origin = await Origin.start(file, (_, index) => ({
+    ignoreRange: true,
+    ...(index === 0 ? { cutAfter: 2 * MIB } : {}),
+  }));
   const { bytes } = await read(`${origin.url}/disk`);
   expect(same(bytes, file)).toBe(true);
 });
@@ -95,10 +111,19 @@ test("a server without ranges but with a validator sends the file again, of whic
 test.each<[string, Answer]>([
   ["no validators", { headers: { etag: "" } }],
   ["only a weak ETag", { headers: { etag: 'W/"one"' } }],
-  ["a Last-Modified of this very second", { headers: { etag: "", "last-modified": new Date().toUTCString(), date: new Date().toUTCString() } }],
+  [
+    "a Last-Modified of this very second",
+    { headers: { etag: "", "last-modified": new Date().toUTCString(), date: new Date().toUTCString() } },
+  ],
 ])("with %s a cut download is not continued", async (_, answer) => {
-  await using origin = await Origin.start(file, (__, index) => ({ ...answer, ...(index === 0 ? { cutAfter: MIB } : {}) }));
-  expect(await failure(read(`${origin.url}/disk`))).toMatchObject({ code: "E_SOURCE_IO", message: expect.stringContaining("cannot be continued") as string });
+  await using origin = await Origin.start(file, (__, index) => ({
+    ...answer,
+    ...(index === 0 ? { cutAfter: MIB } : {}),
+  }));
+  expect(await failure(read(`${origin.url}/disk`))).toMatchObject({
+    code: "E_SOURCE_IO",
+    message: expect.stringContaining("cannot be continued") as string,
+  });
 });
 
 test("an old Last-Modified is a validator, also when the answer to the range leaves it out", async () => {
@@ -115,20 +140,34 @@ test("an old Last-Modified is a validator, also when the answer to the range lea
 test("a server that announces more than it has is refused with a clear error", async () => {
   await using origin = await Origin.start(file, ({ headers }, index) => {
     const total = String(file.length + 1000);
-    if (index === 0) return { headers: { "content-range": `bytes 0-${String(file.length + 999)}/${total}`, "content-length": total }, cutAfter: file.length - 1 };
-    return headers.range === `bytes=${String(file.length - 1)}-` ? { headers: { "content-range": `bytes ${String(file.length - 1)}-${String(file.length - 1)}/${total}` } } : {};
+    if (index === 0)
+      return {
+        headers: { "content-range": `bytes 0-${String(file.length + 999)}/${total}`, "content-length": total },
+        cutAfter: file.length - 1,
+      };
+    return headers.range === `bytes=${String(file.length - 1)}-`
+      ? { headers: { "content-range": `bytes ${String(file.length - 1)}-${String(file.length - 1)}/${total}` } }
+      : {};
   });
   expect(await failure(read(`${origin.url}/disk`))).toMatchObject({ code: "E_SOURCE_CHANGED" });
 });
 
 test("a server that sends more than it announced is refused", async () => {
   const announced = `bytes 0-${String(MIB - 1)}/${String(MIB)}`;
-  await using origin = await Origin.start(file, () => ({ headers: { "content-range": announced, "content-length": "" }, chunked: true }));
-  expect(await failure(read(`${origin.url}/disk`))).toMatchObject({ code: "E_SOURCE_HTTP", message: expect.stringContaining("more than") as string });
+  await using origin = await Origin.start(file, () => ({
+    headers: { "content-range": announced, "content-length": "" },
+    chunked: true,
+  }));
+  expect(await failure(read(`${origin.url}/disk`))).toMatchObject({
+    code: "E_SOURCE_HTTP",
+    message: expect.stringContaining("more than") as string,
+  });
 });
 
 test("an answer with another range than the one asked for is refused", async () => {
-  await using origin = await Origin.start(file, () => ({ headers: { "content-range": `bytes 5-99/${String(file.length)}` } }));
+  await using origin = await Origin.start(file, () => ({
+    headers: { "content-range": `bytes 5-99/${String(file.length)}` },
+  }));
   expect(await failure(read(`${origin.url}/disk`))).toMatchObject({ code: "E_SOURCE_HTTP" });
 });
 
@@ -157,13 +196,18 @@ test("a presigned redirect that has expired is asked for again", async () => {
     return index === 0 ? { cutAfter: 2 * MIB } : {};
   });
   let redirects = 0;
-  await using origin = await Origin.start(file, () => ({ status: 302, headers: { location: `${store.url}/${redirects++ === 0 ? "old" : "new"}` } }));
+  await using origin = await Origin.start(file, () => ({
+    status: 302,
+    headers: { location: `${store.url}/${redirects++ === 0 ? "old" : "new"}` },
+  }));
   expect(same((await read(`${origin.url}/disk`)).bytes, file)).toBe(true);
   expect(store.seen.map(({ url }) => url)).toEqual(["/old", "/old", "/new"]);
 });
 
 test("503 is waited out as Retry-After says", async () => {
-  await using origin = await Origin.start(file, (_, index) => (index === 0 ? { status: 503, headers: { "retry-after": "42" } } : {}));
+  await using origin = await Origin.start(file, (_, index) =>
+    index === 0 ? { status: 503, headers: { "retry-after": "42" } } : {},
+  );
   const { bytes, clock } = await read(`${origin.url}/disk`);
   expect(same(bytes, file)).toBe(true);
   expect(clock.sleeps).toEqual([42_000]);
@@ -175,7 +219,10 @@ test.each([
   [400, "E_SOURCE_HTTP"],
 ])("status %i is told at once", async (status, code) => {
   await using origin = await Origin.start(file, () => ({ status }));
-  expect(await failure(read(`${origin.url}/disk?token=s3cret`))).toMatchObject({ code, message: expect.not.stringContaining("s3cret") as string });
+  expect(await failure(read(`${origin.url}/disk?token=s3cret`))).toMatchObject({
+    code,
+    message: expect.not.stringContaining("s3cret") as string,
+  });
   expect(origin.seen).toHaveLength(1);
 });
 
@@ -184,7 +231,10 @@ test("ten redirects are followed, an eleventh is not", async () => {
   const script = ({ url }: SeenGet): Answer => (url === "/0" ? {} : hop(Number(url.slice(1)) - 1));
   await using origin = await Origin.start(file, script);
   expect(same((await read(`${origin.url}/10`)).bytes, file)).toBe(true);
-  expect(await failure(read(`${origin.url}/11`))).toMatchObject({ code: "E_SOURCE_HTTP", message: expect.stringContaining("10 times") as string });
+  expect(await failure(read(`${origin.url}/11`))).toMatchObject({
+    code: "E_SOURCE_HTTP",
+    message: expect.stringContaining("10 times") as string,
+  });
 });
 
 test("credentials and extra headers reach the source's own origin only", async () => {
@@ -192,7 +242,11 @@ test("credentials and extra headers reach the source's own origin only", async (
   await using origin = await Origin.start(file, () => ({ status: 307, headers: { location: `${store.url}/disk` } }));
   const url = origin.url.replace("//", "//me:p%40ss@");
   await read(`${url}/disk`, { headers: { "x-token": "s3cret" } });
-  expect(origin.seen[0]?.headers).toMatchObject({ authorization: `Basic ${Buffer.from("me:p@ss").toString("base64")}`, "x-token": "s3cret", "accept-encoding": "identity" });
+  expect(origin.seen[0]?.headers).toMatchObject({
+    authorization: `Basic ${Buffer.from("me:p@ss").toString("base64")}`,
+    "x-token": "s3cret",
+    "accept-encoding": "identity",
+  });
   expect(store.seen[0]?.headers.authorization).toBeUndefined();
   expect(store.seen[0]?.headers["x-token"]).toBeUndefined();
 });
@@ -222,7 +276,10 @@ test("metadata is read by ranges beside the stream, and goes on after a cut", as
     const tail = await source.readRange?.(file.length - 5000, 5000);
     expect(same(tail ?? Buffer.alloc(0), file.subarray(-5000))).toBe(true);
   });
-  expect(origin.seen.slice(1).map(({ headers }) => headers.range)).toEqual([`bytes=${String(file.length - 5000)}-${String(file.length - 1)}`, `bytes=${String(file.length - 4000)}-${String(file.length - 1)}`]);
+  expect(origin.seen.slice(1).map(({ headers }) => headers.range)).toEqual([
+    `bytes=${String(file.length - 5000)}-${String(file.length - 1)}`,
+    `bytes=${String(file.length - 4000)}-${String(file.length - 1)}`,
+  ]);
 });
 
 const parallel = { connections: 4, pieceBytes: MIB / 2, watchMs: 50, slowBelow: 1 << 30 };
@@ -238,8 +295,14 @@ test("where one connection is the limit, four ranges are fetched at once, in ord
 
 test("ranges that are cut go on where they stopped", async () => {
   const random = seeded(9);
-  await using origin = await Origin.start(file, (_, index) => (index % 3 === 1 ? { cutAfter: Math.floor(random() * 1000) } : { trickle: true }));
-  const { bytes, notices } = await read(`${origin.url}/disk`, { policy: { ...defaultRetryPolicy, firstDelayMs: 1 }, clock: systemClock, parallel });
+  await using origin = await Origin.start(file, (_, index) =>
+    index % 3 === 1 ? { cutAfter: Math.floor(random() * 1000) } : { trickle: true },
+  );
+  const { bytes, notices } = await read(`${origin.url}/disk`, {
+    policy: { ...defaultRetryPolicy, firstDelayMs: 1 },
+    clock: systemClock,
+    parallel,
+  });
   expect(same(bytes, file)).toBe(true);
   expect(notices).toEqual([expect.stringContaining("4 ranges")]);
 });
@@ -248,7 +311,11 @@ test("a server that allows one connection at a time gets one", async () => {
   const busy = { status: 429 };
   const active = (): number => origin.active;
   await using origin: Origin = await Origin.start(file, () => (active() > 0 ? busy : { trickle: true }));
-  const { bytes, notices } = await read(`${origin.url}/disk`, { policy: { ...defaultRetryPolicy, firstDelayMs: 1 }, clock: systemClock, parallel });
+  const { bytes, notices } = await read(`${origin.url}/disk`, {
+    policy: { ...defaultRetryPolicy, firstDelayMs: 1 },
+    clock: systemClock,
+    parallel,
+  });
   expect(same(bytes, file)).toBe(true);
   expect(notices.at(-1)).toContain("the server refuses several connections");
 });

@@ -90,7 +90,12 @@ test("user and password by flag and in the URL; wrong ones are told without them
   await using nginx = await Nginx.start(root, { directives: `auth_basic "x"; auth_basic_user_file ${file};` });
   await expectImported(`${nginx.url}/disk.qcow2`, "--src-creds", "me:pa:ss");
   await expectImported(`${nginx.url.replace("//", "//me:pa%3Ass@")}/disk.qcow2`);
-  const wrong = await dvcr(["import", "--quiet", `${nginx.url.replace("//", "//me:wr0ng@")}/disk.qcow2`, `oci:${layout()}:v1`]);
+  const wrong = await dvcr([
+    "import",
+    "--quiet",
+    `${nginx.url.replace("//", "//me:wr0ng@")}/disk.qcow2`,
+    `oci:${layout()}:v1`,
+  ]);
   expect([wrong.code, wrong.stderr]).toEqual([3, expect.stringMatching(/^E_SOURCE_DENIED: (?!.*wr0ng)/)]);
 });
 
@@ -128,7 +133,15 @@ test("a server that limits each connection is read over four, as its log says", 
   await tool("chmod", "a+r", file);
   await using nginx = await Nginx.start(root, { directives: "limit_rate 2m;" });
   const to = layout();
-  const finished = await dvcr(["import", "--quiet", "--json", "--compression", "none", `${nginx.url}/noise.raw`, `oci:${to}:v1`]);
+  const finished = await dvcr([
+    "import",
+    "--quiet",
+    "--json",
+    "--compression",
+    "none",
+    `${nginx.url}/noise.raw`,
+    `oci:${to}:v1`,
+  ]);
   expect(finished.code, finished.stderr).toBe(0);
   expect(finished.stderr).toContain("4 ranges are fetched at once");
   expect(await umociDiskDigest(to, "v1", await mkdtemp(join(directory, "bundle-")))).toBe(await fileDigest(file));

@@ -1,6 +1,13 @@
 import { extract } from "tar-stream";
 import { expect, test } from "vitest";
-import { buildImage, createdAt, layerMediaType, ownKeys, sha256Digest, type ImageInput } from "../src/layer/image-config.ts";
+import {
+  buildImage,
+  createdAt,
+  layerMediaType,
+  ownKeys,
+  sha256Digest,
+  type ImageInput,
+} from "../src/layer/image-config.ts";
 import { tarFrame } from "../src/layer/tar-frame.ts";
 import { sampleImage } from "./support/sample-image.ts";
 import { temporaryDirectory, tool } from "./support/tools.ts";
@@ -23,7 +30,9 @@ const parse = (bytes: Uint8Array) => JSON.parse(Buffer.from(bytes).toString()) a
 
 test("the same input gives the same image, byte for byte, and no wall clock", () => {
   expect(buildImage(input)).toEqual(buildImage({ ...input }));
-  expect(buildImage(input).manifestDigest).toBe("sha256:8dee7625b11e99e6e29a663259ada88dde6064d29dafd8c2f417cea0a8200513");
+  expect(buildImage(input).manifestDigest).toBe(
+    "sha256:8dee7625b11e99e6e29a663259ada88dde6064d29dafd8c2f417cea0a8200513",
+  );
   expect(parse(buildImage(input).config)).toMatchObject({ created: "1970-01-01T00:00:00Z" });
 });
 
@@ -56,7 +65,11 @@ test("an OCI manifest has OCI types and annotations, a docker manifest docker ty
   expect(parse(oci.manifest)).toMatchObject({
     schemaVersion: 2,
     mediaType: "application/vnd.oci.image.manifest.v1+json",
-    config: { mediaType: "application/vnd.oci.image.config.v1+json", digest: oci.configDigest, size: oci.config.byteLength },
+    config: {
+      mediaType: "application/vnd.oci.image.config.v1+json",
+      digest: oci.configDigest,
+      size: oci.config.byteLength,
+    },
     layers: [{ mediaType: "application/vnd.oci.image.layer.v1.tar+zstd", digest: input.layerDigest, size: 1000 }],
     annotations: { [ownKeys.encoder]: "zstd:1.5.4:1:1MiB" },
   });
@@ -73,18 +86,23 @@ test("an OCI manifest has OCI types and annotations, a docker manifest docker ty
 
 test("SOURCE_DATE_EPOCH sets the creation time", () => {
   expect(createdAt(1700000000)).toBe("2023-11-14T22:13:20Z");
-  expect(parse(buildImage({ ...input, created: createdAt(1700000000) }).config)).toMatchObject({ created: "2023-11-14T22:13:20Z" });
+  expect(parse(buildImage({ ...input, created: createdAt(1700000000) }).config)).toMatchObject({
+    created: "2023-11-14T22:13:20Z",
+  });
 });
 
-test.each([0, 1, 511, 512, 513, 8 * 2 ** 30 - 1, 8 * 2 ** 30, 2 ** 43 + 7])("the tar frame of a disk of %d bytes ends on a block", async (size) => {
-  const { head, tail } = await tarFrame(size);
-  expect(head.byteLength).toBe(1024);
-  expect((size + tail.byteLength) % 512).toBe(0);
-  expect(tail.byteLength).toBe(((512 - (size % 512)) % 512) + 1024);
-  expect(tail.every((byte) => byte === 0)).toBe(true);
-  expect(Buffer.from(head.subarray(257, 263)).toString("latin1")).toBe("ustar\0");
-  expect(await sizeInHeader(head)).toBe(size);
-});
+test.each([0, 1, 511, 512, 513, 8 * 2 ** 30 - 1, 8 * 2 ** 30, 2 ** 43 + 7])(
+  "the tar frame of a disk of %d bytes ends on a block",
+  async (size) => {
+    const { head, tail } = await tarFrame(size);
+    expect(head.byteLength).toBe(1024);
+    expect((size + tail.byteLength) % 512).toBe(0);
+    expect(tail.byteLength).toBe(((512 - (size % 512)) % 512) + 1024);
+    expect(tail.every((byte) => byte === 0)).toBe(true);
+    expect(Buffer.from(head.subarray(257, 263)).toString("latin1")).toBe("ustar\0");
+    expect(await sizeInHeader(head)).toBe(size);
+  },
+);
 
 test("GNU tar unpacks disk/disk.img with its modes, owner and time", async () => {
   await using directory = await temporaryDirectory();

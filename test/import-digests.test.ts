@@ -29,14 +29,35 @@ const digestsOf = ({ diffId, layerDigest, manifestDigest }: ImportReport) => ({ 
 
 /** Imports from a pipe into which the file is written in small pieces, with a pause after each megabyte. */
 async function pacedImport(path: string, tag: string): Promise<ImportReport> {
-  const feed = spawn("sh", ["-c", 'size=$(stat -c %s "$1"); at=0; while [ $at -lt $size ]; do tail -c +$((at + 1)) "$1" | head -c 1048576 | dd bs=7777 status=none; at=$((at + 1048576)); sleep 0.05; done', "sh", path], { stdio: ["ignore", "pipe", "inherit"] });
+  const feed = spawn(
+    "sh",
+    [
+      "-c",
+      'size=$(stat -c %s "$1"); at=0; while [ $at -lt $size ]; do tail -c +$((at + 1)) "$1" | head -c 1048576 | dd bs=7777 status=none; at=$((at + 1048576)); sleep 0.05; done',
+      "sh",
+      path,
+    ],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
   return await dvcrImportWith({ stream: feed.stdout }, "-", layout(tag));
 }
 
 describe("the digests of an import", () => {
   it.each(["gzip", "zstd", "none"])("are the same on one core and on two, %s", async (compression) => {
-    const one = await dvcrImportWith({ wrapper: ["taskset", "-c", "0"] }, qcow2, layout(`one-${compression}`), "--compression", compression);
-    const two = await dvcrImportWith({ wrapper: ["taskset", "-c", "0,1"] }, qcow2, layout(`two-${compression}`), "--compression", compression);
+    const one = await dvcrImportWith(
+      { wrapper: ["taskset", "-c", "0"] },
+      qcow2,
+      layout(`one-${compression}`),
+      "--compression",
+      compression,
+    );
+    const two = await dvcrImportWith(
+      { wrapper: ["taskset", "-c", "0,1"] },
+      qcow2,
+      layout(`two-${compression}`),
+      "--compression",
+      compression,
+    );
     expect(digestsOf(one)).toEqual(digestsOf(two));
   });
 
@@ -54,7 +75,13 @@ describe("the digests of an import", () => {
     expect((await tool(node, "--version")).trim()).toBe(`v${version}`);
     for (const compression of ["gzip", "zstd", "none"]) {
       const here = await dvcrImport(qcow2, layout(`here-${compression}`), "--compression", compression);
-      const there = await dvcrImportWith({ wrapper: [node] }, qcow2, layout(`there-${compression}`), "--compression", compression);
+      const there = await dvcrImportWith(
+        { wrapper: [node] },
+        qcow2,
+        layout(`there-${compression}`),
+        "--compression",
+        compression,
+      );
       expect(digestsOf(there)).toEqual(digestsOf(here));
     }
   });
@@ -93,27 +120,46 @@ const golden = {
 
 /** Manifest and config of an image in the layout. */
 async function stored(manifestDigest: string): Promise<{ config: string; created: unknown }> {
-  const blob = async (digest: string) => JSON.parse(await readFile(join(directory, "layout/blobs", digest.replace(":", "/")), "utf8")) as Record<string, unknown>;
+  const blob = async (digest: string) =>
+    JSON.parse(await readFile(join(directory, "layout/blobs", digest.replace(":", "/")), "utf8")) as Record<
+      string,
+      unknown
+    >;
   const { config } = (await blob(manifestDigest)) as { config: { digest: string } };
   return { config: config.digest, created: (await blob(config.digest))["created"] };
 }
 
 describe("golden digests", () => {
-  it.each(["gzip", "zstd", "none"] as const)("%s: layer, config and manifest of a known disk, with and without SOURCE_DATE_EPOCH", async (compression) => {
-    const plain = await dvcrImportWith({ env: { SOURCE_DATE_EPOCH: "" } }, raw, layout(`golden-${compression}`), "--compression", compression);
-    const dated = await dvcrImportWith({ env: { SOURCE_DATE_EPOCH: "1700000000" } }, raw, layout(`dated-${compression}`), "--compression", compression);
-    const [plainStored, datedStored] = [await stored(plain.manifestDigest), await stored(dated.manifestDigest)];
-    expect([plainStored.created, datedStored.created]).toEqual(["1970-01-01T00:00:00Z", "2023-11-14T22:13:20Z"]);
-    expect(dated.layerDigest).toBe(plain.layerDigest);
-    expect({
-      encoder: addon.encoderId(compression),
-      layer: plain.layerDigest,
-      config: plainStored.config,
-      manifest: plain.manifestDigest,
-      configDated: datedStored.config,
-      manifestDated: dated.manifestDigest,
-    }).toEqual(golden[compression]);
-  });
+  it.each(["gzip", "zstd", "none"] as const)(
+    "%s: layer, config and manifest of a known disk, with and without SOURCE_DATE_EPOCH",
+    async (compression) => {
+      const plain = await dvcrImportWith(
+        { env: { SOURCE_DATE_EPOCH: "" } },
+        raw,
+        layout(`golden-${compression}`),
+        "--compression",
+        compression,
+      );
+      const dated = await dvcrImportWith(
+        { env: { SOURCE_DATE_EPOCH: "1700000000" } },
+        raw,
+        layout(`dated-${compression}`),
+        "--compression",
+        compression,
+      );
+      const [plainStored, datedStored] = [await stored(plain.manifestDigest), await stored(dated.manifestDigest)];
+      expect([plainStored.created, datedStored.created]).toEqual(["1970-01-01T00:00:00Z", "2023-11-14T22:13:20Z"]);
+      expect(dated.layerDigest).toBe(plain.layerDigest);
+      expect({
+        encoder: addon.encoderId(compression),
+        layer: plain.layerDigest,
+        config: plainStored.config,
+        manifest: plain.manifestDigest,
+        configDated: datedStored.config,
+        manifestDated: dated.manifestDigest,
+      }).toEqual(golden[compression]);
+    },
+  );
 });
 
 /** What the codec libraries call themselves inside a given Node. */
@@ -124,17 +170,21 @@ async function versionsIn(node: string): Promise<{ addon: Record<string, string>
 }
 
 describe("the libraries that answer", () => {
-  it.each(["this Node", ...otherNodes])("in %s are our own, and Node's where they are meant to be", { timeout: 300_000 }, async (which) => {
-    const versions = await versionsIn(which === "this Node" ? process.execPath : await nodeOf(which));
-    expect(versions.addon).toMatchObject({
-      liblzma: expect.stringMatching(/^5\.([4-9]|\d\d)\./) as string,
-      // Linked statically: Node has had another one of its own since 22.15.
-      libzstd: "1.5.4",
-      "isa-l": "2.30.0",
-      openssl: versions.node.openssl.replace(/\+.*/, ""),
-      // Node adds its revision; Debian's, which the addon was linked against, is 1.2.
-      zlib: versions.node.zlib.split("-")[0],
-    });
-    if (versions.node["zstd"] !== undefined) expect(versions.node["zstd"]).not.toBe(versions.addon["libzstd"]);
-  });
+  it.each(["this Node", ...otherNodes])(
+    "in %s are our own, and Node's where they are meant to be",
+    { timeout: 300_000 },
+    async (which) => {
+      const versions = await versionsIn(which === "this Node" ? process.execPath : await nodeOf(which));
+      expect(versions.addon).toMatchObject({
+        liblzma: expect.stringMatching(/^5\.([4-9]|\d\d)\./) as string,
+        // Linked statically: Node has had another one of its own since 22.15.
+        libzstd: "1.5.4",
+        "isa-l": "2.30.0",
+        openssl: versions.node.openssl.replace(/\+.*/, ""),
+        // Node adds its revision; Debian's, which the addon was linked against, is 1.2.
+        zlib: versions.node.zlib.split("-")[0],
+      });
+      if (versions.node["zstd"] !== undefined) expect(versions.node["zstd"]).not.toBe(versions.addon["libzstd"]);
+    },
+  );
 });

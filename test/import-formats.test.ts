@@ -4,7 +4,15 @@ import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { dvcrImport, dvcrImportWith } from "./support/cli.ts";
-import { fileDigest, makeRawDisk, qemuConvert, qemuIo, qemuRawDigest, randomWrites, textBytes } from "./support/disks.ts";
+import {
+  fileDigest,
+  makeRawDisk,
+  qemuConvert,
+  qemuIo,
+  qemuRawDigest,
+  randomWrites,
+  textBytes,
+} from "./support/disks.ts";
 import { pullDisk, umociDiskDigest } from "./support/pulled.ts";
 import { startRegistry, type TestRegistry } from "./support/registry.ts";
 import { tool } from "./support/tools.ts";
@@ -44,41 +52,57 @@ const inOrder: readonly (readonly [string, () => Promise<string>])[] = [
 
 /** Clusters or tables stand in another order than the disk's. */
 const outOfOrder: readonly (readonly [string, () => Promise<string>])[] = [
-  ["resized, its L1 at the end", async () => {
-    const path = await qcow2("resized");
-    await tool("qemu-img", "resize", path, "1200M");
-    return path;
-  }],
+  [
+    "resized, its L1 at the end",
+    async () => {
+      const path = await qcow2("resized");
+      await tool("qemu-img", "resize", path, "1200M");
+      return path;
+    },
+  ],
   ["written by several threads", () => qcow2("unordered", "-W", "-m", "16")],
-  ["written at random", async () => {
-    const path = at("random");
-    await tool("qemu-img", "create", "-f", "qcow2", path, "48M");
-    await qemuIo(path, randomWrites(300, 48, 3));
-    return path;
-  }],
-  ["with internal snapshots", async () => {
-    const path = await qcow2("snapshots");
-    await tool("qemu-img", "snapshot", "-c", "before", path);
-    await qemuIo(path, randomWrites(60, 48, 5));
-    await tool("qemu-img", "snapshot", "-c", "between", path);
-    await qemuIo(path, randomWrites(30, 48, 9));
-    return path;
-  }],
+  [
+    "written at random",
+    async () => {
+      const path = at("random");
+      await tool("qemu-img", "create", "-f", "qcow2", path, "48M");
+      await qemuIo(path, randomWrites(300, 48, 3));
+      return path;
+    },
+  ],
+  [
+    "with internal snapshots",
+    async () => {
+      const path = await qcow2("snapshots");
+      await tool("qemu-img", "snapshot", "-c", "before", path);
+      await qemuIo(path, randomWrites(60, 48, 5));
+      await tool("qemu-img", "snapshot", "-c", "between", path);
+      await qemuIo(path, randomWrites(30, 48, 9));
+      return path;
+    },
+  ],
 ];
 
 describe("a qcow2 image", () => {
-  it.each(inOrder)("%s is stored as qemu-img reads it, with no scratch, from a file and from a pipe", async (_, make) => {
-    const image = await make();
-    const name = basename(image);
-    const report = await dvcrImport(image, inRegistry(name), "--scratch-limit", "0");
-    const piped = await dvcrImportWith({ input: image }, "-", inLayout(name), "--scratch-limit", "0");
+  it.each(inOrder)(
+    "%s is stored as qemu-img reads it, with no scratch, from a file and from a pipe",
+    async (_, make) => {
+      const image = await make();
+      const name = basename(image);
+      const report = await dvcrImport(image, inRegistry(name), "--scratch-limit", "0");
+      const piped = await dvcrImportWith({ input: image }, "-", inLayout(name), "--scratch-limit", "0");
 
-    expect(report).toMatchObject({ sourceFormat: "qcow2", format: "raw", scratchPeak: 0, sizeFrom: "header" });
-    expect(piped).toMatchObject({ manifestDigest: report.manifestDigest, layerDigest: report.layerDigest, scratchPeak: 0 });
-    const expected = await qemuRawDigest(image, directory);
-    expect((await pullDisk(inRegistry(name), directory)).digest).toBe(expected);
-    expect(await umociDiskDigest(at("layout"), name, directory)).toBe(expected);
-  });
+      expect(report).toMatchObject({ sourceFormat: "qcow2", format: "raw", scratchPeak: 0, sizeFrom: "header" });
+      expect(piped).toMatchObject({
+        manifestDigest: report.manifestDigest,
+        layerDigest: report.layerDigest,
+        scratchPeak: 0,
+      });
+      const expected = await qemuRawDigest(image, directory);
+      expect((await pullDisk(inRegistry(name), directory)).digest).toBe(expected);
+      expect(await umociDiskDigest(at("layout"), name, directory)).toBe(expected);
+    },
+  );
 
   it.each(outOfOrder)("%s is stored as qemu-img reads it, from a file and from a pipe", async (_, make) => {
     const image = await make();
@@ -109,22 +133,28 @@ async function packed(path: string, index: number): Promise<string> {
 }
 
 describe("a compressed image", () => {
-  it.each(packers.map(([suffix, command], index) => [command.join(" "), index, suffix] as const))("%s around qcow2", async (_, index) => {
-    const image = await qcow2("inner", "-c");
-    const report = await dvcrImport(await packed(image, index), inRegistry(`inner-${index}`), "--scratch-limit", "0");
-    expect(report).toMatchObject({ sourceFormat: "qcow2", scratchPeak: 0 });
-    expect((await pullDisk(inRegistry(`inner-${index}`), directory)).digest).toBe(await fileDigest(raw));
-  });
+  it.each(packers.map(([suffix, command], index) => [command.join(" "), index, suffix] as const))(
+    "%s around qcow2",
+    async (_, index) => {
+      const image = await qcow2("inner", "-c");
+      const report = await dvcrImport(await packed(image, index), inRegistry(`inner-${index}`), "--scratch-limit", "0");
+      expect(report).toMatchObject({ sourceFormat: "qcow2", scratchPeak: 0 });
+      expect((await pullDisk(inRegistry(`inner-${index}`), directory)).digest).toBe(await fileDigest(raw));
+    },
+  );
 
-  it.each(packers.map(([, command], index) => [command.join(" "), index] as const))("%s around raw, from a file and from a pipe of unknown length", async (_, index) => {
-    const image = await packed(raw, index);
-    const report = await dvcrImport(image, inRegistry(`raw-${index}`));
-    const piped = await dvcrImportWith({ input: image }, "-", inLayout(`raw-${index}`));
-    expect(report).toMatchObject({ sourceFormat: "raw", virtualSize: 48 << 20 });
-    expect(piped.layerDigest).toBe(report.layerDigest);
-    expect((await pullDisk(inRegistry(`raw-${index}`), directory)).digest).toBe(await fileDigest(raw));
-    expect(await umociDiskDigest(at("layout"), `raw-${index}`, directory)).toBe(await fileDigest(raw));
-  });
+  it.each(packers.map(([, command], index) => [command.join(" "), index] as const))(
+    "%s around raw, from a file and from a pipe of unknown length",
+    async (_, index) => {
+      const image = await packed(raw, index);
+      const report = await dvcrImport(image, inRegistry(`raw-${index}`));
+      const piped = await dvcrImportWith({ input: image }, "-", inLayout(`raw-${index}`));
+      expect(report).toMatchObject({ sourceFormat: "raw", virtualSize: 48 << 20 });
+      expect(piped.layerDigest).toBe(report.layerDigest);
+      expect((await pullDisk(inRegistry(`raw-${index}`), directory)).digest).toBe(await fileDigest(raw));
+      expect(await umociDiskDigest(at("layout"), `raw-${index}`, directory)).toBe(await fileDigest(raw));
+    },
+  );
 });
 
 describe("what is stored byte for byte", () => {
@@ -133,13 +163,23 @@ describe("what is stored byte for byte", () => {
     await writeFile(odd, textBytes(3 * (1 << 20) + 17, 5));
     const report = await dvcrImport(odd, inRegistry(`odd-${compression}`), "--compression", compression);
     const pulled = await pullDisk(inRegistry(`odd-${compression}`), directory);
-    expect(pulled).toMatchObject({ digest: await fileDigest(odd), size: 3 * (1 << 20) + 17, names: ["disk", "disk/disk.img"] });
+    expect(pulled).toMatchObject({
+      digest: await fileDigest(odd),
+      size: 3 * (1 << 20) + 17,
+      names: ["disk", "disk/disk.img"],
+    });
     expect(report.virtualSize).toBe(3 * (1 << 20) + 17);
   });
 
   it("an ISO of 700 MiB", async () => {
     const tree = at("tree");
-    await tool("sh", "-c", `mkdir -p "$1" && truncate -s 690M "$1/big" && head -c 9M /dev/urandom > "$1/noise"`, "sh", tree);
+    await tool(
+      "sh",
+      "-c",
+      `mkdir -p "$1" && truncate -s 690M "$1/big" && head -c 9M /dev/urandom > "$1/noise"`,
+      "sh",
+      tree,
+    );
     const iso = at("disc.iso");
     await tool("genisoimage", "-quiet", "-R", "-o", iso, tree);
     const report = await dvcrImport(iso, inRegistry("iso"), "--scratch-limit", "0");

@@ -18,20 +18,37 @@ afterEach(() => {
 function stalled(): { readonly feed: Feed; readonly taken: () => number; readonly release: () => void } {
   const batches: number[] = [];
   let waiting = 0;
-  const job = { push: (batch: number) => { batches.push(batch); waiting += 1; }, end: () => undefined } as unknown as NativeJob;
+  const job = {
+    push: (batch: number) => {
+      batches.push(batch);
+      waiting += 1;
+    },
+    end: () => undefined,
+  } as unknown as NativeJob;
   const feed = new Feed(job);
   feeds.push(feed);
-  void feed.run((async function* () {
-    for (;;) {
-      await Promise.resolve();
-      yield Buffer.alloc(mebibyte);
-    }
-  })());
-  return { feed, taken: () => waiting, release: () => { for (const batch of batches.splice(0)) feed.released(batch); } };
+  void feed.run(
+    (async function* () {
+      for (;;) {
+        await Promise.resolve();
+        yield Buffer.alloc(mebibyte);
+      }
+    })(),
+  );
+  return {
+    feed,
+    taken: () => waiting,
+    release: () => {
+      for (const batch of batches.splice(0)) feed.released(batch);
+    },
+  };
 }
 
-const settled = async (): Promise<void> => { for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve)); };
-const sum = (all: readonly { readonly taken: () => number }[]): number => all.reduce((total, { taken }) => total + taken(), 0);
+const settled = async (): Promise<void> => {
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+const sum = (all: readonly { readonly taken: () => number }[]): number =>
+  all.reduce((total, { taken }) => total + taken(), 0);
 
 it("a chunk's memory is given back when the core has read it, unless it is part of a larger one", async () => {
   const batches: number[] = [];
@@ -41,11 +58,13 @@ it("a chunk's memory is given back when the core has read it, unless it is part 
   const whole = Buffer.alloc(mebibyte, 1);
   const shared = Buffer.alloc(2 * mebibyte, 2);
   const part = shared.subarray(0, 1000);
-  await feed.run((async function* () {
-    await Promise.resolve();
-    yield whole;
-    yield part;
-  })());
+  await feed.run(
+    (async function* () {
+      await Promise.resolve();
+      yield whole;
+      yield part;
+    })(),
+  );
   expect(whole.byteLength).toBe(mebibyte);
   for (const batch of batches) feed.released(batch);
   expect(whole.byteLength).toBe(0);
@@ -83,14 +102,22 @@ it("what an ended import had in hand is given to the others", async () => {
 });
 
 it("layer buffers are fewer for one of many, and for a destination that needs fewer", () => {
-  expect([makeLayerBuffers(false), makeLayerBuffers(true), makeLayerBuffers(false, 6), makeLayerBuffers(true, 6)].map(({ length }) => length)).toEqual([24, 12, 6, 6]);
+  expect(
+    [makeLayerBuffers(false), makeLayerBuffers(true), makeLayerBuffers(false, 6), makeLayerBuffers(true, 6)].map(
+      ({ length }) => length,
+    ),
+  ).toEqual([24, 12, 6, 6]);
 });
 
 it("certificates are parsed once for all connections that trust the same", async () => {
   const certificates = makeCertificates();
   try {
     const authority = await readFile(certificates.ca, "utf8");
-    const [plain, again, own, ownAgain] = await Promise.all([{}, {}, { authorities: [authority] }, { authorities: [authority] }].map((more) => secureContext({ verify: true, ...more })));
+    const [plain, again, own, ownAgain] = await Promise.all(
+      [{}, {}, { authorities: [authority] }, { authorities: [authority] }].map((more) =>
+        secureContext({ verify: true, ...more }),
+      ),
+    );
     expect(again === plain && ownAgain === own).toBe(true);
     expect(own === plain).toBe(false);
   } finally {

@@ -36,7 +36,11 @@ afterEach(() => uploader?.signal("SIGKILL"));
 const quiet = ["import", "--quiet", "--dest-tls-verify=false"];
 
 /** Starts bin/dvcr-uploader for a repository of `at` and gives the URL of /upload. */
-async function startUploader(repository: string, environment: Readonly<Record<string, string>> = {}, at = registry): Promise<string> {
+async function startUploader(
+  repository: string,
+  environment: Readonly<Record<string, string>> = {},
+  at = registry,
+): Promise<string> {
   uploader = startExecutable("dvcr-uploader", directory, {
     LISTEN_ADDRESS: "127.0.0.1",
     LISTEN_PORT: "0",
@@ -55,33 +59,47 @@ async function expectNothing(repository: string, at = registry): Promise<void> {
 }
 
 describe("bad input", () => {
-  it.each(refusals)("$name ends `dvcr import` with its code and exit code and leaves nothing in the registry", async ({ name, make, flags = [], code, reason }) => {
-    const repository = `cli/${name.toLowerCase().replace(/[^a-z0-9]+/g, "")}`;
-    const finished = await dvcr([...quiet, ...flags, await make(inputs), `docker://${registry.host}/${repository}:1`]);
+  it.each(refusals)(
+    "$name ends `dvcr import` with its code and exit code and leaves nothing in the registry",
+    async ({ name, make, flags = [], code, reason }) => {
+      const repository = `cli/${name.toLowerCase().replace(/[^a-z0-9]+/g, "")}`;
+      const finished = await dvcr([
+        ...quiet,
+        ...flags,
+        await make(inputs),
+        `docker://${registry.host}/${repository}:1`,
+      ]);
 
-    const [line, ...more] = finished.stderr.split("\n");
-    expect(line).toContain(`${code}: `);
-    expect(line!.indexOf(code)).toBe(0);
-    expect(line!.slice(code.length + 2)).toMatch(reason);
-    expect(line!.endsWith(catalogue[code].fix)).toBe(true);
-    expect(more).toEqual([""]);
-    expect({ code: finished.code, stdout: finished.stdout }).toEqual({ code: exitCodes[catalogue[code].kind], stdout: "" });
-    await expectNothing(repository);
-  });
+      const [line, ...more] = finished.stderr.split("\n");
+      expect(line).toContain(`${code}: `);
+      expect(line!.indexOf(code)).toBe(0);
+      expect(line!.slice(code.length + 2)).toMatch(reason);
+      expect(line!.endsWith(catalogue[code].fix)).toBe(true);
+      expect(more).toEqual([""]);
+      expect({ code: finished.code, stdout: finished.stdout }).toEqual({
+        code: exitCodes[catalogue[code].kind],
+        stdout: "",
+      });
+      await expectNothing(repository);
+    },
+  );
 
-  it.each(refusals)("$name is answered to curl with status and reason and leaves nothing in the registry", async ({ name, make, environment = {}, code, reason }) => {
-    const repository = `upload/${name.toLowerCase().replace(/[^a-z0-9]+/g, "")}`;
-    const url = await startUploader(repository, environment);
-    const { stdout } = await curl("-w", "%{http_code}", "-T", await make(inputs), url).done;
+  it.each(refusals)(
+    "$name is answered to curl with status and reason and leaves nothing in the registry",
+    async ({ name, make, environment = {}, code, reason }) => {
+      const repository = `upload/${name.toLowerCase().replace(/[^a-z0-9]+/g, "")}`;
+      const url = await startUploader(repository, environment);
+      const { stdout } = await curl("-w", "%{http_code}", "-T", await make(inputs), url).done;
 
-    const [line, status] = stdout.split("\n");
-    expect(line!.slice(0, code.length + 2)).toBe(`${code}: `);
-    expect(line!.slice(code.length + 2)).toMatch(reason);
-    expect(status).toBe(String(catalogue[code].status));
-    expect(await uploader!.exit).toBe(0);
-    expect(uploader!.message()["error-message"]).toMatch(new RegExp(`^${code}: `));
-    await expectNothing(repository);
-  });
+      const [line, status] = stdout.split("\n");
+      expect(line!.slice(0, code.length + 2)).toBe(`${code}: `);
+      expect(line!.slice(code.length + 2)).toMatch(reason);
+      expect(status).toBe(String(catalogue[code].status));
+      expect(await uploader!.exit).toBe(0);
+      expect(uploader!.message()["error-message"]).toMatch(new RegExp(`^${code}: `));
+      await expectNothing(repository);
+    },
+  );
 
   it("60 % of a qcow2 in a chunked body that ends well is refused", async () => {
     const url = await startUploader("upload/chunked");
@@ -94,11 +112,14 @@ describe("bad input", () => {
 
   it("a refusal in the middle of a body of 96 MiB is printed by curl, with known and with unknown length", async () => {
     const large = join(directory, "large.qcow2");
-    await tool("cp", (await refusals.find(({ code }) => code === "E_CORRUPT_CLUSTER")!.make(inputs)), large);
+    await tool("cp", await refusals.find(({ code }) => code === "E_CORRUPT_CLUSTER")!.make(inputs), large);
     const file = await open(large, "r+");
     await file.write(patternBytes(1 << 20, 3), 0, 1 << 20, 95 << 20);
     await file.close();
-    for (const args of [["-T", large], ["-T", "-"]]) {
+    for (const args of [
+      ["-T", large],
+      ["-T", "-"],
+    ]) {
       const url = await startUploader("upload/large");
       const upload = curl("-w", "%{http_code}", ...args, url);
       if (args[1] === "-") await upload.write(await readFile(large));
@@ -129,12 +150,24 @@ describe("what looks bad but is not", () => {
 describe("a registry that does not take the image", () => {
   it("that denies access: E_REGISTRY_DENIED, exit code 3, status 502", async () => {
     await using denying = await startRegistry({ auth: true });
-    const finished = await dvcr([...quiet, "--dest-creds", `${testUser.name}:wrong`, inputs.qcow2, `docker://${denying.host}/r:1`]);
+    const finished = await dvcr([
+      ...quiet,
+      "--dest-creds",
+      `${testUser.name}:wrong`,
+      inputs.qcow2,
+      `docker://${denying.host}/r:1`,
+    ]);
     expect(finished.stderr).toMatch(/^E_REGISTRY_DENIED: .*\n$/);
     expect(finished.stderr).not.toContain("wrong");
     expect(finished.code).toBe(3);
-    const url = await startUploader("r", { UPLOADER_DESTINATION_ACCESS_KEY_ID: testUser.name, UPLOADER_DESTINATION_SECRET_KEY: "wrong" }, denying);
-    expect((await curl("-w", "%{http_code}", "-T", inputs.qcow2, url).done).stdout).toMatch(/^E_REGISTRY_DENIED: .*\n502$/);
+    const url = await startUploader(
+      "r",
+      { UPLOADER_DESTINATION_ACCESS_KEY_ID: testUser.name, UPLOADER_DESTINATION_SECRET_KEY: "wrong" },
+      denying,
+    );
+    expect((await curl("-w", "%{http_code}", "-T", inputs.qcow2, url).done).stdout).toMatch(
+      /^E_REGISTRY_DENIED: .*\n502$/,
+    );
     await expectNothing("r", denying);
   });
 
@@ -161,7 +194,9 @@ describe("a registry that does not take the image", () => {
       const empty = { tags: [], manifests: [], layers: [] };
       expect(await full.content("r")).toMatchObject(empty);
       const url = await startUploader("r", {}, full);
-      expect((await curl("-w", "%{http_code}", "-T", inputs.qcow2, url).done).stdout).toMatch(/^E_REGISTRY_FULL: .*\n507$/);
+      expect((await curl("-w", "%{http_code}", "-T", inputs.qcow2, url).done).stdout).toMatch(
+        /^E_REGISTRY_FULL: .*\n507$/,
+      );
       expect(await full.content("r")).toMatchObject(empty);
     } finally {
       await tool("umount", "-l", storage);
@@ -172,34 +207,60 @@ describe("a registry that does not take the image", () => {
 
 describe("wrong usage", () => {
   it("is told with all of its problems at once and exit code 2", async () => {
-    const finished = await dvcr(["import", "--checksum", "md5:xyz", "--compression", "lzo", "--max-virtual-size", "much", "--no-such-flag", inputs.qcow2]);
+    const finished = await dvcr([
+      "import",
+      "--checksum",
+      "md5:xyz",
+      "--compression",
+      "lzo",
+      "--max-virtual-size",
+      "much",
+      "--no-such-flag",
+      inputs.qcow2,
+    ]);
     expect(finished.stderr).toMatch(/^E_USAGE: .*\n$/);
-    for (const named of ["--checksum", "--compression", "--max-virtual-size", "--no-such-flag", "destination"]) expect(finished.stderr).toContain(named);
+    for (const named of ["--checksum", "--compression", "--max-virtual-size", "--no-such-flag", "destination"])
+      expect(finished.stderr).toContain(named);
     expect([finished.code, finished.stdout]).toEqual([2, ""]);
   });
 
   it("is told for an unknown command and for endpoints of an unknown kind", async () => {
     expect(await dvcr(["explode"])).toMatchObject({ code: 2, stderr: expect.stringMatching(/explode/) as string });
     const both = await dvcr(["import", "ftp://example.com/disk", "nowhere"]);
-    expect(both).toMatchObject({ code: 2, stderr: expect.stringMatching(/^E_USAGE: (?=.*ftp)(?=.*destination).*\n$/) as string });
+    expect(both).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^E_USAGE: (?=.*ftp)(?=.*destination).*\n$/) as string,
+    });
   });
 });
 
 describe("dvcr inspect", () => {
-  const inspected = refusals.filter(({ code }) => ["E_BACKING_FILE", "E_ENCRYPTED", "E_EMPTY", "E_UNSUPPORTED_FEATURE", "E_DECODER_MEMORY"].includes(code));
+  const inspected = refusals.filter(({ code }) =>
+    ["E_BACKING_FILE", "E_ENCRYPTED", "E_EMPTY", "E_UNSUPPORTED_FEATURE", "E_DECODER_MEMORY"].includes(code),
+  );
 
   it.each(inspected)("says why $name is refused, as text and as JSON", async ({ make, flags = [], code, reason }) => {
     const path = await make(inputs);
     const text = await dvcr(["inspect", ...flags, path]);
-    expect(text).toMatchObject({ code: 3, stdout: "", stderr: expect.stringMatching(new RegExp(`^${code}: .*\n$`)) as string });
+    expect(text).toMatchObject({
+      code: 3,
+      stdout: "",
+      stderr: expect.stringMatching(new RegExp(`^${code}: .*\n$`)) as string,
+    });
     const json = await dvcr(["inspect", "--json", ...flags, path]);
     expect(json.code).toBe(3);
-    expect(JSON.parse(json.stdout)).toEqual({ filename: path, refused: { code, reason: expect.stringMatching(/./) as string, fix: catalogue[code].fix } });
+    expect(JSON.parse(json.stdout)).toEqual({
+      filename: path,
+      refused: { code, reason: expect.stringMatching(/./) as string, fix: catalogue[code].fix },
+    });
     expect(`${(JSON.parse(json.stdout) as { refused: { reason: string } }).refused.reason}. `).toMatch(reason);
   });
 
   it("ends with 2 for wrong usage and with 3 for a file that is not there", async () => {
     expect((await dvcr(["inspect"])).code).toBe(2);
-    expect(await dvcr(["inspect", join(directory, "missing")])).toMatchObject({ code: 3, stderr: expect.stringMatching(/^E_SOURCE_NOT_FOUND: /) as string });
+    expect(await dvcr(["inspect", join(directory, "missing")])).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^E_SOURCE_NOT_FOUND: /) as string,
+    });
   });
 });

@@ -51,8 +51,21 @@ interface Traced {
 /** `dvcr import` under strace, with no tool within its reach. */
 async function traced(...args: string[]): Promise<Traced> {
   const log = at("strace.log");
-  const wrapper = [(await tool("which", "strace")).trim(), "-f", "-qq", "-s", "4096", "-e", "trace=execve,execveat,open,openat,openat2,creat", "-o", log];
-  const { code, stderr } = await dvcr(["import", "--quiet", "--dest-tls-verify=false", ...args], { wrapper, env: { PATH: await pathWithNodeOnly() } });
+  const wrapper = [
+    (await tool("which", "strace")).trim(),
+    "-f",
+    "-qq",
+    "-s",
+    "4096",
+    "-e",
+    "trace=execve,execveat,open,openat,openat2,creat",
+    "-o",
+    log,
+  ];
+  const { code, stderr } = await dvcr(["import", "--quiet", "--dest-tls-verify=false", ...args], {
+    wrapper,
+    env: { PATH: await pathWithNodeOnly() },
+  });
   const calls = (await readFile(log, "utf8")).split("\n");
   const path = (call: string) => /"([^"]*)"/.exec(call)?.[1] ?? "";
   return {
@@ -60,7 +73,9 @@ async function traced(...args: string[]): Promise<Traced> {
     stderr,
     started: calls.filter((call) => /\bexecve(at)?\(/.test(call) && call.endsWith("= 0")).map(path),
     opened: calls.filter((call) => /\b(open|creat)/.test(call)).map(path),
-    written: calls.filter((call) => /\b(creat\(|open.*(O_WRONLY|O_RDWR|O_CREAT))/.test(call) && !call.includes("= -1")).map(path),
+    written: calls
+      .filter((call) => /\b(creat\(|open.*(O_WRONLY|O_RDWR|O_CREAT))/.test(call) && !call.includes("= -1"))
+      .map(path),
   };
 }
 
@@ -95,7 +110,10 @@ describe("seen from outside, an import", () => {
     await tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, overlay);
     const external = at("external.qcow2");
     await tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", `data_file=${at("data-of-it.raw")}`, external, "8M");
-    for (const [image, code] of [[overlay, "E_BACKING_FILE"], [external, "E_EXTERNAL_DATA"]] as const) {
+    for (const [image, code] of [
+      [overlay, "E_BACKING_FILE"],
+      [external, "E_EXTERNAL_DATA"],
+    ] as const) {
       const run = await traced(image, `docker://${registry.host}/named:1`);
       expect(run.stderr.startsWith(code)).toBe(true);
       expect(run.opened).toContain(image);
@@ -167,7 +185,14 @@ describe("the memory of an import", { timeout: 600_000 }, () => {
   it("of an xz file whose blocks are unpacked by threads stays under 256 MiB and the decoder's window", async () => {
     const packed = at("large.raw.xz");
     // Blocks and dictionary as xz -6 makes them, in a fraction of its time.
-    await tool("sh", "-c", 'head -c 1610612736 "$1" | xz -T2 --block-size=24MiB --lzma2=preset=0,dict=8MiB > "$2"', "sh", at("large.raw"), packed);
+    await tool(
+      "sh",
+      "-c",
+      'head -c 1610612736 "$1" | xz -T2 --block-size=24MiB --lzma2=preset=0,dict=8MiB > "$2"',
+      "sh",
+      at("large.raw"),
+      packed,
+    );
     const { report, peak } = await measured(packed);
     expect(report).toMatchObject({ sourceFormat: "raw", virtualSize: 1536 * MIB });
     expect(peak).toBeLessThan(256 + 2 * 8);

@@ -38,8 +38,22 @@ test.each(["oci", "docker"])("a known checksum is tagged and nothing is download
   expect(first.layerPushed).toBe(true);
   const requests = origin.seen.length;
   const second = await dvcrImport(`${origin.url}/disk`, `docker://${repository}:two`, ...flags);
-  const same = { manifestDigest: first.manifestDigest, layerDigest: first.layerDigest, diffId: first.diffId, virtualSize: first.virtualSize, storedSize: first.storedSize };
-  expect(second).toMatchObject({ ...same, sourceFormat: "qcow2", format: "raw", sourceSize: first.sourceSize, checksums: { sha256: sum }, layerPushed: false, sizeFrom: "reused" });
+  const same = {
+    manifestDigest: first.manifestDigest,
+    layerDigest: first.layerDigest,
+    diffId: first.diffId,
+    virtualSize: first.virtualSize,
+    storedSize: first.storedSize,
+  };
+  expect(second).toMatchObject({
+    ...same,
+    sourceFormat: "qcow2",
+    format: "raw",
+    sourceSize: first.sourceSize,
+    checksums: { sha256: sum },
+    layerPushed: false,
+    sizeFrom: "reused",
+  });
   expect(origin.seen).toHaveLength(requests);
   expect((await pullDisk(`docker://${repository}:two`, directory)).digest).toBe(await fileDigest(raw));
   expect(await registry.sessions(manifest)).toEqual([]);
@@ -49,7 +63,11 @@ test("without --reuse, with another checksum or with other options the source is
   const to = `docker://${registry.host}/other`;
   const known = ["--checksum", `sha256:${sum}`];
   await dvcrImport(image, `${to}:one`, ...known);
-  for (const [tag, flags] of [["plain", known], ["packed", [...known, "--reuse", "--compression", "zstd"]], ["declared", [...known, "--reuse", "--src-format", "qcow2"]]] as const) {
+  for (const [tag, flags] of [
+    ["plain", known],
+    ["packed", [...known, "--reuse", "--compression", "zstd"]],
+    ["declared", [...known, "--reuse", "--src-format", "qcow2"]],
+  ] as const) {
     expect(await dvcrImport(image, `${to}:${tag}`, ...flags), tag).toMatchObject({ sizeFrom: "header" });
   }
   expect(await dvcrImport(image, `${to}:again`, ...known, "--reuse")).toMatchObject({ sizeFrom: "reused" });
@@ -58,7 +76,11 @@ test("without --reuse, with another checksum or with other options the source is
 test("the source's digest is recorded only where it was asked for", async () => {
   const labels = async (tag: string, ...flags: string[]): Promise<Record<string, string>> => {
     await dvcrImport(image, `docker://${registry.host}/labels:${tag}`, ...flags);
-    return (JSON.parse(await tool("skopeo", "inspect", "--tls-verify=false", `docker://${registry.host}/labels:${tag}`)) as { Labels: Record<string, string> }).Labels;
+    return (
+      JSON.parse(await tool("skopeo", "inspect", "--tls-verify=false", `docker://${registry.host}/labels:${tag}`)) as {
+        Labels: Record<string, string>;
+      }
+    ).Labels;
   };
   expect(Object.keys(await labels("plain")).filter((key) => key.includes("source-sha"))).toEqual([]);
   expect(await labels("reuse", "--reuse")).toMatchObject({ "io.deckhouse.dvcr.source-sha256": sum });

@@ -61,9 +61,16 @@ function startFor(repository: string, path: string, environment: Record<string, 
 
 describe("dvcr-importer", () => {
   it("stores what a URL holds as the raw disk that qemu-img makes of it, verified by checksum", async () => {
-    const importer = startFor("vi/ns/good", "/disk.qcow2", { IMPORTER_CHECKSUMS: `sha256:${(await fileDigest(disk)).toUpperCase()}` });
+    const importer = startFor("vi/ns/good", "/disk.qcow2", {
+      IMPORTER_CHECKSUMS: `sha256:${(await fileDigest(disk)).toUpperCase()}`,
+    });
     expect(await importer.exit).toBe(0);
-    const pulled = await pullDisk(`docker://${registry.host}/vi/ns/good:0a1b`, directory, "--src-creds", `${testUser.name}:${testUser.password}`);
+    const pulled = await pullDisk(
+      `docker://${registry.host}/vi/ns/good:0a1b`,
+      directory,
+      "--src-creds",
+      `${testUser.name}:${testUser.password}`,
+    );
     expect(pulled.digest).toBe(await qemuRawDigest(disk, directory));
     expect(importer.message()).toMatchObject({
       "source-image-size": pulled.layerSize,
@@ -76,7 +83,9 @@ describe("dvcr-importer", () => {
   it("with the wrong checksum leaves nothing in the registry", async () => {
     const importer = startFor("vi/ns/checksum", "/disk.qcow2", { IMPORTER_CHECKSUMS: `md5:${"0".repeat(32)}` });
     expect(await importer.exit).toBe(0);
-    expect(importer.message()["error-message"]).toMatch(/^E_CHECKSUM_MISMATCH: md5 sum mismatch: 0{32} != [0-9a-f]{32}\. /);
+    expect(importer.message()["error-message"]).toMatch(
+      /^E_CHECKSUM_MISMATCH: md5 sum mismatch: 0{32} != [0-9a-f]{32}\. /,
+    );
     expect([await registry.tags("vi/ns/checksum"), await registry.sessions("vi/ns/checksum")]).toEqual([[], []]);
   });
 
@@ -85,7 +94,10 @@ describe("dvcr-importer", () => {
     const without = startFor("vi/ns/verified", "/disk.qcow2", strict);
     expect(await without.exit).toBe(0);
     expect(without.message()["error-message"]).toMatch(/^E_REGISTRY_TLS: .*IMPORTER_DESTINATION_CA_BUNDLE/);
-    const given = startFor("vi/ns/verified", "/disk.qcow2", { ...strict, IMPORTER_DESTINATION_CA_BUNDLE: registry.certDirectory });
+    const given = startFor("vi/ns/verified", "/disk.qcow2", {
+      ...strict,
+      IMPORTER_DESTINATION_CA_BUNDLE: registry.certDirectory,
+    });
     expect(await given.exit).toBe(0);
     expect(given.message()).not.toHaveProperty("error-message");
     expect(await registry.tags("vi/ns/verified")).toEqual(["0a1b"]);

@@ -61,14 +61,19 @@ describe("an import", () => {
 
   it("that fails on the way is started again, and its progress does not go back", async () => {
     const second = latch();
-    await startImporter({
-      before: async (attempt) => {
-        if (attempt === 2) await second.opened;
+    await startImporter(
+      {
+        before: async (attempt) => {
+          if (attempt === 2) await second.opened;
+        },
+        failAt: { bytes: 1, error: new DvcrError("E_SOURCE_IO", "the connection broke") },
       },
-      failAt: { bytes: 1, error: new DvcrError("E_SOURCE_IO", "the connection broke") },
-    }, { DVCR_RETRIES: "2" });
+      { DVCR_RETRIES: "2" },
+    );
     await eventually(() => seen.imports === 2);
-    const progress = Number(new RegExp(`registry_progress\\{ownerUID="${ownerUid}"\\} ([0-9e+\\-.]+)`).exec(await pod.scrape())?.[1]);
+    const progress = Number(
+      new RegExp(`registry_progress\\{ownerUID="${ownerUid}"\\} ([0-9e+\\-.]+)`).exec(await pod.scrape())?.[1],
+    );
     expect(progress).toBeGreaterThan(0);
     second.open();
     expect(await pod.exit).toBe(1);
@@ -77,7 +82,10 @@ describe("an import", () => {
   });
 
   it("that succeeds at the second attempt ends well", async () => {
-    await startImporter({ before: (attempt) => (attempt === 1 ? Promise.reject(new DvcrError("E_REGISTRY_READONLY", "405")) : Promise.resolve()) });
+    await startImporter({
+      before: (attempt) =>
+        attempt === 1 ? Promise.reject(new DvcrError("E_REGISTRY_READONLY", "405")) : Promise.resolve(),
+    });
     expect(await pod.exit).toBe(0);
     expect(pod.message()).not.toHaveProperty("error-message");
     expect(waits).toBe(1);
@@ -96,7 +104,9 @@ describe("an import", () => {
   it("of a kind that is not supported is refused by name", async () => {
     await startImporter({}, { IMPORTER_SOURCE: "blockDevice", IMPORTER_ENDPOINT: "" });
     expect(await pod.exit).toBe(0);
-    expect(errorMessage()).toMatch(/^E_CONFIG: IMPORTER_SOURCE: got "blockDevice", expected one of those supported: http\. /);
+    expect(errorMessage()).toMatch(
+      /^E_CONFIG: IMPORTER_SOURCE: got "blockDevice", expected one of those supported: http\. /,
+    );
   });
 
   it("logs no credentials", async () => {

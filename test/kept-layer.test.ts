@@ -9,7 +9,10 @@ const mebibyte = 2 ** 20;
 const piece = patternBytes(mebibyte, 3);
 
 /** Appends pieces until one is refused; gives how many were kept. */
-async function fill(limit: number, coreBytes: () => number): Promise<{ kept: number; peak: number; reasons: string[]; left: string[] }> {
+async function fill(
+  limit: number,
+  coreBytes: () => number,
+): Promise<{ kept: number; peak: number; reasons: string[]; left: string[] }> {
   await using work = await temporaryDirectory();
   const reasons: string[] = [];
   const layer = new KeptLayer({ directory: work.path, limit, coreBytes, onDropped: (reason) => reasons.push(reason) });
@@ -35,7 +38,12 @@ test("beside the core's own copy there is room for what the core adds until the 
 
 test("what was kept is read from any place", async () => {
   await using work = await temporaryDirectory();
-  const layer = new KeptLayer({ directory: work.path, limit: 10 * mebibyte, coreBytes: () => 0, onDropped: () => undefined });
+  const layer = new KeptLayer({
+    directory: work.path,
+    limit: 10 * mebibyte,
+    coreBytes: () => 0,
+    onDropped: () => undefined,
+  });
   await layer.append([piece.subarray(0, 700_000), piece.subarray(700_000)]);
   const parts: Uint8Array[] = [];
   for await (const part of layer.read(699_990, 20)) parts.push(part);

@@ -11,7 +11,9 @@ import type { ImportProgress } from "../src/pipeline/import-image.ts";
 
 const uid = "5c6f2a3e-1b7d-4f0e-9a5c-0d1e2f3a4b5c";
 const expressions = {
-  progress: new RegExp(`(?:registry_progress|kubevirt_cdi_import_progress_total)\\{ownerUID\\="${uid}"\\} ([0-9e\\+\\-\\.]+)`),
+  progress: new RegExp(
+    `(?:registry_progress|kubevirt_cdi_import_progress_total)\\{ownerUID\\="${uid}"\\} ([0-9e\\+\\-\\.]+)`,
+  ),
   average: new RegExp(`registry_average_speed\\{ownerUID\\="${uid}"\\} ([0-9e\\+\\-\\.]+)`),
   current: new RegExp(`registry_current_speed\\{ownerUID\\="${uid}"\\} ([0-9e\\+\\-\\.]+)`),
 };
@@ -22,7 +24,11 @@ function scrape(body: string): Record<keyof typeof expressions, number | undefin
     const text = expression.exec(body)?.[1];
     return text === undefined ? undefined : Number(text);
   };
-  return { progress: read(expressions.progress), average: read(expressions.average), current: read(expressions.current) };
+  return {
+    progress: read(expressions.progress),
+    average: read(expressions.average),
+    current: read(expressions.current),
+  };
 }
 
 /** A tracker on a clock and counters that the test moves. */

@@ -13,7 +13,9 @@ import { temporaryDirectory } from "./support/tools.ts";
 
 /** Names of this process's threads that make layers. */
 function layerThreads(): string[] {
-  return readdirSync("/proc/self/task").map((id) => readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim()).filter((name) => /^dvcr-(?:frames|diffid|layer)$/.test(name));
+  return readdirSync("/proc/self/task")
+    .map((id) => readFileSync(`/proc/self/task/${id}/comm`, "utf8").trim())
+    .filter((name) => /^dvcr-(?:frames|diffid|layer)$/.test(name));
 }
 
 /** The layer's threads, once the last of them has given itself its name. */
@@ -31,16 +33,30 @@ it("its threads have ended when it tells that it has: the event loop waits for n
   const { event, threads } = await new Promise<{ event: NativeEvent; threads: string[] }>((resolve) => {
     const job: NativeJob = new addon.Job(
       {
-        fd: file.fd, size, inspectOnly: false, checksums: [], codec: "gzip", threads: 2, allowNested: false, declaredFormat: "", sourceIsDisk: false, framedSnappy: false,
-        keepSourceFormat: false, replayable: true, limits: { maxVirtualSize: 2 ** 40, maxScratch: 2 ** 30, maxDecoderMemory: 2 ** 28 }, scratchDirectory: work.path, buffers: makeLayerBuffers(false),
+        fd: file.fd,
+        size,
+        inspectOnly: false,
+        checksums: [],
+        codec: "gzip",
+        threads: 2,
+        allowNested: false,
+        declaredFormat: "",
+        sourceIsDisk: false,
+        framedSnappy: false,
+        keepSourceFormat: false,
+        replayable: true,
+        limits: { maxVirtualSize: 2 ** 40, maxScratch: 2 ** 30, maxDecoderMemory: 2 ** 28 },
+        scratchDirectory: work.path,
+        buffers: makeLayerBuffers(false),
       },
       (told) => {
         // It waits for the tar's head, so that its threads are there to be seen.
-        if (told.type === "begin") void namedThreads().then(async (names) => {
-          during = names;
-          const { head, tail } = await tarFrame(told.size);
-          job.begin(head, tail);
-        });
+        if (told.type === "begin")
+          void namedThreads().then(async (names) => {
+            during = names;
+            const { head, tail } = await tarFrame(told.size);
+            job.begin(head, tail);
+          });
         else if (told.type === "output") job.releaseOutput(told.index);
         else if (told.type === "finished" || told.type === "failed") resolve({ event: told, threads: layerThreads() });
       },

@@ -14,7 +14,8 @@ let checkout: string;
 beforeEach(() => {
   checkout = mkdtempSync(join(tmpdir(), "dvcr-checkout-"));
   const root = fileURLToPath(new URL("..", import.meta.url));
-  for (const name of ["bin", "package.json", "scripts/setup.mjs"]) cpSync(join(root, name), join(checkout, name), { recursive: true });
+  for (const name of ["bin", "package.json", "scripts/setup.mjs"])
+    cpSync(join(root, name), join(checkout, name), { recursive: true });
 });
 
 afterEach(() => rmSync(checkout, { recursive: true }));
@@ -24,7 +25,8 @@ function put(path: string, content = ""): void {
   writeFileSync(join(checkout, path), content);
 }
 
-const runIn = (name: string): Promise<Finished> => start(process.execPath, [join(checkout, "bin", name), "--help"]).done;
+const runIn = (name: string): Promise<Finished> =>
+  start(process.execPath, [join(checkout, "bin", name), "--help"]).done;
 
 describe.each(executables)("bin/%s", (name) => {
   it("says in one line what to run where nothing is built", async () => {

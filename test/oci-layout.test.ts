@@ -27,7 +27,10 @@ test("umoci and skopeo read the disk back from an OCI layout", async () => {
   const layout = join(work.path, "layout");
   const sample = await sampleImage();
   await store(layout, "v1", sample);
-  const inspected = JSON.parse(await tool("skopeo", "inspect", `oci:${layout}:v1`)) as { Digest: string; Labels: Record<string, string> };
+  const inspected = JSON.parse(await tool("skopeo", "inspect", `oci:${layout}:v1`)) as {
+    Digest: string;
+    Labels: Record<string, string>;
+  };
   expect(inspected.Digest).toBe(sample.image.manifestDigest);
   expect(inspected.Labels["source-image-virtual-size"]).toBe(String(sample.disk.length));
   await tool("umoci", "unpack", "--rootless", "--image", `${layout}:v1`, join(work.path, "bundle"));
@@ -59,9 +62,15 @@ test("imports into one layout at the same time all get their tag", async () => {
   expect(await tags(work.path)).toEqual(["a", "b", "c", "d", "e"]);
 });
 
-test.each([["of another number", 999_999_999], ["of our own number, as in a container", process.pid]])("a lock left by a process that died is taken over: %s", async (_, pid) => {
+test.each([
+  ["of another number", 999_999_999],
+  ["of our own number, as in a container", process.pid],
+])("a lock left by a process that died is taken over: %s", async (_, pid) => {
   await using work = await temporaryDirectory();
-  await writeFile(join(work.path, "index.json.lock"), `${pid} ${(await tool("hostname")).trim()} 00000000-0000-4000-8000-000000000000\n`);
+  await writeFile(
+    join(work.path, "index.json.lock"),
+    `${pid} ${(await tool("hostname")).trim()} 00000000-0000-4000-8000-000000000000\n`,
+  );
   await store(work.path, "v1", await sampleImage("oci", 5000));
   expect(await tags(work.path)).toEqual(["v1"]);
   expect(await readdir(work.path)).toEqual(["blobs", "index.json", "oci-layout"]);
@@ -93,23 +102,44 @@ test("a directory that cannot be written is E_LAYOUT_IO and names the reason", a
   await using work = await temporaryDirectory();
   await writeFile(join(work.path, "file"), "");
   const begin = new OciLayoutDestination(join(work.path, "file/layout"), "v1").beginLayer(signal);
-  await expect(begin).rejects.toMatchObject({ code: "E_LAYOUT_IO", message: expect.stringContaining("ENOTDIR") as string });
+  await expect(begin).rejects.toMatchObject({
+    code: "E_LAYOUT_IO",
+    message: expect.stringContaining("ENOTDIR") as string,
+  });
   await mkdir(join(work.path, "future"));
   await writeFile(join(work.path, "future/oci-layout"), `{"imageLayoutVersion":"2.0.0"}`);
-  await expect(new OciLayoutDestination(join(work.path, "future"), "v1").beginLayer(signal)).rejects.toMatchObject({ code: "E_LAYOUT_IO" });
+  await expect(new OciLayoutDestination(join(work.path, "future"), "v1").beginLayer(signal)).rejects.toMatchObject({
+    code: "E_LAYOUT_IO",
+  });
   await writeFile(join(work.path, "index.json"), "not json");
-  await expect(new OciLayoutDestination(work.path, "v1").current(signal)).rejects.toMatchObject({ code: "E_LAYOUT_IO" });
+  await expect(new OciLayoutDestination(work.path, "v1").current(signal)).rejects.toMatchObject({
+    code: "E_LAYOUT_IO",
+  });
 });
 
 test("destinations are parsed strictly", () => {
   expect(parseDestination("oci:/some/dir:v1")).toEqual({ kind: "oci", directory: "/some/dir", tag: "v1" });
-  expect(parseDestination("oci:dir:localhost:5000/x:v1")).toMatchObject({ directory: "dir", tag: "localhost:5000/x:v1" });
+  expect(parseDestination("oci:dir:localhost:5000/x:v1")).toMatchObject({
+    directory: "dir",
+    tag: "localhost:5000/x:v1",
+  });
   expect(parseDestination("docker://host:5000/a/b:v1")).toEqual({
     kind: "docker",
     reference: { host: "host:5000", repository: "a/b", tag: "v1" },
   });
-  expect(parseDestination("docker://ubuntu")).toMatchObject({ reference: { host: "docker.io", repository: "library/ubuntu", tag: "latest" } });
-  const wrong = ["oci:dir", "oci::v1", "oci:dir:", "oci:dir:bad tag", "file:/x", "host/repo:tag", "docker://", "docker://host/UP:v1"];
+  expect(parseDestination("docker://ubuntu")).toMatchObject({
+    reference: { host: "docker.io", repository: "library/ubuntu", tag: "latest" },
+  });
+  const wrong = [
+    "oci:dir",
+    "oci::v1",
+    "oci:dir:",
+    "oci:dir:bad tag",
+    "file:/x",
+    "host/repo:tag",
+    "docker://",
+    "docker://host/UP:v1",
+  ];
   for (const text of [...wrong, `docker://host/a@sha256:${"0".repeat(64)}`]) {
     expect(() => parseDestination(text), text).toThrow(expect.objectContaining({ code: "E_USAGE" }) as Error);
   }

@@ -73,7 +73,8 @@ const scraped = async (): Promise<number> => {
   return Number(new RegExp(`registry_progress\\{ownerUID\\="${ownerUid}"\\} ([0-9e\\+\\-\\.]+)`).exec(body)?.[1]);
 };
 
-const endsSoon = (end: Promise<unknown>): Promise<boolean> => Promise.race([end.then(() => true), new Promise<boolean>((resolve) => setTimeout(resolve, 10_000, false))]);
+const endsSoon = (end: Promise<unknown>): Promise<boolean> =>
+  Promise.race([end.then(() => true), new Promise<boolean>((resolve) => setTimeout(resolve, 10_000, false))]);
 
 /** Asks all three ports in turn while `upload` runs, at least `least` times; times in milliseconds by endpoint. */
 async function probeWhile(upload: Promise<unknown>, least = 0): Promise<Record<string, number[]>> {
@@ -153,7 +154,7 @@ describe("progress", () => {
     expect(half).toBeLessThanOrEqual(51);
     // The gauges are set once a second: three of those.
     const seen = new Set<number>();
-    for (const end = performance.now() + 3500; performance.now() < end; ) seen.add(await scraped());
+    for (const end = performance.now() + 3500; performance.now() < end;) seen.add(await scraped());
     expect([...seen].every((value) => value >= half && value <= 50.1)).toBe(true);
     expect(seen.size).toBeLessThanOrEqual(2);
     await upload.write(content.subarray(content.length / 2, content.length - MIB));

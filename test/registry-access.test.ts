@@ -40,14 +40,23 @@ async function makeHelper(name: string, script: string): Promise<{ path: string;
 async function there(host: string, env: NodeJS.ProcessEnv, ...flags: string[]): Promise<void> {
   await dvcrImportWith({ env }, disk, `docker://${host}/r:v1`, ...flags);
   const layout = join(directory, `layout-${String((layouts += 1))}`);
-  await dvcrImportWith({ env }, `docker://${host}/r:v1`, `oci:${layout}:v1`, "--src-tls-verify=false", ...flags.map((flag) => flag.replace("--dest-", "--src-")));
+  await dvcrImportWith(
+    { env },
+    `docker://${host}/r:v1`,
+    `oci:${layout}:v1`,
+    "--src-tls-verify=false",
+    ...flags.map((flag) => flag.replace("--dest-", "--src-")),
+  );
   expect(await umociDiskDigest(layout, "v1", await mkdtemp(join(directory, "bundle-")))).toBe(digest);
 }
 
 describe("a credential helper", () => {
   it("gives the password for a registry that asks for one, and is asked for nothing else", async () => {
     await using registry = await startRegistry({ auth: true });
-    const { path, asked } = await makeHelper("test", `echo '${JSON.stringify({ ServerURL: "x", Username: testUser.name, Secret: testUser.password })}'`);
+    const { path, asked } = await makeHelper(
+      "test",
+      `echo '${JSON.stringify({ ServerURL: "x", Username: testUser.name, Secret: testUser.password })}'`,
+    );
     const config = await mkdtemp(join(directory, "docker-"));
     await writeFile(join(config, "config.json"), JSON.stringify({ credHelpers: { [registry.host]: "test" } }));
     await there(registry.host, { PATH: path, DOCKER_CONFIG: config, HOME: config });
@@ -59,9 +68,17 @@ describe("a credential helper", () => {
     const config = await mkdtemp(join(directory, "docker-"));
     await writeFile(join(config, "config.json"), JSON.stringify({ credsStore: "test" }));
     const { path } = await makeHelper("test", "echo pa55word; exit 3");
-    for (const env of [{ DOCKER_CONFIG: config, HOME: config }, { DOCKER_CONFIG: config, HOME: config, PATH: path }]) {
-      const finished = await dvcr(["import", "--quiet", "--dest-tls-verify=false", disk, `docker://${registry.host}/r:v1`], { env });
-      expect(finished.stderr).toMatch(/^E_USAGE: the credential helper docker-credential-test failed for 127\.0\.0\.1:\d+ \((?:ENOENT|3)\)/m);
+    for (const env of [
+      { DOCKER_CONFIG: config, HOME: config },
+      { DOCKER_CONFIG: config, HOME: config, PATH: path },
+    ]) {
+      const finished = await dvcr(
+        ["import", "--quiet", "--dest-tls-verify=false", disk, `docker://${registry.host}/r:v1`],
+        { env },
+      );
+      expect(finished.stderr).toMatch(
+        /^E_USAGE: the credential helper docker-credential-test failed for 127\.0\.0\.1:\d+ \((?:ENOENT|3)\)/m,
+      );
       expect(finished.stderr).not.toContain("pa55word");
     }
   });
@@ -86,7 +103,15 @@ describe("a registry that asks for tokens", () => {
     const creds = `${testUser.name}:${testUser.password}`;
     await there(registry.host, {}, `--dest-creds=${creds}`);
     expect(service.scopes).toEqual(expect.arrayContaining(["repository:r:pull,push", "repository:r:pull"]));
-    const denied = await dvcr(["import", "--quiet", "--dest-tls-verify=false", "--dest-creds", `${testUser.name}:wr0ng`, disk, `docker://${registry.host}/r:v2`]);
+    const denied = await dvcr([
+      "import",
+      "--quiet",
+      "--dest-tls-verify=false",
+      "--dest-creds",
+      `${testUser.name}:wr0ng`,
+      disk,
+      `docker://${registry.host}/r:v2`,
+    ]);
     expect([denied.code, denied.stderr]).toEqual([3, expect.stringMatching(/^E_REGISTRY_DENIED: (?![^]*wr0ng)/)]);
     expect(await registry.tags("r")).toEqual(["v1"]);
     expect(await registry.sessions("r")).toEqual([]);

@@ -30,17 +30,25 @@ class WatchedBacklog extends Backlog {
 }
 
 /** Pushes the layer while the registry is away at first. `write` makes all writes meanwhile and gives those that wait. */
-async function pushWhileAway(limit: number, write: (upload: LayerUpload, backlog: WatchedBacklog) => Promise<Promise<void>[]>): Promise<void> {
+async function pushWhileAway(
+  limit: number,
+  write: (upload: LayerUpload, backlog: WatchedBacklog) => Promise<Promise<void>[]>,
+): Promise<void> {
   await using work = await temporaryDirectory();
   await using registry = await startRegistry();
   let away = true;
-  await using proxy = await FaultProxy.start(registry.host, ({ method }) => (away && method === "PATCH" ? "hold" : "pass"));
-  const to = new RegistryDestination({ host: proxy.host, repository: "r", tag: "v1" }, {
-    tls: { verify: false },
-    credentials: () => Promise.resolve(undefined),
-    stallTimeoutMs: 2000,
-    upload: { patchBytes: 4 * mebibyte, backlogAfterMs: 1 },
-  });
+  await using proxy = await FaultProxy.start(registry.host, ({ method }) =>
+    away && method === "PATCH" ? "hold" : "pass",
+  );
+  const to = new RegistryDestination(
+    { host: proxy.host, repository: "r", tag: "v1" },
+    {
+      tls: { verify: false },
+      credentials: () => Promise.resolve(undefined),
+      stallTimeoutMs: 2000,
+      upload: { patchBytes: 4 * mebibyte, backlogAfterMs: 1 },
+    },
+  );
   const backlog = new WatchedBacklog({ directory: work.path, limit, coreBytes: () => 0 });
   try {
     const upload = await to.beginLayer(signal, undefined, backlog);

@@ -16,9 +16,15 @@ const uploads = "/v2/r/blobs/uploads/";
 const session = `${uploads}1`;
 const bytes = createHash("shake256", { outputLength: 3000 }).update("layer").digest();
 const digest = sha256Digest(bytes);
-const spec = (code: string, detail: unknown = null): string => JSON.stringify({ errors: [{ code, message: "said so", detail }] });
+const spec = (code: string, detail: unknown = null): string =>
+  JSON.stringify({ errors: [{ code, message: "said so", detail }] });
 
-const opened: ScriptedExchange = { method: "POST", path: uploads, status: 202, headers: { location: `${session}?s=0` } };
+const opened: ScriptedExchange = {
+  method: "POST",
+  path: uploads,
+  status: 202,
+  headers: { location: `${session}?s=0` },
+};
 const dropped: ScriptedExchange[] = [
   { method: "GET", path: session, status: 204, headers: { location: `${session}?s=fresh`, range: "0-0" } },
   { method: "DELETE", path: session, status: 204 },
@@ -44,13 +50,22 @@ interface Setup extends AsyncDisposable {
   readonly to: RegistryDestination;
 }
 
-async function setup(script: readonly ScriptedExchange[], options: Partial<RegistryDestinationOptions> = {}): Promise<Setup> {
+async function setup(
+  script: readonly ScriptedExchange[],
+  options: Partial<RegistryDestinationOptions> = {},
+): Promise<Setup> {
   const fake = await FakeRegistry.start(script);
   const clock = new FakeClock();
   const to = new RegistryDestination(
     { host: fake.host, repository: "r", tag: "v1" },
     // Every write is a PATCH of its own, so that the scripts can tell them apart.
-    { tls: { verify: false }, credentials: () => Promise.resolve(undefined), clock, upload: { patchBytes: 1 }, ...options },
+    {
+      tls: { verify: false },
+      credentials: () => Promise.resolve(undefined),
+      clock,
+      upload: { patchBytes: 1 },
+      ...options,
+    },
   );
   const dispose = async (): Promise<void> => {
     await to.close();
@@ -72,8 +87,13 @@ async function push({ to }: Setup): Promise<void> {
   }
 }
 
-const failure = (work: Promise<unknown>): Promise<unknown> => work.then(() => "no error", (error: unknown) => error);
-const ranges = (fake: FakeRegistry): unknown[] => fake.requests.filter((one) => one.method === "PATCH").map((one) => one.headers["content-range"]);
+const failure = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => "no error",
+    (error: unknown) => error,
+  );
+const ranges = (fake: FakeRegistry): unknown[] =>
+  fake.requests.filter((one) => one.method === "PATCH").map((one) => one.headers["content-range"]);
 
 function followed(fake: FakeRegistry): void {
   expect({ surprises: fake.surprises, left: fake.left }).toEqual({ surprises: [], left: [] });
@@ -106,7 +126,13 @@ test("a PATCH cut in its middle goes on where the registry stands", async () => 
 });
 
 test("a PATCH whose answer was lost is not sent again", async () => {
-  await using it = await setup([opened, patched(1000), { ...patched(3000), loseAnswer: true }, holds("0-2999"), stored]);
+  await using it = await setup([
+    opened,
+    patched(1000),
+    { ...patched(3000), loseAnswer: true },
+    holds("0-2999"),
+    stored,
+  ]);
   await push(it);
   followed(it.fake);
 });
@@ -134,13 +160,16 @@ test("5xx and 429 are waited out, Retry-After as it says", async () => {
 });
 
 test("a read-only window is waited out for 17 minutes, then the session is removed and the error says read-only", async () => {
-  const closed = [
-    { method: "PATCH", path: session, status: 405, body: "Method not allowed\n" },
-    holds("0-999"),
-  ];
+  const closed = [{ method: "PATCH", path: session, status: 405, body: "Method not allowed\n" }, holds("0-999")];
   // 1 + 3 + 9 + 27 s, then a minute each.
   const tries = 4 + Math.ceil((17 * 60 - 40) / 60);
-  await using it = await setup([opened, patched(1000), ...Array.from({ length: tries }, () => closed).flat(), closed[0] as ScriptedExchange, ...dropped]);
+  await using it = await setup([
+    opened,
+    patched(1000),
+    ...Array.from({ length: tries }, () => closed).flat(),
+    closed[0] as ScriptedExchange,
+    ...dropped,
+  ]);
   expect(await failure(push(it))).toMatchObject({ code: "E_REGISTRY_READONLY" });
   followed(it.fake);
   expect(it.clock.now()).toBe(17 * 60_000);
@@ -205,19 +234,22 @@ test("a session lost because the registry is full is told as full", async () => 
   followed(it.fake);
 });
 
-test.each(["0-499", "0-9999"])("a registry that holds other bytes than were acknowledged (%s) never gets a mixed blob", async (range) => {
-  await using it = await setup([
-    opened,
-    patched(1000),
-    { ...patched(3000), headers: { range } },
-    holds(range),
-    { ...opened, headers: { location: `${uploads}2` } },
-    ...dropped,
-    ...dropped.map((one) => ({ ...one, path: `${uploads}2`, headers: {} })),
-  ]);
-  expect(await failure(push(it))).toMatchObject({ sessionLost: true });
-  followed(it.fake);
-});
+test.each(["0-499", "0-9999"])(
+  "a registry that holds other bytes than were acknowledged (%s) never gets a mixed blob",
+  async (range) => {
+    await using it = await setup([
+      opened,
+      patched(1000),
+      { ...patched(3000), headers: { range } },
+      holds(range),
+      { ...opened, headers: { location: `${uploads}2` } },
+      ...dropped,
+      ...dropped.map((one) => ({ ...one, path: `${uploads}2`, headers: {} })),
+    ]);
+    expect(await failure(push(it))).toMatchObject({ sessionLost: true });
+    followed(it.fake);
+  },
+);
 
 test("a PUT whose answer was lost is done when the blob is there", async () => {
   const blob = { method: "HEAD", path: `/v2/r/blobs/${digest}`, headers: { "content-length": String(bytes.length) } };
@@ -227,7 +259,9 @@ test("a PUT whose answer was lost is done when the blob is there", async () => {
 });
 
 test("small chunks are given back before the caller's pool runs dry", async () => {
-  await using it = await setup([opened, patched(12), ...dropped], { upload: { patchBytes: 1 << 20, flushAfterMs: 1 << 30 } });
+  await using it = await setup([opened, patched(12), ...dropped], {
+    upload: { patchBytes: 1 << 20, flushAfterMs: 1 << 30 },
+  });
   const upload = await it.to.beginLayer(signal);
   await Promise.all(Array.from({ length: 12 }, () => upload.write(Buffer.alloc(1))));
   await upload.abort();
@@ -236,7 +270,9 @@ test("small chunks are given back before the caller's pool runs dry", async () =
 
 test("a registry's least size of a PATCH is kept to, and small chunks are given back meanwhile", async () => {
   const asking = { ...opened, headers: { ...opened.headers, "oci-chunk-min-length": "1500" } };
-  await using it = await setup([asking, patched(1600), patched(3000), stored], { upload: { patchBytes: 1, patchChunks: 3, flushAfterMs: 1 } });
+  await using it = await setup([asking, patched(1600), patched(3000), stored], {
+    upload: { patchBytes: 1, patchChunks: 3, flushAfterMs: 1 },
+  });
   const upload = await it.to.beginLayer(signal);
   const writer = Buffer.alloc(400);
   for (let at = 0; at < bytes.length; at += 400) {
@@ -262,7 +298,9 @@ test("abort lets the PATCH in flight end before it removes the session", async (
 });
 
 test("a PATCH that stalls is cut when an upload is aborted, and the session is still removed", async () => {
-  await using it = await setup([opened, { ...patched(1000), stall: true }, ...dropped], { upload: { patchBytes: 1, abortGraceMs: 2000 } });
+  await using it = await setup([opened, { ...patched(1000), stall: true }, ...dropped], {
+    upload: { patchBytes: 1, abortGraceMs: 2000 },
+  });
   const upload = await it.to.beginLayer(signal);
   const written = failure(upload.write(bytes.subarray(0, 1000)));
   await upload.abort();
@@ -271,7 +309,10 @@ test("a PATCH that stalls is cut when an upload is aborted, and the session is s
 });
 
 test("a silent registry is found by the stall limit, not waited for in vain", async () => {
-  await using it = await setup([opened, { ...patched(1000), stall: true }, holds("0-999"), patched(3000), stored], { stallTimeoutMs: 500, upload: { patchBytes: 1 } });
+  await using it = await setup([opened, { ...patched(1000), stall: true }, holds("0-999"), patched(3000), stored], {
+    stallTimeoutMs: 500,
+    upload: { patchBytes: 1 },
+  });
   await push(it);
   followed(it.fake);
   expect(it.clock.sleeps).toEqual([1000]);
@@ -286,7 +327,11 @@ test("a session that cannot be removed is named", async () => {
 });
 
 test("tokens are asked for with the user's password, kept, and renewed when they expire in the middle of a push", async () => {
-  const token = (value: string): ScriptedExchange => ({ method: "GET", path: "/token", body: JSON.stringify({ token: value, expires_in: 300 }) });
+  const token = (value: string): ScriptedExchange => ({
+    method: "GET",
+    path: "/token",
+    body: JSON.stringify({ token: value, expires_in: 300 }),
+  });
   const challenged = { status: 401, body: spec("UNAUTHORIZED") };
   await using auth = await FakeRegistry.start([token("token-one"), token("token-two")]);
   const realm = `Bearer realm="http://${auth.host}/token",service="svc"`;
@@ -311,7 +356,10 @@ test("tokens are asked for with the user's password, kept, and renewed when they
   ]);
   expect(ranges(it.fake)).toEqual(["0-999", "1000-2999", "1000-2999"]);
   expect(auth.requests[0]?.headers.authorization).toBe(`Basic ${Buffer.from("me:hunter22").toString("base64")}`);
-  expect(Object.fromEntries(auth.requests[0]?.query ?? [])).toEqual({ service: "svc", scope: "repository:r:pull,push" });
+  expect(Object.fromEntries(auth.requests[0]?.query ?? [])).toEqual({
+    service: "svc",
+    scope: "repository:r:pull,push",
+  });
 });
 
 test("an expired token is replaced before it is used; an identity token is exchanged by POST", async () => {
@@ -328,11 +376,15 @@ test("an expired token is replaced before it is used; an identity token is excha
   await statManifest(it.to.client, "r", "v1", signal);
   followed(it.fake);
   expect(auth.requests).toHaveLength(2);
-  expect(auth.requests[0]?.body.toString()).toContain("grant_type=refresh_token&client_id=dvcr-data-plane&refresh_token=refresh-me");
+  expect(auth.requests[0]?.body.toString()).toContain(
+    "grant_type=refresh_token&client_id=dvcr-data-plane&refresh_token=refresh-me",
+  );
 });
 
 test("a refused token is E_REGISTRY_DENIED and shows no secret that the service echoes", async () => {
-  await using auth = await FakeRegistry.start([{ method: "GET", path: "/token", status: 401, body: "no: me hunter22" }]);
+  await using auth = await FakeRegistry.start([
+    { method: "GET", path: "/token", status: 401, body: "no: me hunter22" },
+  ]);
   const headers = { "www-authenticate": `Bearer realm="http://${auth.host}/token"` };
   await using it = await setup([{ method: "GET", path: "/v2/", status: 401, headers }], {
     credentials: credentialSource("h", "r", { userPassword: "me:hunter22" }),
@@ -345,11 +397,18 @@ test("a refused token is E_REGISTRY_DENIED and shows no secret that the service 
 test("rotated credentials are read again after a 401", async () => {
   const directory = await mkdtemp(join(tmpdir(), "dvcr-auth-"));
   const authFile = join(directory, "auth.json");
-  const rotate = (password: string) => writeFile(authFile, JSON.stringify({ auths: { h: { username: "jwt", password } } }));
+  const rotate = (password: string) =>
+    writeFile(authFile, JSON.stringify({ auths: { h: { username: "jwt", password } } }));
   await rotate("old-token");
   const headers = { "www-authenticate": `Basic realm="dvcr"` };
   await using it = await setup(
-    [{ method: "GET", path: "/v2/", status: 401, headers }, opened, { ...patched(1000), status: 401, headers }, patched(1000), ...dropped],
+    [
+      { method: "GET", path: "/v2/", status: 401, headers },
+      opened,
+      { ...patched(1000), status: 401, headers },
+      patched(1000),
+      ...dropped,
+    ],
     { credentials: credentialSource("h", "r", { authFile }) },
   );
   const upload = await it.to.beginLayer(signal);
@@ -357,16 +416,24 @@ test("rotated credentials are read again after a 401", async () => {
   await upload.write(bytes.subarray(0, 1000));
   await upload.abort();
   followed(it.fake);
-  const sent = it.fake.requests.map((one) => Buffer.from(String(one.headers.authorization).slice(6), "base64").toString());
+  const sent = it.fake.requests.map((one) =>
+    Buffer.from(String(one.headers.authorization).slice(6), "base64").toString(),
+  );
   expect(sent.slice(1, 4)).toEqual(["jwt:old-token", "jwt:old-token", "jwt:new-token"]);
   await rm(directory, { recursive: true });
 });
 
 test("credentials are not sent to another origin that a Location names", async () => {
   const headers = { "www-authenticate": `Basic realm="x"` };
-  await using other = await FakeRegistry.start([{ ...patched(1000), headers: { range: "0-999" } }, { ...gone, body: "" }]);
+  await using other = await FakeRegistry.start([
+    { ...patched(1000), headers: { range: "0-999" } },
+    { ...gone, body: "" },
+  ]);
   await using it = await setup(
-    [{ method: "GET", path: "/v2/", status: 401, headers }, { ...opened, headers: { location: `http://${other.host}${session}` } }],
+    [
+      { method: "GET", path: "/v2/", status: 401, headers },
+      { ...opened, headers: { location: `http://${other.host}${session}` } },
+    ],
     { credentials: credentialSource("h", "r", { userPassword: "me:hunter22" }) },
   );
   const upload = await it.to.beginLayer(signal);
@@ -384,7 +451,13 @@ test("a Location keeps to https and out of private networks", () => {
   expect(resolve("/v2/r/blobs/uploads/1?x=y")).toBe("https://registry.example:5000/v2/r/blobs/uploads/1?x=y");
   expect(resolve("http://registry.example/up")).toBe("https://registry.example:5000/up");
   expect(resolve("https://user:pw@store.example/up")).toBe("https://store.example/up");
-  for (const bad of ["http://store.example/up", "https://10.1.2.3/up", "https://[fd00::1]/up", "https://169.254.169.254/x", "file:///etc/passwd"]) {
+  for (const bad of [
+    "http://store.example/up",
+    "https://10.1.2.3/up",
+    "https://[fd00::1]/up",
+    "https://169.254.169.254/x",
+    "file:///etc/passwd",
+  ]) {
     expect(() => resolve(bad), bad).toThrow(expect.objectContaining({ code: "E_REGISTRY_REFUSED" }) as Error);
   }
 });
@@ -404,7 +477,9 @@ test("a blob is read through a redirect without credentials, and goes on after a
   ]);
   const redirect = { method: "GET", path, status: 307, headers: { location: `http://${store.host}/blob` } };
   const challenge = { method: "GET", path: "/v2/", status: 401, headers: { "www-authenticate": `Basic realm="x"` } };
-  await using it = await setup([challenge, redirect, redirect], { credentials: credentialSource("h", "r", { userPassword: "me:hunter22" }) });
+  await using it = await setup([challenge, redirect, redirect], {
+    credentials: credentialSource("h", "r", { userPassword: "me:hunter22" }),
+  });
   expect(await read(it)).toEqual(bytes);
   followed(store);
   expect(it.fake.requests[1]?.headers.authorization).toBeDefined();
@@ -416,7 +491,10 @@ test("a blob is read through a redirect without credentials, and goes on after a
 
 test("a server that ignores Range sends the blob again and nothing is doubled", async () => {
   const path = `/v2/r/blobs/${digest}`;
-  await using it = await setup([{ method: "GET", path, body: bytes, cutAnswerAfter: 1200 }, { method: "GET", path, body: bytes }]);
+  await using it = await setup([
+    { method: "GET", path, body: bytes, cutAnswerAfter: 1200 },
+    { method: "GET", path, body: bytes },
+  ]);
   expect(await read(it)).toEqual(bytes);
 });
 
@@ -424,9 +502,18 @@ test("a blob that is longer or other than its digest says is refused", async () 
   const path = `/v2/r/blobs/${digest}`;
   const changed = Buffer.from(bytes);
   changed[5] = (changed[5] as number) ^ 1;
-  await using it = await setup([{ method: "GET", path, body: changed }, { method: "GET", path, body: bytes }]);
-  expect(await failure(read(it))).toMatchObject({ code: "E_REGISTRY_REFUSED", message: expect.stringContaining("digest") as string });
-  expect(await failure(read(it, 2999))).toMatchObject({ code: "E_REGISTRY_REFUSED", message: expect.stringContaining("longer") as string });
+  await using it = await setup([
+    { method: "GET", path, body: changed },
+    { method: "GET", path, body: bytes },
+  ]);
+  expect(await failure(read(it))).toMatchObject({
+    code: "E_REGISTRY_REFUSED",
+    message: expect.stringContaining("digest") as string,
+  });
+  expect(await failure(read(it, 2999))).toMatchObject({
+    code: "E_REGISTRY_REFUSED",
+    message: expect.stringContaining("longer") as string,
+  });
 });
 
 test("a registry that never answered is given up soon, by name", async () => {
@@ -446,9 +533,26 @@ test("a registry that never answered is given up soon, by name", async () => {
 });
 
 test("a manifest that the registry refuses is refused at once with its reason", async () => {
-  const image = buildImage({ kind: "oci", compression: "none", layerDigest: digest, layerSize: 3000, diffId: digest, format: "raw", virtualSize: 1, sourceSize: 1, encoderId: "x" });
-  const config = { method: "HEAD", path: `/v2/r/blobs/${image.configDigest}`, headers: { "content-length": String(image.config.byteLength) } };
-  await using it = await setup([config, { method: "PUT", path: "/v2/r/manifests/v1", status: 400, body: spec("MANIFEST_INVALID", "layer missing") }]);
+  const image = buildImage({
+    kind: "oci",
+    compression: "none",
+    layerDigest: digest,
+    layerSize: 3000,
+    diffId: digest,
+    format: "raw",
+    virtualSize: 1,
+    sourceSize: 1,
+    encoderId: "x",
+  });
+  const config = {
+    method: "HEAD",
+    path: `/v2/r/blobs/${image.configDigest}`,
+    headers: { "content-length": String(image.config.byteLength) },
+  };
+  await using it = await setup([
+    config,
+    { method: "PUT", path: "/v2/r/manifests/v1", status: 400, body: spec("MANIFEST_INVALID", "layer missing") },
+  ]);
   expect(await failure(it.to.commitImage(image, signal))).toMatchObject({
     code: "E_REGISTRY_REFUSED",
     message: expect.stringContaining("MANIFEST_INVALID: said so: layer missing") as string,

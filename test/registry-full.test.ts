@@ -17,7 +17,10 @@ test("a registry whose disk is full ends the push with E_REGISTRY_FULL and keeps
     await using registry = await startRegistry({ storage });
     const { signal } = new AbortController();
     const anonymous = () => Promise.resolve(undefined);
-    const to = new RegistryDestination({ host: registry.host, repository: "r", tag: "v1" }, { tls: { verify: false }, credentials: anonymous });
+    const to = new RegistryDestination(
+      { host: registry.host, repository: "r", tag: "v1" },
+      { tls: { verify: false }, credentials: anonymous },
+    );
     const { layer } = await sampleImage("oci", 40 * 1024 * 1024);
     const upload = await to.beginLayer(signal);
     const error: unknown = await writeAll(upload, layer).catch((reason: unknown) => reason);

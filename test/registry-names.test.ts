@@ -16,7 +16,10 @@ test.each([
   ["localhost/app", { host: "localhost", repository: "app" }],
   ["host:5000/a/b__c/d-e.f:T_1", { host: "host:5000", repository: "a/b__c/d-e.f", tag: "T_1" }],
   ["[::1]:5000/a", { host: "[::1]:5000", repository: "a" }],
-  [`dvcr.d8-virtualization.svc/cvi/x:uid@${digest}`, { host: "dvcr.d8-virtualization.svc", repository: "cvi/x", tag: "uid", digest }],
+  [
+    `dvcr.d8-virtualization.svc/cvi/x:uid@${digest}`,
+    { host: "dvcr.d8-virtualization.svc", repository: "cvi/x", tag: "uid", digest },
+  ],
 ])("%s is understood", (text, expected) => {
   expect(parseReference(text)).toEqual(expected);
 });
@@ -27,15 +30,28 @@ test("references are written in full and name a manifest", () => {
   expect(manifestName(parseReference("h.x/a"))).toBe("latest");
 });
 
-test.each(["", "host:5000/", "h.x/A", "h.x/a//b", "h.x/a:", "h.x/a:-t", "h.x/-a", "h_.x/a", "h.x:99999/a", "h.x/a@sha256:12", "h.x/a b", "-h.x/a", `h.x/${"a".repeat(256)}`])(
-  "%j is refused",
-  (text) => {
-    expect(() => parseReference(text)).toThrow(usage);
-  },
-);
+test.each([
+  "",
+  "host:5000/",
+  "h.x/A",
+  "h.x/a//b",
+  "h.x/a:",
+  "h.x/a:-t",
+  "h.x/-a",
+  "h_.x/a",
+  "h.x:99999/a",
+  "h.x/a@sha256:12",
+  "h.x/a b",
+  "-h.x/a",
+  `h.x/${"a".repeat(256)}`,
+])("%j is refused", (text) => {
+  expect(() => parseReference(text)).toThrow(usage);
+});
 
 test("credentials that were typed into a reference are not repeated", () => {
-  expect(() => parseReference("user:hunter2@host.x/app")).toThrow(expect.not.objectContaining({ message: expect.stringContaining("hunter2") as string }) as Error);
+  expect(() => parseReference("user:hunter2@host.x/app")).toThrow(
+    expect.not.objectContaining({ message: expect.stringContaining("hunter2") as string }) as Error,
+  );
 });
 
 test("challenges are parsed with quoted commas, several schemes and several lines", () => {
@@ -85,7 +101,10 @@ test("docker configs are read in all their forms, by exact key before normalised
 test("given credentials win; a mounted secret's directory works; files are found in the tools' order", async () => {
   await using work = await temporaryDirectory();
   await writeFile(join(work.path, ".dockerconfigjson"), JSON.stringify({ auths: { "a.x": { auth: encode("u:p") } } }));
-  expect(await credentialSource("a.x", "r", { userPassword: "me:pw", authFile: work.path })()).toEqual({ username: "me", password: "pw" });
+  expect(await credentialSource("a.x", "r", { userPassword: "me:pw", authFile: work.path })()).toEqual({
+    username: "me",
+    password: "pw",
+  });
   expect(await credentialSource("a.x", "r", { authFile: work.path })()).toMatchObject({ username: "u" });
   const defaults = [join(work.path, "missing"), join(work.path, ".dockerconfigjson")];
   expect(await credentialSource("a.x", "r", { defaultAuthFiles: defaults })()).toMatchObject({ username: "u" });
@@ -111,11 +130,14 @@ test("unusable credentials are E_USAGE and never quoted", async () => {
 test("credential helpers are asked by credHelpers first, by credsStore last, and only where they may run", async () => {
   await using work = await temporaryDirectory();
   const authFile = join(work.path, "config.json");
-  await writeFile(authFile, JSON.stringify({
-    auths: { "own.x": { auth: encode("file:1") }, "file.x": { auth: encode("file:2") } },
-    credHelpers: { "own.x": "ecr", "https://index.docker.io/v1/": "hub" },
-    credsStore: "desktop",
-  }));
+  await writeFile(
+    authFile,
+    JSON.stringify({
+      auths: { "own.x": { auth: encode("file:1") }, "file.x": { auth: encode("file:2") } },
+      credHelpers: { "own.x": "ecr", "https://index.docker.io/v1/": "hub" },
+      credsStore: "desktop",
+    }),
+  );
   const asked: string[] = [];
   const helper = (name: string, server: string) => {
     asked.push(`${name} ${server}`);

@@ -13,8 +13,15 @@ import { temporaryDirectory, tool } from "./support/tools.ts";
 const { signal } = new AbortController();
 const anonymous = () => Promise.resolve(undefined);
 
-function destination(registry: TestRegistry, options: Partial<RegistryDestinationOptions> = {}, repository = "vi/a"): RegistryDestination {
-  return new RegistryDestination({ host: registry.host, repository, tag: "v1" }, { tls: { verify: false }, credentials: anonymous, ...options });
+function destination(
+  registry: TestRegistry,
+  options: Partial<RegistryDestinationOptions> = {},
+  repository = "vi/a",
+): RegistryDestination {
+  return new RegistryDestination(
+    { host: registry.host, repository, tag: "v1" },
+    { tls: { verify: false }, credentials: anonymous, ...options },
+  );
 }
 
 async function push(to: RegistryDestination, sample: SampleImage): Promise<void> {
@@ -32,7 +39,10 @@ test.each<ManifestKind>(["oci", "docker"])("skopeo and umoci read back a pushed 
   await push(to, sample);
   await to.close();
   const image = `docker://${registry.host}/vi/a:v1`;
-  const inspected = JSON.parse(await tool("skopeo", "inspect", "--tls-verify=false", image)) as { Digest: string; Layers: string[] };
+  const inspected = JSON.parse(await tool("skopeo", "inspect", "--tls-verify=false", image)) as {
+    Digest: string;
+    Layers: string[];
+  };
   expect(inspected).toMatchObject({ Digest: sample.image.manifestDigest, Layers: [sample.layerDigest] });
   const raw = await tool("skopeo", "inspect", "--raw", "--tls-verify=false", image);
   expect(Buffer.from(raw)).toEqual(Buffer.from(sample.image.manifest));
@@ -160,7 +170,13 @@ test("a blob is mounted from another repository and read back verified", async (
   expect(await mountBlob(to.client, "vi/b", `sha256:${"1".repeat(64)}`, "vi/a", signal)).toBe(false);
   expect(await registry.sessions("vi/b")).toEqual([]);
   const parts: Uint8Array[] = [];
-  for await (const part of readBlob(to.client, "vi/b", { digest: sample.layerDigest, size: sample.layer.length }, signal)) parts.push(part);
+  for await (const part of readBlob(
+    to.client,
+    "vi/b",
+    { digest: sample.layerDigest, size: sample.layer.length },
+    signal,
+  ))
+    parts.push(part);
   expect(hexOf(Buffer.concat(parts))).toBe(hexOf(sample.layer));
   await to.close();
 });

@@ -42,7 +42,14 @@ async function importedDigest(reference: string, ...flags: string[]): Promise<st
 
 /** The one-line refusal of an import. */
 async function refusal(reference: string, ...flags: string[]): Promise<string> {
-  const finished = await dvcr(["import", "--quiet", "--src-tls-verify=false", ...flags, reference, `oci:${join(directory, "refused")}:x`]);
+  const finished = await dvcr([
+    "import",
+    "--quiet",
+    "--src-tls-verify=false",
+    ...flags,
+    reference,
+    `oci:${join(directory, "refused")}:x`,
+  ]);
   expect(finished.code).not.toBe(0);
   return finished.stderr;
 }
@@ -79,14 +86,23 @@ describe("an image made FROM scratch with the disk copied to /disk/", () => {
     ["as docker v2 schema 2", ["--format", "v2s2"]],
   ])("%s is imported as the disk it holds", async (name, flags) => {
     const repository = `built/${name.replaceAll(" ", "-").toLowerCase()}`;
-    await tool("skopeo", "copy", "--dest-tls-verify=false", ...flags, built, `docker://${registry.host}/${repository}:1`);
+    await tool(
+      "skopeo",
+      "copy",
+      "--dest-tls-verify=false",
+      ...flags,
+      built,
+      `docker://${registry.host}/${repository}:1`,
+    );
     expect(await importedDigest(`docker://${registry.host}/${repository}:1`)).toBe(rawDigest);
   });
 
   it("is found by its digest, and refused by another", async () => {
     const reference = `docker://${registry.host}/built/digest`;
     await tool("skopeo", "copy", "--dest-tls-verify=false", built, `${reference}:1`);
-    const { Digest } = JSON.parse(await tool("skopeo", "inspect", "--tls-verify=false", `${reference}:1`)) as { Digest: string };
+    const { Digest } = JSON.parse(await tool("skopeo", "inspect", "--tls-verify=false", `${reference}:1`)) as {
+      Digest: string;
+    };
     expect(await importedDigest(`${reference}@${Digest}`)).toBe(rawDigest);
     expect(await refusal(`${reference}@sha256:${"0".repeat(64)}`)).toMatch(/^E_SOURCE_NOT_FOUND: /);
   });
@@ -95,7 +111,11 @@ describe("an image made FROM scratch with the disk copied to /disk/", () => {
     const reference = `docker://${registry.host}/built/inspect:1`;
     await tool("skopeo", "copy", "--dest-tls-verify=false", built, reference);
     const finished = await dvcr(["inspect", "--json", "--src-tls-verify=false", reference]);
-    expect(JSON.parse(finished.stdout)).toMatchObject({ format: "qcow2", "virtual-size": 16 * 2 ** 20, compression: [] });
+    expect(JSON.parse(finished.stdout)).toMatchObject({
+      format: "qcow2",
+      "virtual-size": 16 * 2 ** 20,
+      compression: [],
+    });
   });
 
   it("comes from a registry with a private CA and a pull secret, and from no registry without them", async () => {
@@ -104,14 +124,18 @@ describe("an image made FROM scratch with the disk copied to /disk/", () => {
     const credentials = `${testUser.name}:${testUser.password}`;
     await tool("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", credentials, built, reference);
     const verified = ["--src-tls-verify=true", "--src-cert-dir", closed.certDirectory];
-    expect(await importedDigest(reference, ...verified, "--src-authfile", writeAuthConfig(directory, closed))).toBe(rawDigest);
+    expect(await importedDigest(reference, ...verified, "--src-authfile", writeAuthConfig(directory, closed))).toBe(
+      rawDigest,
+    );
     expect(await importedDigest(reference, ...verified, "--src-creds", credentials)).toBe(rawDigest);
     expect(await refusal(reference, ...verified)).toMatch(/^E_SOURCE_DENIED: /);
     expect(await refusal(reference, "--src-tls-verify=true")).toMatch(/^E_SOURCE_TLS: /);
   });
 
   it("is not fetched by plain HTTP while certificates are verified", async () => {
-    expect(await refusal(`docker://${registry.host}/built/digest:1`, "--src-tls-verify=true")).toMatch(/^E_SOURCE_TLS: /);
+    expect(await refusal(`docker://${registry.host}/built/digest:1`, "--src-tls-verify=true")).toMatch(
+      /^E_SOURCE_TLS: /,
+    );
   });
 });
 
@@ -122,53 +146,75 @@ describe("an index", () => {
     const platforms = { amd64: raw, arm64: other };
     const entries = [];
     for (const [architecture, disk] of Object.entries(platforms)) {
-      entries.unshift(await pusher.image({ layers: [await layerOf({ "disk/disk.img": disk })], platform: { os: "linux", architecture } }));
+      entries.unshift(
+        await pusher.image({
+          layers: [await layerOf({ "disk/disk.img": disk })],
+          platform: { os: "linux", architecture },
+        }),
+      );
     }
     await pusher.index(entries, "t");
     const reference = `docker://${registry.host}/index/two:t`;
     expect(await importedDigest(reference)).toBe(rawDigest);
     expect(await importedDigest(reference, "--platform", "linux/arm64")).toBe(await fileDigest(other));
-    expect(await refusal(reference, "--platform", "linux/s390x")).toMatch(/^E_SOURCE_NOT_FOUND: .*linux\/s390x, only for: linux\/arm64, linux\/amd64/);
+    expect(await refusal(reference, "--platform", "linux/s390x")).toMatch(
+      /^E_SOURCE_NOT_FOUND: .*linux\/s390x, only for: linux\/arm64, linux\/amd64/,
+    );
   });
 });
 
 describe("a layer", () => {
-  it.each([["--format=gnu"], ["--format=pax", "--sparse-version=0.0"], ["--format=pax", "--sparse-version=0.1"], ["--format=pax", "--sparse-version=1.0"]])(
-    "packed with %s %s --sparse gives the disk with its holes",
-    async (...options) => {
-      const root = await rootfs({});
-      await mkdir(join(root, "disk"));
-      await tool("cp", "--sparse=always", raw, join(root, "disk/disk.img"));
-      const content = await gnuTar(root, ["disk"], "--sparse", ...options);
-      expect(content.length).toBeLessThan(14 * 2 ** 20);
-      expect(await importedDigest(await pushLayers(`sparse/v${options.join("").replace(/\D/g, "")}`, { content }))).toBe(rawDigest);
-    },
-  );
+  it.each([
+    ["--format=gnu"],
+    ["--format=pax", "--sparse-version=0.0"],
+    ["--format=pax", "--sparse-version=0.1"],
+    ["--format=pax", "--sparse-version=1.0"],
+  ])("packed with %s %s --sparse gives the disk with its holes", async (...options) => {
+    const root = await rootfs({});
+    await mkdir(join(root, "disk"));
+    await tool("cp", "--sparse=always", raw, join(root, "disk/disk.img"));
+    const content = await gnuTar(root, ["disk"], "--sparse", ...options);
+    expect(content.length).toBeLessThan(14 * 2 ** 20);
+    expect(await importedDigest(await pushLayers(`sparse/v${options.join("").replace(/\D/g, "")}`, { content }))).toBe(
+      rawDigest,
+    );
+  });
 
   it("without compression, with a name beyond 100 characters, with a link before the disk", async () => {
     const root = await rootfs({ [`disk/${"n".repeat(150)}.qcow2`]: qcow2 });
     await symlink("elsewhere", join(root, "disk/a-link"));
-    expect(await importedDigest(await pushLayers("odd/names", { content: await gnuTar(root, ["disk/a-link", "disk"]) }))).toBe(rawDigest);
+    expect(
+      await importedDigest(await pushLayers("odd/names", { content: await gnuTar(root, ["disk/a-link", "disk"]) })),
+    ).toBe(rawDigest);
   });
 
   it("holds a compressed image, which is unpacked in its turn, and whose checksum is the file's own", async () => {
     await tool("xz", "-0kf", qcow2);
     const reference = await pushLayers("odd/compressed", await layerOf({ "disk/disk.qcow2.xz": `${qcow2}.xz` }));
     expect(await importedDigest(reference, "--checksum", `sha256:${await fileDigest(`${qcow2}.xz`)}`)).toBe(rawDigest);
-    expect(await refusal(reference, "--checksum", `md5:${"0".repeat(32)}`)).toMatch(/^E_CHECKSUM_MISMATCH: md5 sum mismatch/);
+    expect(await refusal(reference, "--checksum", `md5:${"0".repeat(32)}`)).toMatch(
+      /^E_CHECKSUM_MISMATCH: md5 sum mismatch/,
+    );
   });
 
   it("without a file under disk/ is refused with what it holds", async () => {
-    expect(await refusal(await pushLayers("odd/none", await layerOf({ "etc/passwd": patternBytes(100, 1), "disk.img": qcow2 })))).toMatch(
-      /^E_NO_DISK: .*(etc\/passwd.*disk\.img|disk\.img.*etc\/passwd)/,
-    );
+    expect(
+      await refusal(
+        await pushLayers("odd/none", await layerOf({ "etc/passwd": patternBytes(100, 1), "disk.img": qcow2 })),
+      ),
+    ).toMatch(/^E_NO_DISK: .*(etc\/passwd.*disk\.img|disk\.img.*etc\/passwd)/);
   });
 });
 
 describe("several layers", () => {
   it("give the disk of the topmost that has one", async () => {
     const old = await layerOf({ "disk/disk.img": patternBytes(70_000, 3) });
-    const reference = await pushLayers("layers/two", old, await layerOf({ "disk/disk.img": qcow2 }), await layerOf({ "etc/motd": patternBytes(10, 1) }));
+    const reference = await pushLayers(
+      "layers/two",
+      old,
+      await layerOf({ "disk/disk.img": qcow2 }),
+      await layerOf({ "etc/motd": patternBytes(10, 1) }),
+    );
     expect(await importedDigest(reference)).toBe(rawDigest);
   });
 
@@ -184,25 +230,44 @@ describe("several layers", () => {
 describe("an artifact", () => {
   const artifactType = "application/vnd.example.disk";
 
-  it.each(["application/vnd.oci.image.layer.v1.tar", "application/octet-stream"])("whose layer is the disk file is imported (%s)", async (mediaType) => {
-    const repository = `artifact/${mediaType.length.toString()}`;
-    await using pusher = new ImagePusher(registry.host, repository);
-    await pusher.image({ layers: [{ content: await readFile(qcow2), mediaType, title: "disk.qcow2" }], artifactType }, "t");
-    expect(await importedDigest(`docker://${registry.host}/${repository}:t`)).toBe(rawDigest);
-  });
+  it.each(["application/vnd.oci.image.layer.v1.tar", "application/octet-stream"])(
+    "whose layer is the disk file is imported (%s)",
+    async (mediaType) => {
+      const repository = `artifact/${mediaType.length.toString()}`;
+      await using pusher = new ImagePusher(registry.host, repository);
+      await pusher.image(
+        { layers: [{ content: await readFile(qcow2), mediaType, title: "disk.qcow2" }], artifactType },
+        "t",
+      );
+      expect(await importedDigest(`docker://${registry.host}/${repository}:t`)).toBe(rawDigest);
+    },
+  );
 
   it("with a text beside the disk gives the disk, with two disks is refused by their names", async () => {
     const disk = { content: await readFile(qcow2), mediaType: "application/octet-stream", title: "disk.qcow2" };
     await using pusher = new ImagePusher(registry.host, "artifact/more");
-    await pusher.image({ layers: [{ content: Buffer.from("read me"), mediaType: "text/plain", title: "README" }, disk], artifactType }, "one");
+    await pusher.image(
+      { layers: [{ content: Buffer.from("read me"), mediaType: "text/plain", title: "README" }, disk], artifactType },
+      "one",
+    );
     await pusher.image({ layers: [disk, { ...disk, title: "again.qcow2" }], artifactType }, "two");
     expect(await importedDigest(`docker://${registry.host}/artifact/more:one`)).toBe(rawDigest);
-    expect(await refusal(`docker://${registry.host}/artifact/more:two`)).toMatch(/^E_SEVERAL_DISKS: .*disk\.qcow2, again\.qcow2/);
+    expect(await refusal(`docker://${registry.host}/artifact/more:two`)).toMatch(
+      /^E_SEVERAL_DISKS: .*disk\.qcow2, again\.qcow2/,
+    );
   });
 });
 
 describe("a registry that errs", () => {
-  async function scripted(layer: TestLayer, ...answers: readonly { readonly body: Uint8Array; readonly cutAnswerAfter?: number; readonly headers?: Record<string, string>; readonly status?: number }[]) {
+  async function scripted(
+    layer: TestLayer,
+    ...answers: readonly {
+      readonly body: Uint8Array;
+      readonly cutAnswerAfter?: number;
+      readonly headers?: Record<string, string>;
+      readonly status?: number;
+    }[]
+  ) {
     const digest = sha256Digest(layer.content);
     const manifest = JSON.stringify({
       schemaVersion: 2,
@@ -222,7 +287,11 @@ describe("a registry that errs", () => {
     const { content } = layer;
     const at = 300_000;
     const range = { "content-range": `bytes ${String(at)}-${String(content.length - 1)}/${String(content.length)}` };
-    await using fake = await scripted(layer, { body: content, cutAnswerAfter: at }, { body: content.subarray(at), status: 206, headers: range });
+    await using fake = await scripted(
+      layer,
+      { body: content, cutAnswerAfter: at },
+      { body: content.subarray(at), status: 206, headers: range },
+    );
     expect(await importedDigest(`docker://${fake.host}/vm/disk:1`)).toBe(rawDigest);
     expect(fake.requests.at(-1)?.headers["range"]).toBe(`bytes=${String(at)}-`);
     expect(fake.surprises).toEqual([]);
@@ -234,7 +303,9 @@ describe("a registry that errs", () => {
     const at = Math.floor(body.length / 2);
     body.writeUInt8(body.readUInt8(at) ^ 1, at);
     await using fake = await scripted(layer, { body });
-    expect(await refusal(`docker://${fake.host}/vm/disk:1`)).toMatch(/^E_CHECKSUM_MISMATCH: the layer's blob does not match its digest/);
+    expect(await refusal(`docker://${fake.host}/vm/disk:1`)).toMatch(
+      /^E_CHECKSUM_MISMATCH: the layer's blob does not match its digest/,
+    );
   });
 
   it("and ends the blob early, always, is given up", async () => {
@@ -260,7 +331,10 @@ describe("dvcr-importer", () => {
       IMPORTER_DESTINATION_ENDPOINT: `oci:${join(directory, "pod")}:uid`,
     });
     expect(await importer.exit).toBe(0);
-    expect(importer.message()).toMatchObject({ "source-image-format": "raw", "source-image-virtual-size": 16 * 2 ** 20 });
+    expect(importer.message()).toMatchObject({
+      "source-image-format": "raw",
+      "source-image-virtual-size": 16 * 2 ** 20,
+    });
     expect(await umociDiskDigest(join(directory, "pod"), "uid", directory)).toBe(rawDigest);
   });
 });

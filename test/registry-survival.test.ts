@@ -43,35 +43,48 @@ beforeAll(async () => {
 
 afterAll(() => rm(directory, { recursive: true }));
 
-const flags = (...more: string[]): string[] => ["--dest-tls-verify=false", "--quiet", "--json", "--scratch-dir", scratch, ...more];
+const flags = (...more: string[]): string[] => [
+  "--dest-tls-verify=false",
+  "--quiet",
+  "--json",
+  "--scratch-dir",
+  scratch,
+  ...more,
+];
 
 async function expectNothingLeft(registry: { tags(repository: string): Promise<string[]> }): Promise<void> {
   expect(await registry.tags("r")).toEqual([]);
   expect(await readdir(scratch)).toEqual([]);
 }
 
-test("a registry killed five times during one push from a pipe ends up with the right image", async () => {
-  await using registry = await startRegistry();
-  const size = large ? 2048 : 288;
-  const noise = await noiseDisk("large", size);
-  const running = new RunningDvcr("import", ...flags(), "-", `docker://${registry.host}/r:v1`);
-  createReadStream(noise.image).pipe(running.input);
-  for (let kill = 1; kill <= 5; kill += 1) {
-    await until(running, async () => (await registry.uploadedBytes("r")) > (kill * size * mebibyte) / 7);
-    await registry.restart();
-  }
-  expect(await running.exit(), running.stderr).toBe(0);
-  const report = JSON.parse(running.stdout) as ImportReport;
-  const pulled = await pullDisk(`docker://${registry.host}/r:v1`, directory);
-  expect(pulled.digest).toBe(noise.digest);
-  expect(report.scratchPeak).toBeLessThanOrEqual((await sessionsSurviveCuts()) ? 0 : pulled.layerSize);
-  expect(await readdir(scratch)).toEqual([]);
-  await rm(noise.image);
-}, large ? 1_200_000 : 240_000);
+test(
+  "a registry killed five times during one push from a pipe ends up with the right image",
+  async () => {
+    await using registry = await startRegistry();
+    const size = large ? 2048 : 288;
+    const noise = await noiseDisk("large", size);
+    const running = new RunningDvcr("import", ...flags(), "-", `docker://${registry.host}/r:v1`);
+    createReadStream(noise.image).pipe(running.input);
+    for (let kill = 1; kill <= 5; kill += 1) {
+      await until(running, async () => (await registry.uploadedBytes("r")) > (kill * size * mebibyte) / 7);
+      await registry.restart();
+    }
+    expect(await running.exit(), running.stderr).toBe(0);
+    const report = JSON.parse(running.stdout) as ImportReport;
+    const pulled = await pullDisk(`docker://${registry.host}/r:v1`, directory);
+    expect(pulled.digest).toBe(noise.digest);
+    expect(report.scratchPeak).toBeLessThanOrEqual((await sessionsSurviveCuts()) ? 0 : pulled.layerSize);
+    expect(await readdir(scratch)).toEqual([]);
+    await rm(noise.image);
+  },
+  large ? 1_200_000 : 240_000,
+);
 
 test("a PATCH cut in its middle costs a pipe nothing but time", async () => {
   await using registry = await startRegistry();
-  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) => (method === "PATCH" && count === 4 ? "cut" : "pass"));
+  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
+    method === "PATCH" && count === 4 ? "cut" : "pass",
+  );
   const report = await dvcrImportWith({ input: disk }, "-", `docker://${proxy.host}/r:v1`, "--scratch-dir", scratch);
   const survives = await sessionsSurviveCuts();
   expect(report.restarts).toBe(survives ? 0 : 1);
@@ -82,7 +95,9 @@ test("a PATCH cut in its middle costs a pipe nothing but time", async () => {
 
 test("a file is read again and keeps nothing in scratch", async () => {
   await using registry = await startRegistry();
-  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) => (method === "PATCH" && count === 4 ? "cut" : "pass"));
+  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
+    method === "PATCH" && count === 4 ? "cut" : "pass",
+  );
   const finished = await dvcr(["import", ...flags(), disk, `docker://${proxy.host}/r:v1`]);
   expect(finished.code, finished.stderr).toBe(0);
   const report = JSON.parse(finished.stdout) as ImportReport;
@@ -94,17 +109,22 @@ test("a file is read again and keeps nothing in scratch", async () => {
 
 test("beyond --scratch-limit the copy is dropped, not the import", async () => {
   await using registry = await startRegistry();
-  const finished = await dvcr(["import", ...flags("--scratch-limit", "16Mi"), "-", `docker://${registry.host}/r:v1`], { input: disk });
+  const finished = await dvcr(["import", ...flags("--scratch-limit", "16Mi"), "-", `docker://${registry.host}/r:v1`], {
+    input: disk,
+  });
   expect(finished.code, finished.stderr).toBe(0);
   const report = JSON.parse(finished.stdout) as ImportReport;
   expect(report.scratchPeak).toBeLessThanOrEqual(16 * mebibyte);
-  if (!(await sessionsSurviveCuts())) expect(finished.stderr).toContain("the layer is no longer kept in case the registry loses it");
+  if (!(await sessionsSurviveCuts()))
+    expect(finished.stderr).toContain("the layer is no longer kept in case the registry loses it");
   expect((await pullDisk(`docker://${registry.host}/r:v1`, directory)).digest).toBe(digest);
 });
 
 test("every third PATCH dropped: the image is right", async () => {
   await using registry = await startRegistry();
-  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) => (method === "PATCH" && count % 3 === 0 ? "drop" : "pass"));
+  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
+    method === "PATCH" && count % 3 === 0 ? "drop" : "pass",
+  );
   const report = await dvcrImportWith({ input: disk }, "-", `docker://${proxy.host}/r:v1`, "--scratch-dir", scratch);
   expect(report.restarts).toBe(0);
   expect(proxy.seen.filter((one) => one === "PATCH drop").length).toBeGreaterThan(2);
@@ -156,7 +176,8 @@ test("a registry whose disk is full is told at once and holds nothing that could
     const left = await registry.sessions("r");
     if (await sessionsSurviveCuts()) expect(left).toEqual([]);
     // 2.8 keeps the data of one whose PATCH failed, and knows no such session any more: nobody can remove it.
-    for (const session of left) expect(proxy.passed.filter(({ url }) => url.includes(session)).at(-1)).toMatchObject({ status: 404 });
+    for (const session of left)
+      expect(proxy.passed.filter(({ url }) => url.includes(session)).at(-1)).toMatchObject({ status: 404 });
   } finally {
     await tool("umount", "-l", storage);
     await rm(storage, { recursive: true });
@@ -166,8 +187,18 @@ test("a registry whose disk is full is told at once and holds nothing that could
 test("a small disk that must be counted first survives as well", async () => {
   await using registry = await startRegistry();
   const raw = await makeRawDisk(join(directory, "counted.raw"), 48);
-  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) => (method === "PATCH" && count === 2 ? "cut" : "pass"));
-  const report = await dvcrImportWith({ input: raw }, "-", `docker://${proxy.host}/r:v1`, "--scratch-dir", scratch, "--compression", "none");
+  await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
+    method === "PATCH" && count === 2 ? "cut" : "pass",
+  );
+  const report = await dvcrImportWith(
+    { input: raw },
+    "-",
+    `docker://${proxy.host}/r:v1`,
+    "--scratch-dir",
+    scratch,
+    "--compression",
+    "none",
+  );
   expect(report).toMatchObject({ sizeFrom: "counted" });
   expect((await pullDisk(`docker://${registry.host}/r:v1`, directory)).digest).toBe(await fileDigest(raw));
 });

@@ -25,12 +25,19 @@ afterEach(async () => {
 const create = async (name: string, labels: Record<string, string> = {}, namespace = ""): Promise<Json> => {
   const url = namespace === "" ? cvis : `${group}/namespaces/${namespace}/virtualimages`;
   const kind = namespace === "" ? "ClusterVirtualImage" : "VirtualImage";
-  const response = await api.request("POST", url, { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind, metadata: { name, labels }, spec: { dataSource: { type: "Upload" } } });
+  const response = await api.request("POST", url, {
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind,
+    metadata: { name, labels },
+    spec: { dataSource: { type: "Upload" } },
+  });
   if (response.statusCode !== 201) throw new Error(response.body);
   return response.json<Json>();
 };
-const names = (list: Json): unknown[] => (list["items"] as { metadata: Json }[]).map(({ metadata }) => metadata["name"]);
-const list = async (query: string, url = cvis): Promise<Json> => (await api.request("GET", `${url}?${query}`)).json<Json>();
+const names = (list: Json): unknown[] =>
+  (list["items"] as { metadata: Json }[]).map(({ metadata }) => metadata["name"]);
+const list = async (query: string, url = cvis): Promise<Json> =>
+  (await api.request("GET", `${url}?${query}`)).json<Json>();
 const version = (object: Json): string => (object["metadata"] as { resourceVersion: string }).resourceVersion;
 
 describe("lists", () => {
@@ -80,7 +87,11 @@ describe("lists", () => {
     const { metadata } = (await list("limit=1")) as { metadata: { continue: string } };
     for (let i = 0; i < 40; i += 1) await api.setStatus("clustervirtualimages", "a", { progress: `${i}%` });
     api.store.sweep();
-    expect(await list(`limit=1&continue=${encodeURIComponent(metadata.continue)}`)).toMatchObject({ code: 410, reason: "Expired", message: expect.stringMatching(/^The provided continue parameter is too old/) as unknown });
+    expect(await list(`limit=1&continue=${encodeURIComponent(metadata.continue)}`)).toMatchObject({
+      code: 410,
+      reason: "Expired",
+      message: expect.stringMatching(/^The provided continue parameter is too old/) as unknown,
+    });
     expect(await list("limit=1&continue=nonsense")).toMatchObject({ code: 400, message: "continue key is not valid" });
   });
 
@@ -90,8 +101,16 @@ describe("lists", () => {
     const current = version(await list(""));
     expect(names(await list(`resourceVersion=${old}&resourceVersionMatch=NotOlderThan`))).toEqual(["a", "b"]);
     expect(names(await list(`resourceVersion=${current}&resourceVersionMatch=Exact`))).toEqual(["a", "b"]);
-    expect(await list(`resourceVersion=${old}&resourceVersionMatch=Exact`)).toMatchObject({ code: 410, reason: "Expired" });
-    expect(await list("resourceVersionMatch=Exact")).toMatchObject({ code: 422, message: expect.stringContaining("resourceVersionMatch is forbidden unless resourceVersion is provided") as unknown });
+    expect(await list(`resourceVersion=${old}&resourceVersionMatch=Exact`)).toMatchObject({
+      code: 410,
+      reason: "Expired",
+    });
+    expect(await list("resourceVersionMatch=Exact")).toMatchObject({
+      code: 422,
+      message: expect.stringContaining(
+        "resourceVersionMatch is forbidden unless resourceVersion is provided",
+      ) as unknown,
+    });
   });
 
   it("go over all namespaces or stay in one", async () => {
@@ -102,30 +121,73 @@ describe("lists", () => {
   });
 
   it("of events are narrowed by what they are about", async () => {
-    const event = (name: string, about: string): Json => ({ apiVersion: "v1", kind: "Event", metadata: { name, namespace: "default" }, involvedObject: { kind: "ClusterVirtualImage", name: about, uid: `uid-${about}` }, reason: "DataSourceImportStarted", message: "It began.", type: "Normal", lastTimestamp: new Date(Date.now() - 65_000).toISOString(), source: { component: "dvcr" } });
+    const event = (name: string, about: string): Json => ({
+      apiVersion: "v1",
+      kind: "Event",
+      metadata: { name, namespace: "default" },
+      involvedObject: { kind: "ClusterVirtualImage", name: about, uid: `uid-${about}` },
+      reason: "DataSourceImportStarted",
+      message: "It began.",
+      type: "Normal",
+      lastTimestamp: new Date(Date.now() - 65_000).toISOString(),
+      source: { component: "dvcr" },
+    });
     await api.store.create("events", event("a.1", "a") as never);
     await api.store.create("events", event("b.1", "b") as never);
     const query = `fieldSelector=${encodeURIComponent("involvedObject.kind=ClusterVirtualImage,involvedObject.name=b,involvedObject.namespace=,involvedObject.uid=uid-b")}`;
     expect(names(await list(query, "/api/v1/events"))).toEqual(["b.1"]);
-    const table = (await api.request("GET", `/api/v1/namespaces/default/events?${query}`, undefined, asTable)).json<{ rows: { cells: unknown[] }[] }>();
-    expect(table.rows[0]?.cells.slice(0, 4)).toEqual(["65s", "Normal", "DataSourceImportStarted", "clustervirtualimage/b"]);
+    const table = (await api.request("GET", `/api/v1/namespaces/default/events?${query}`, undefined, asTable)).json<{
+      rows: { cells: unknown[] }[];
+    }>();
+    expect(table.rows[0]?.cells.slice(0, 4)).toEqual([
+      "65s",
+      "Normal",
+      "DataSourceImportStarted",
+      "clustervirtualimage/b",
+    ]);
   });
 });
 
 describe("tables", () => {
   it("have the manual's columns, the wide ones apart, and empty cells for what is missing", async () => {
     await create("a");
-    const get = async (query = "", url = cvis) => (await api.request("GET", `${url}?${query}`, undefined, asTable)).json<{ kind: string; apiVersion: string; columnDefinitions: { name: string; priority: number }[]; rows: { cells: unknown[]; object: Json | null }[] }>();
+    const get = async (query = "", url = cvis) =>
+      (await api.request("GET", `${url}?${query}`, undefined, asTable)).json<{
+        kind: string;
+        apiVersion: string;
+        columnDefinitions: { name: string; priority: number }[];
+        rows: { cells: unknown[]; object: Json | null }[];
+      }>();
     const table = await get();
     expect([table.kind, table.apiVersion]).toEqual(["Table", "meta.k8s.io/v1"]);
     expect(table.columnDefinitions.map(({ name, priority }) => [name, priority])).toEqual([
-      ["Name", 0], ["Phase", 0], ["CDROM", 0], ["Progress", 0], ["StoredSize", 1], ["UnpackedSize", 1], ["Registry URL", 1], ["Age", 0],
+      ["Name", 0],
+      ["Phase", 0],
+      ["CDROM", 0],
+      ["Progress", 0],
+      ["StoredSize", 1],
+      ["UnpackedSize", 1],
+      ["Registry URL", 1],
+      ["Age", 0],
     ]);
     expect(table.rows[0]?.cells.slice(0, 7)).toEqual(["a", null, null, null, null, null, null]);
-    expect(table.rows[0]?.object).toMatchObject({ kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: { name: "a" } });
+    expect(table.rows[0]?.object).toMatchObject({
+      kind: "PartialObjectMetadata",
+      apiVersion: "meta.k8s.io/v1",
+      metadata: { name: "a" },
+    });
     expect(table.rows[0]?.object).not.toHaveProperty("spec");
-    await api.setStatus("clustervirtualimages", "a", { phase: "Ready", cdrom: false, progress: "100%", size: { stored: "1Mi", unpacked: "2Mi" }, target: { registryURL: "h/cvi/a:1" } });
-    expect((await get("includeObject=Object")).rows[0]).toMatchObject({ cells: ["a", "Ready", false, "100%", "1Mi", "2Mi", "h/cvi/a:1", expect.stringMatching(/^\d+s$/)], object: { kind: "ClusterVirtualImage", spec: {} } });
+    await api.setStatus("clustervirtualimages", "a", {
+      phase: "Ready",
+      cdrom: false,
+      progress: "100%",
+      size: { stored: "1Mi", unpacked: "2Mi" },
+      target: { registryURL: "h/cvi/a:1" },
+    });
+    expect((await get("includeObject=Object")).rows[0]).toMatchObject({
+      cells: ["a", "Ready", false, "100%", "1Mi", "2Mi", "h/cvi/a:1", expect.stringMatching(/^\d+s$/)],
+      object: { kind: "ClusterVirtualImage", spec: {} },
+    });
     expect((await get("includeObject=None")).rows[0]?.object).toBeNull();
     expect((await get("", `${cvis}/a`)).rows).toHaveLength(1);
     expect((await get("", `${group}/virtualimages`)).columnDefinitions.map(({ name }) => name)).toContain("TargetPVC");
@@ -134,12 +196,30 @@ describe("tables", () => {
   it("can be metadata alone", async () => {
     await create("a", { os: "linux" });
     const accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-    expect((await api.request("GET", cvis, undefined, { accept })).json()).toMatchObject({ kind: "PartialObjectMetadataList", items: [{ kind: "PartialObjectMetadata", metadata: { labels: { os: "linux" } } }] });
+    expect((await api.request("GET", cvis, undefined, { accept })).json()).toMatchObject({
+      kind: "PartialObjectMetadataList",
+      items: [{ kind: "PartialObjectMetadata", metadata: { labels: { os: "linux" } } }],
+    });
   });
 
   it.each([
-    [-5000, "<invalid>"], [-500, "0s"], [0, "0s"], [119_000, "119s"], [120_000, "2m"], [303_000, "5m3s"], [600_000, "10m"], [3 * 3_600_000, "3h"], [7 * 3_600_000 + 60_000, "7h1m"],
-    [47 * 3_600_000, "47h"], [48 * 3_600_000, "2d"], [49 * 3_600_000, "2d1h"], [8 * 86_400_000, "8d"], [729 * 86_400_000, "729d"], [730 * 86_400_000, "2y"], [800 * 86_400_000, "2y70d"], [9 * 365 * 86_400_000, "9y"],
+    [-5000, "<invalid>"],
+    [-500, "0s"],
+    [0, "0s"],
+    [119_000, "119s"],
+    [120_000, "2m"],
+    [303_000, "5m3s"],
+    [600_000, "10m"],
+    [3 * 3_600_000, "3h"],
+    [7 * 3_600_000 + 60_000, "7h1m"],
+    [47 * 3_600_000, "47h"],
+    [48 * 3_600_000, "2d"],
+    [49 * 3_600_000, "2d1h"],
+    [8 * 86_400_000, "8d"],
+    [729 * 86_400_000, "729d"],
+    [730 * 86_400_000, "2y"],
+    [800 * 86_400_000, "2y70d"],
+    [9 * 365 * 86_400_000, "9y"],
   ])("show an age of %d ms as %s", (milliseconds, expected) => {
     expect(formatAge(milliseconds)).toBe(expected);
   });
@@ -161,7 +241,10 @@ class TestWatch {
     this.#chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
-  static async open(query: string, { url = cvis, headers = {} }: { url?: string; headers?: Record<string, string> } = {}): Promise<TestWatch> {
+  static async open(
+    query: string,
+    { url = cvis, headers = {} }: { url?: string; headers?: Record<string, string> } = {},
+  ): Promise<TestWatch> {
     const { statusCode, body } = await request(`${await api.listen()}${url}?watch=true&${query}`, { headers });
     if (statusCode !== 200) throw new Error(await body.text());
     return new TestWatch(body);
@@ -239,7 +322,13 @@ describe("watches", () => {
   it("tell objects that come to match, or no longer do, as added and deleted", async () => {
     await create("a");
     const watch = await TestWatch.open(`labelSelector=os%3Dlinux&resourceVersion=${version(await list(""))}`);
-    const label = (os: string | null) => api.request("PATCH", `${cvis}/a`, { metadata: { labels: { os } } }, { "content-type": "application/merge-patch+json" });
+    const label = (os: string | null) =>
+      api.request(
+        "PATCH",
+        `${cvis}/a`,
+        { metadata: { labels: { os } } },
+        { "content-type": "application/merge-patch+json" },
+      );
     await label("linux");
     await api.setStatus("clustervirtualimages", "a", { phase: "Ready" });
     await label("bsd");
@@ -259,9 +348,14 @@ describe("watches", () => {
 
   it("mark the end of what was there, and how far they came when the server stops", async () => {
     await create("a");
-    const watch = await TestWatch.open("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+    const watch = await TestWatch.open(
+      "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+    );
     expect(await watch.take(1)).toEqual(["ADDED a"]);
-    expect(await watch.next()).toMatchObject({ type: "BOOKMARK", object: { kind: "ClusterVirtualImage", metadata: { annotations: { "k8s.io/initial-events-end": "true" } } } });
+    expect(await watch.next()).toMatchObject({
+      type: "BOOKMARK",
+      object: { kind: "ClusterVirtualImage", metadata: { annotations: { "k8s.io/initial-events-end": "true" } } },
+    });
     const last = version(await create("b"));
     expect(await watch.take(1)).toEqual(["ADDED b"]);
     const closing = api.app.close();
@@ -280,7 +374,15 @@ describe("watches", () => {
     for (let i = 0; i < 40; i += 1) await api.setStatus("clustervirtualimages", "a", { progress: `${i}%` });
     api.store.sweep();
     const watch = await TestWatch.open(`resourceVersion=${old}`);
-    expect(await watch.next()).toMatchObject({ type: "ERROR", object: { kind: "Status", code: 410, reason: "Expired", message: expect.stringMatching(new RegExp(`^too old resource version: ${old} \\(`)) as unknown } });
+    expect(await watch.next()).toMatchObject({
+      type: "ERROR",
+      object: {
+        kind: "Status",
+        code: 410,
+        reason: "Expired",
+        message: expect.stringMatching(new RegExp(`^too old resource version: ${old} \\(`)) as unknown,
+      },
+    });
     expect(await watch.next()).toBeUndefined();
   });
 
@@ -288,12 +390,20 @@ describe("watches", () => {
     await create("a");
     const watch = await TestWatch.open("", { headers: asTable });
     const first = await watch.next();
-    expect(first).toMatchObject({ type: "ADDED", object: { kind: "Table", rows: [{ cells: expect.arrayContaining(["a"]) as unknown }] } });
+    expect(first).toMatchObject({
+      type: "ADDED",
+      object: { kind: "Table", rows: [{ cells: expect.arrayContaining(["a"]) as unknown }] },
+    });
     expect((first!.object["columnDefinitions"] as unknown[]).length).toBe(8);
     await api.setStatus("clustervirtualimages", "a", { phase: "Provisioning", cdrom: false, progress: "28.2%" });
     const second = await watch.next();
     expect(second!.object["columnDefinitions"]).toEqual([]);
-    expect((second!.object["rows"] as { cells: unknown[] }[])[0]?.cells.slice(0, 4)).toEqual(["a", "Provisioning", false, "28.2%"]);
+    expect((second!.object["rows"] as { cells: unknown[] }[])[0]?.cells.slice(0, 4)).toEqual([
+      "a",
+      "Provisioning",
+      false,
+      "28.2%",
+    ]);
     watch.close();
   });
 
@@ -302,17 +412,28 @@ describe("watches", () => {
     await api.request("GET", "/version", undefined, {}, viewer);
     const watch = await TestWatch.open("", { headers: { "x-test-user": "vera" } });
     await create("a");
-    await api.setStatus("clustervirtualimages", "a", { phase: "WaitForUserUpload", imageUploadURLs: { external: "http://x/upload/TOKEN" } });
+    await api.setStatus("clustervirtualimages", "a", {
+      phase: "WaitForUserUpload",
+      imageUploadURLs: { external: "http://x/upload/TOKEN" },
+    });
     await watch.next();
     expect((await watch.next())!.object["status"]).toEqual({ phase: "WaitForUserUpload" });
     watch.close();
   });
 
   it("leave nothing behind when the client goes", async () => {
-    const connections = (): Promise<number> => new Promise((resolve, reject) => { api.app.server.getConnections((error, count) => { if (error === null) resolve(count); else reject(error); }); });
+    const connections = (): Promise<number> =>
+      new Promise((resolve, reject) => {
+        api.app.server.getConnections((error, count) => {
+          if (error === null) resolve(count);
+          else reject(error);
+        });
+      });
     const watches = await Promise.all(Array.from({ length: 50 }, () => TestWatch.open("")));
     await create("a");
-    expect((await Promise.all(watches.map((watch) => watch.take(1)))).flat()).toEqual(Array.from({ length: 50 }, () => "ADDED a"));
+    expect((await Promise.all(watches.map((watch) => watch.take(1)))).flat()).toEqual(
+      Array.from({ length: 50 }, () => "ADDED a"),
+    );
     expect(await connections()).toBe(50);
     for (const watch of watches) watch.close();
     await expect.poll(connections, { timeout: 20_000 }).toBe(0);

@@ -8,7 +8,11 @@ const cvis = `${group}/clustervirtualimages`;
 const vis = (namespace: string): string => `${group}/namespaces/${namespace}/virtualimages`;
 const secrets = (namespace: string): string => `/api/v1/namespaces/${namespace}/secrets`;
 
-const cvi = (name: string, spec: Json = { dataSource: { type: "HTTP", http: { url: "https://example.com/disk.img" } } }, metadata: Json = {}): Json => ({
+const cvi = (
+  name: string,
+  spec: Json = { dataSource: { type: "HTTP", http: { url: "https://example.com/disk.img" } } },
+  metadata: Json = {},
+): Json => ({
   apiVersion: "virtualization.deckhouse.io/v1alpha2",
   kind: "ClusterVirtualImage",
   metadata: { name, ...metadata },
@@ -32,15 +36,28 @@ afterAll(async () => {
   await api[Symbol.asyncDispose]();
 });
 
-const call = async (method: string, url: string, body?: unknown, headers?: Readonly<Record<string, string>>, user?: User): Promise<{ status: number; json: Json; warnings: string }> => {
+const call = async (
+  method: string,
+  url: string,
+  body?: unknown,
+  headers?: Readonly<Record<string, string>>,
+  user?: User,
+): Promise<{ status: number; json: Json; warnings: string }> => {
   const response = await api.request(method, url, body, headers, user);
-  return { status: response.statusCode, json: response.json<Json>(), warnings: response.headers["warning"]?.toString() ?? "" };
+  return {
+    status: response.statusCode,
+    json: response.json<Json>(),
+    warnings: response.headers["warning"]?.toString() ?? "",
+  };
 };
 const patchAs = (type: string) => ({ "content-type": type });
 
 describe("discovery", () => {
   it("lists groups and resources, with short names, categories and verbs", async () => {
-    expect((await call("GET", "/apis")).json).toMatchObject({ kind: "APIGroupList", groups: expect.arrayContaining([expect.objectContaining({ name: "virtualization.deckhouse.io" })]) as unknown });
+    expect((await call("GET", "/apis")).json).toMatchObject({
+      kind: "APIGroupList",
+      groups: expect.arrayContaining([expect.objectContaining({ name: "virtualization.deckhouse.io" })]) as unknown,
+    });
     expect((await call("GET", group)).json["resources"]).toContainEqual({
       name: "clustervirtualimages",
       singularName: "clustervirtualimage",
@@ -56,25 +73,42 @@ describe("discovery", () => {
   it.each(["v2", "v2beta1"])("gives everything in one answer where apidiscovery %s is asked for", async (version) => {
     const accept = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList,application/json`;
     const response = await api.request("GET", "/apis", undefined, { accept });
-    expect(response.headers["content-type"]).toBe(`application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`);
-    const { items } = response.json<{ items: { metadata: { name: string }; versions: { resources: { resource: string; scope: string }[] }[] }[] }>();
+    expect(response.headers["content-type"]).toBe(
+      `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`,
+    );
+    const { items } = response.json<{
+      items: { metadata: { name: string }; versions: { resources: { resource: string; scope: string }[] }[] }[];
+    }>();
     const own = items.find(({ metadata }) => metadata.name === "virtualization.deckhouse.io");
-    expect(own?.versions[0]?.resources.map(({ resource, scope }) => [resource, scope])).toEqual([["clustervirtualimages", "Cluster"], ["virtualimages", "Namespaced"]]);
+    expect(own?.versions[0]?.resources.map(({ resource, scope }) => [resource, scope])).toEqual([
+      ["clustervirtualimages", "Cluster"],
+      ["virtualimages", "Namespaced"],
+    ]);
   });
 
   it("serves each OpenAPI v3 document under the hash that the index names, to be kept", async () => {
-    const { paths } = (await call("GET", "/openapi/v3")).json as { paths: Record<string, { serverRelativeURL: string }> };
+    const { paths } = (await call("GET", "/openapi/v3")).json as {
+      paths: Record<string, { serverRelativeURL: string }>;
+    };
     expect(Object.keys(paths)).toEqual(["api/v1", "apis/virtualization.deckhouse.io/v1alpha2"]);
     const response = await api.request("GET", paths["apis/virtualization.deckhouse.io/v1alpha2"]!.serverRelativeURL);
     expect(response.headers["cache-control"]).toContain("immutable");
-    const document = response.json<{ paths: Record<string, { patch?: { parameters: { name: string }[] } }>; components: { schemas: Record<string, Json> } }>();
+    const document = response.json<{
+      paths: Record<string, { patch?: { parameters: { name: string }[] } }>;
+      components: { schemas: Record<string, Json> };
+    }>();
     expect(document.paths[`${cvis}/{name}`]?.patch?.parameters.map(({ name }) => name)).toContain("fieldValidation");
-    expect(document.components.schemas["io.deckhouse.virtualization.v1alpha2.VirtualImage"]).toMatchObject({ "x-kubernetes-group-version-kind": [{ kind: "VirtualImage" }], required: ["spec"] });
+    expect(document.components.schemas["io.deckhouse.virtualization.v1alpha2.VirtualImage"]).toMatchObject({
+      "x-kubernetes-group-version-kind": [{ kind: "VirtualImage" }],
+      required: ["spec"],
+    });
   });
 
   it("serves OpenAPI v2 as JSON and as protobuf", async () => {
     expect((await call("GET", "/openapi/v2")).json).toMatchObject({ swagger: "2.0" });
-    const response = await api.request("GET", "/openapi/v2", undefined, { accept: "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" });
+    const response = await api.request("GET", "/openapi/v2", undefined, {
+      accept: "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    });
     expect(response.headers["content-type"]).toBe("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
     expect(response.rawPayload.includes("io.deckhouse.virtualization.v1alpha2.ClusterVirtualImage")).toBe(true);
   });
@@ -84,13 +118,25 @@ describe("errors", () => {
   it("tells of an object that is not there, by its resource and name", async () => {
     expect(await call("GET", `${cvis}/none`)).toMatchObject({
       status: 404,
-      json: { kind: "Status", reason: "NotFound", code: 404, message: 'clustervirtualimages.virtualization.deckhouse.io "none" not found', details: { name: "none", kind: "clustervirtualimages" } },
+      json: {
+        kind: "Status",
+        reason: "NotFound",
+        code: 404,
+        message: 'clustervirtualimages.virtualization.deckhouse.io "none" not found',
+        details: { name: "none", kind: "clustervirtualimages" },
+      },
     });
   });
 
   it("tells of a name that is taken", async () => {
     await call("POST", cvis, cvi("taken"));
-    expect(await call("POST", cvis, cvi("taken"))).toMatchObject({ status: 409, json: { reason: "AlreadyExists", message: 'clustervirtualimages.virtualization.deckhouse.io "taken" already exists' } });
+    expect(await call("POST", cvis, cvi("taken"))).toMatchObject({
+      status: 409,
+      json: {
+        reason: "AlreadyExists",
+        message: 'clustervirtualimages.virtualization.deckhouse.io "taken" already exists',
+      },
+    });
   });
 
   it.each<[string, Json, string, string]>([
@@ -99,13 +145,48 @@ describe("errors", () => {
     ["type", { type: "Torrent" }, "spec.dataSource.type", "FieldValueNotSupported"],
     ["missing type", {}, "spec.dataSource.type", "FieldValueRequired"],
     ["kind of type", { type: 7 }, "spec.dataSource.type", "FieldValueTypeInvalid"],
-    ["MD5", { type: "HTTP", http: { url: "https://e.com/x", checksum: { md5: "12" } } }, "spec.dataSource.http.checksum.md5", "FieldValueInvalid"],
-    ["SHA-256", { type: "Upload", upload: { checksum: { sha256: "zz" } } }, "spec.dataSource.upload.checksum.sha256", "FieldValueInvalid"],
-    ["CA bundle", { type: "HTTP", http: { url: "https://e.com/x", caBundle: "%" } }, "spec.dataSource.http.caBundle", "FieldValueInvalid"],
-    ["image", { type: "ContainerImage", containerImage: { image: "UPPER" } }, "spec.dataSource.containerImage.image", "FieldValueInvalid"],
-    ["member of another type", { type: "HTTP", http: { url: "https://e.com/x" }, upload: {} }, "spec.dataSource", "FieldValueInvalid"],
-    ["kind of a reference", { type: "ObjectRef", objectRef: { kind: "Pod", name: "x" } }, "spec.dataSource.objectRef.kind", "FieldValueNotSupported"],
-    ["namespace of a reference", { type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "x" } }, "spec.dataSource.objectRef", "FieldValueInvalid"],
+    [
+      "MD5",
+      { type: "HTTP", http: { url: "https://e.com/x", checksum: { md5: "12" } } },
+      "spec.dataSource.http.checksum.md5",
+      "FieldValueInvalid",
+    ],
+    [
+      "SHA-256",
+      { type: "Upload", upload: { checksum: { sha256: "zz" } } },
+      "spec.dataSource.upload.checksum.sha256",
+      "FieldValueInvalid",
+    ],
+    [
+      "CA bundle",
+      { type: "HTTP", http: { url: "https://e.com/x", caBundle: "%" } },
+      "spec.dataSource.http.caBundle",
+      "FieldValueInvalid",
+    ],
+    [
+      "image",
+      { type: "ContainerImage", containerImage: { image: "UPPER" } },
+      "spec.dataSource.containerImage.image",
+      "FieldValueInvalid",
+    ],
+    [
+      "member of another type",
+      { type: "HTTP", http: { url: "https://e.com/x" }, upload: {} },
+      "spec.dataSource",
+      "FieldValueInvalid",
+    ],
+    [
+      "kind of a reference",
+      { type: "ObjectRef", objectRef: { kind: "Pod", name: "x" } },
+      "spec.dataSource.objectRef.kind",
+      "FieldValueNotSupported",
+    ],
+    [
+      "namespace of a reference",
+      { type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "x" } },
+      "spec.dataSource.objectRef",
+      "FieldValueInvalid",
+    ],
   ])("names the field and the reason of an invalid %s", async (_what, dataSource, field, reason) => {
     const { status, json } = await call("POST", cvis, cvi("invalid", { dataSource }));
     expect(status).toBe(422);
@@ -127,15 +208,47 @@ describe("errors", () => {
 
   it.each<[string, string, string, unknown, Record<string, string>, number, string]>([
     ["a method that a resource lacks", "DELETE", "/api/v1/namespaces", undefined, {}, 405, "MethodNotAllowed"],
-    ["a path that is none", "GET", "/apis/virtualization.deckhouse.io/v1alpha2/virtualdisks", undefined, {}, 404, "NotFound"],
-    ["a patch type that custom resources lack", "PATCH", `${cvis}/taken`, {}, patchAs("application/strategic-merge-patch+json"), 415, "UnsupportedMediaType"],
+    [
+      "a path that is none",
+      "GET",
+      "/apis/virtualization.deckhouse.io/v1alpha2/virtualdisks",
+      undefined,
+      {},
+      404,
+      "NotFound",
+    ],
+    [
+      "a patch type that custom resources lack",
+      "PATCH",
+      `${cvis}/taken`,
+      {},
+      patchAs("application/strategic-merge-patch+json"),
+      415,
+      "UnsupportedMediaType",
+    ],
     ["a body of another type", "POST", cvis, "x", patchAs("text/plain"), 415, "UnsupportedMediaType"],
     ["an answer of another type", "GET", cvis, undefined, { accept: "text/html" }, 406, "NotAcceptable"],
     ["a body that is no JSON", "POST", cvis, "{", {}, 400, "BadRequest"],
     ["a body that is no object", "POST", cvis, "[]", {}, 400, "BadRequest"],
     ["a body of another kind", "POST", cvis, vi("x"), {}, 400, "BadRequest"],
-    ["a body that is nested too deeply", "POST", cvis, `${'{"a":'.repeat(100)}1${"}".repeat(100)}`, {}, 400, "BadRequest"],
-    ["a member that would reach a prototype", "POST", cvis, '{"metadata":{"__proto__":{"name":"x"}}}', {}, 400, "BadRequest"],
+    [
+      "a body that is nested too deeply",
+      "POST",
+      cvis,
+      `${'{"a":'.repeat(100)}1${"}".repeat(100)}`,
+      {},
+      400,
+      "BadRequest",
+    ],
+    [
+      "a member that would reach a prototype",
+      "POST",
+      cvis,
+      '{"metadata":{"__proto__":{"name":"x"}}}',
+      {},
+      400,
+      "BadRequest",
+    ],
     ["labels of a wrong type", "POST", cvis, cvi("x", undefined, { labels: { a: 1 } }), {}, 400, "BadRequest"],
     ["a body that is too large", "POST", cvis, `"${"x".repeat(3 * 1024 * 1024)}"`, {}, 413, "RequestEntityTooLarge"],
     ["a selector that is none", "GET", `${cvis}?labelSelector=a%20b`, undefined, {}, 400, "BadRequest"],
@@ -143,26 +256,43 @@ describe("errors", () => {
     ["a version that is none", "GET", `${cvis}?resourceVersion=x`, undefined, {}, 400, "BadRequest"],
     ["a version that is not reached", "GET", `${cvis}?resourceVersion=999999`, undefined, {}, 504, "Timeout"],
     ["a dryRun that is none", "POST", `${cvis}?dryRun=Some`, cvi("x"), {}, 422, "Invalid"],
-    ["another name than the path's", "PUT", `${cvis}/taken`, cvi("other", undefined, { resourceVersion: "1" }), {}, 400, "BadRequest"],
+    [
+      "another name than the path's",
+      "PUT",
+      `${cvis}/taken`,
+      cvi("other", undefined, { resourceVersion: "1" }),
+      {},
+      400,
+      "BadRequest",
+    ],
   ])("refuses %s", async (_what, method, url, body, headers, status, reason) => {
-    expect(await call(method, url, body, headers)).toMatchObject({ status, json: { kind: "Status", status: "Failure", reason, code: status } });
+    expect(await call(method, url, body, headers)).toMatchObject({
+      status,
+      json: { kind: "Status", status: "Failure", reason, code: status },
+    });
   });
 
   it("asks for a user", async () => {
     expect(await call("GET", cvis, undefined, {}, undefined)).toMatchObject({ status: 200 });
-    expect(await call("GET", cvis, undefined, { "x-test-user": "nobody" })).toMatchObject({ status: 401, json: { reason: "Unauthorized", message: "Unauthorized" } });
+    expect(await call("GET", cvis, undefined, { "x-test-user": "nobody" })).toMatchObject({
+      status: 401,
+      json: { reason: "Unauthorized", message: "Unauthorized" },
+    });
   });
 });
 
 describe("unknown and repeated fields", () => {
-  const body = JSON.stringify(cvi("fields", { dataSource: { type: "HTTP", typ: "HTTP", http: { url: "https://e.com/x" } } }, { foo: 1 })).replace('"type":"HTTP"', '"type":"Upload","type":"HTTP"');
+  const body = JSON.stringify(
+    cvi("fields", { dataSource: { type: "HTTP", typ: "HTTP", http: { url: "https://e.com/x" } } }, { foo: 1 }),
+  ).replace('"type":"HTTP"', '"type":"Upload","type":"HTTP"');
 
   it("are refused with all of them named where the client is strict", async () => {
     expect(await call("POST", `${cvis}?fieldValidation=Strict`, body)).toMatchObject({
       status: 400,
       json: {
         reason: "BadRequest",
-        message: 'ClusterVirtualImage in version "v1alpha2" cannot be handled as a ClusterVirtualImage: strict decoding error: duplicate field "spec.dataSource.type", unknown field "metadata.foo", unknown field "spec.dataSource.typ"',
+        message:
+          'ClusterVirtualImage in version "v1alpha2" cannot be handled as a ClusterVirtualImage: strict decoding error: duplicate field "spec.dataSource.type", unknown field "metadata.foo", unknown field "spec.dataSource.typ"',
       },
     });
   });
@@ -172,21 +302,32 @@ describe("unknown and repeated fields", () => {
     expect(status).toBe(201);
     expect(warnings).toContain('299 - "unknown field \\"spec.dataSource.typ\\""');
     expect(json["spec"]).toEqual({ dataSource: { type: "HTTP", http: { url: "https://e.com/x" } } });
-    expect(await call("POST", `${cvis}?fieldValidation=Ignore&dryRun=All`, body)).toMatchObject({ status: 201, warnings: "" });
+    expect(await call("POST", `${cvis}?fieldValidation=Ignore&dryRun=All`, body)).toMatchObject({
+      status: 201,
+      warnings: "",
+    });
   });
 
   it("are refused in patches, which never show a secret", async () => {
     await call("POST", secrets("strict"), secret("s"));
-    const { status, json } = await call("PATCH", `${secrets("strict")}/s?fieldValidation=Strict`, { foo: 1 }, patchAs("application/merge-patch+json"));
+    const { status, json } = await call(
+      "PATCH",
+      `${secrets("strict")}/s?fieldValidation=Strict`,
+      { foo: 1 },
+      patchAs("application/merge-patch+json"),
+    );
     expect(status).toBe(422);
     expect(json["message"]).toContain('strict decoding error: unknown field "foo"');
-    expect(JSON.stringify(json)).not.toContain("dockerconfigjson\\\":");
+    expect(JSON.stringify(json)).not.toContain('dockerconfigjson\\":');
   });
 });
 
 describe("create", () => {
   it("sets what the server owns and ignores what the client says of it", async () => {
-    const { status, json } = await call("POST", cvis, { ...cvi("owned", undefined, { uid: "mine", generation: 9, deletionTimestamp: "2020-01-01T00:00:00Z" }), status: { phase: "Ready" } });
+    const { status, json } = await call("POST", cvis, {
+      ...cvi("owned", undefined, { uid: "mine", generation: 9, deletionTimestamp: "2020-01-01T00:00:00Z" }),
+      status: { phase: "Ready" },
+    });
     expect(status).toBe(201);
     expect(json["metadata"]).toMatchObject({ name: "owned", generation: 1 });
     expect(json["metadata"]).not.toHaveProperty("deletionTimestamp");
@@ -202,15 +343,24 @@ describe("create", () => {
   it("makes the namespace, and adds defaults", async () => {
     const { json } = await call("POST", vis("team-new"), vi("first"));
     expect(json).toMatchObject({ metadata: { namespace: "team-new" }, spec: { storage: "ContainerRegistry" } });
-    expect(await call("GET", "/api/v1/namespaces/team-new")).toMatchObject({ status: 200, json: { status: { phase: "Active" }, metadata: { labels: { "kubernetes.io/metadata.name": "team-new" } } } });
+    expect(await call("GET", "/api/v1/namespaces/team-new")).toMatchObject({
+      status: 200,
+      json: { status: { phase: "Active" }, metadata: { labels: { "kubernetes.io/metadata.name": "team-new" } } },
+    });
   });
 
   it("refuses a namespace that is no name", async () => {
-    expect(await call("POST", vis("Not%20One"), vi("first"))).toMatchObject({ status: 422, json: { details: { causes: [{ field: "metadata.namespace" }] } } });
+    expect(await call("POST", vis("Not%20One"), vi("first"))).toMatchObject({
+      status: 422,
+      json: { details: { causes: [{ field: "metadata.namespace" }] } },
+    });
   });
 
   it("stores nothing in a dry run, not even a namespace", async () => {
-    expect(await call("POST", `${vis("team-dry")}?dryRun=All`, vi("first"))).toMatchObject({ status: 201, json: { metadata: { name: "first", generation: 1 } } });
+    expect(await call("POST", `${vis("team-dry")}?dryRun=All`, vi("first"))).toMatchObject({
+      status: 201,
+      json: { metadata: { name: "first", generation: 1 } },
+    });
     expect(await call("GET", `${vis("team-dry")}/first`)).toMatchObject({ status: 404 });
     expect(await call("GET", "/api/v1/namespaces/team-dry")).toMatchObject({ status: 404 });
     await call("POST", cvis, cvi("dry-taken"));
@@ -218,8 +368,12 @@ describe("create", () => {
   });
 
   it("takes YAML, and answers in it", async () => {
-    const yaml = "apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata: {name: from-yaml}\nspec:\n  dataSource:\n    type: Upload\n";
-    const response = await api.request("POST", cvis, yaml, { "content-type": "application/yaml", accept: "application/yaml" });
+    const yaml =
+      "apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata: {name: from-yaml}\nspec:\n  dataSource:\n    type: Upload\n";
+    const response = await api.request("POST", cvis, yaml, {
+      "content-type": "application/yaml",
+      accept: "application/yaml",
+    });
     expect(response.statusCode).toBe(201);
     expect(response.body).toContain("    type: Upload\n");
   });
@@ -235,12 +389,29 @@ describe("update", () => {
   it("needs the version that it is of, and takes no other", async () => {
     const { json: created } = await call("POST", cvis, cvi("update"));
     const changed = { ...created, spec: { dataSource: { type: "Upload" } } };
-    expect(await call("PUT", `${cvis}/update`, cvi("update"))).toMatchObject({ status: 422, json: { message: expect.stringContaining("metadata.resourceVersion: Invalid value: 0x0: must be specified for an update") as unknown } });
-    expect(await call("PUT", `${cvis}/update?dryRun=All`, changed)).toMatchObject({ status: 200, json: { metadata: { generation: 2 } } });
-    expect(await call("PUT", `${cvis}/update`, changed)).toMatchObject({ status: 200, json: { metadata: { generation: 2 }, spec: { dataSource: { type: "Upload" } } } });
+    expect(await call("PUT", `${cvis}/update`, cvi("update"))).toMatchObject({
+      status: 422,
+      json: {
+        message: expect.stringContaining(
+          "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update",
+        ) as unknown,
+      },
+    });
+    expect(await call("PUT", `${cvis}/update?dryRun=All`, changed)).toMatchObject({
+      status: 200,
+      json: { metadata: { generation: 2 } },
+    });
+    expect(await call("PUT", `${cvis}/update`, changed)).toMatchObject({
+      status: 200,
+      json: { metadata: { generation: 2 }, spec: { dataSource: { type: "Upload" } } },
+    });
     expect(await call("PUT", `${cvis}/update`, changed)).toMatchObject({
       status: 409,
-      json: { reason: "Conflict", message: 'Operation cannot be fulfilled on clustervirtualimages.virtualization.deckhouse.io "update": the object has been modified; please apply your changes to the latest version and try again' },
+      json: {
+        reason: "Conflict",
+        message:
+          'Operation cannot be fulfilled on clustervirtualimages.virtualization.deckhouse.io "update": the object has been modified; please apply your changes to the latest version and try again',
+      },
     });
   });
 
@@ -248,62 +419,139 @@ describe("update", () => {
     const { json: created } = await call("POST", cvis, cvi("with-status"));
     await call("PATCH", `${cvis}/with-status`, { status: { phase: "Ready" } }, patchAs("application/merge-patch+json"));
     expect((await call("GET", `${cvis}/with-status`)).json).not.toHaveProperty("status");
-    const body = { spec: { dataSource: { type: "Upload" } }, metadata: { labels: { a: "b" } }, status: { phase: "Pending" } };
+    const body = {
+      spec: { dataSource: { type: "Upload" } },
+      metadata: { labels: { a: "b" } },
+      status: { phase: "Pending" },
+    };
     const { json } = await call("PATCH", `${cvis}/with-status/status`, body, patchAs("application/merge-patch+json"));
     expect(json).toMatchObject({ status: { phase: "Pending" }, spec: created["spec"] });
     expect(json["metadata"]).not.toHaveProperty("labels");
-    expect(await call("PATCH", `${cvis}/with-status/status`, { status: { cdrom: "yes" } }, patchAs("application/merge-patch+json"))).toMatchObject({ status: 422 });
+    expect(
+      await call(
+        "PATCH",
+        `${cvis}/with-status/status`,
+        { status: { cdrom: "yes" } },
+        patchAs("application/merge-patch+json"),
+      ),
+    ).toMatchObject({ status: 422 });
   });
 
   it("lets the spec change before Ready, and refuses it afterwards with the platform's reason", async () => {
     await call("POST", cvis, cvi("ready"));
     const change = { spec: { dataSource: { http: { url: "https://example.com/other.img" } } } };
     await api.setStatus("clustervirtualimages", "ready", { phase: "Provisioning" });
-    expect(await call("PATCH", `${cvis}/ready`, change, patchAs("application/merge-patch+json"))).toMatchObject({ status: 200 });
+    expect(await call("PATCH", `${cvis}/ready`, change, patchAs("application/merge-patch+json"))).toMatchObject({
+      status: 200,
+    });
     await api.setStatus("clustervirtualimages", "ready", { phase: "Ready" });
-    expect(await call("PATCH", `${cvis}/ready`, change, patchAs("application/merge-patch+json"))).toMatchObject({ status: 200 });
-    expect(await call("PATCH", `${cvis}/ready`, { spec: { dataSource: { http: { url: "https://example.com/third.img" } } } }, patchAs("application/merge-patch+json"))).toMatchObject({
+    expect(await call("PATCH", `${cvis}/ready`, change, patchAs("application/merge-patch+json"))).toMatchObject({
+      status: 200,
+    });
+    expect(
+      await call(
+        "PATCH",
+        `${cvis}/ready`,
+        { spec: { dataSource: { http: { url: "https://example.com/third.img" } } } },
+        patchAs("application/merge-patch+json"),
+      ),
+    ).toMatchObject({
       status: 422,
       json: {
         reason: "Invalid",
-        message: 'ClusterVirtualImage.virtualization.deckhouse.io "ready" is invalid: spec: Forbidden: ClusterVirtualImage is in a Ready state: configuration changes are not available',
+        message:
+          'ClusterVirtualImage.virtualization.deckhouse.io "ready" is invalid: spec: Forbidden: ClusterVirtualImage is in a Ready state: configuration changes are not available',
         details: { causes: [{ field: "spec", reason: "FieldValueForbidden" }] },
       },
     });
-    expect(await call("PATCH", `${cvis}/ready`, { metadata: { labels: { still: "possible" } } }, patchAs("application/merge-patch+json"))).toMatchObject({ status: 200 });
+    expect(
+      await call(
+        "PATCH",
+        `${cvis}/ready`,
+        { metadata: { labels: { still: "possible" } } },
+        patchAs("application/merge-patch+json"),
+      ),
+    ).toMatchObject({ status: 200 });
   });
 
   it("patches by JSON patch, whole or not at all", async () => {
     await call("POST", cvis, cvi("patched"));
     const type = patchAs("application/json-patch+json");
-    const operations = [{ op: "test", path: "/spec/dataSource/type", value: "HTTP" }, { op: "add", path: "/metadata/labels", value: { a: "b" } }];
-    expect(await call("PATCH", `${cvis}/patched`, operations, type)).toMatchObject({ status: 200, json: { metadata: { labels: { a: "b" } } } });
-    const failing = [{ op: "add", path: "/metadata/labels/c", value: "d" }, { op: "test", path: "/spec/dataSource/type", value: "Upload" }];
-    expect(await call("PATCH", `${cvis}/patched`, failing, type)).toMatchObject({ status: 422, json: { message: "the server rejected our request due to an error in our request" } });
+    const operations = [
+      { op: "test", path: "/spec/dataSource/type", value: "HTTP" },
+      { op: "add", path: "/metadata/labels", value: { a: "b" } },
+    ];
+    expect(await call("PATCH", `${cvis}/patched`, operations, type)).toMatchObject({
+      status: 200,
+      json: { metadata: { labels: { a: "b" } } },
+    });
+    const failing = [
+      { op: "add", path: "/metadata/labels/c", value: "d" },
+      { op: "test", path: "/spec/dataSource/type", value: "Upload" },
+    ];
+    expect(await call("PATCH", `${cvis}/patched`, failing, type)).toMatchObject({
+      status: 422,
+      json: { message: "the server rejected our request due to an error in our request" },
+    });
     expect((await call("GET", `${cvis}/patched`)).json).toMatchObject({ metadata: { labels: { a: "b" } } });
     expect(await call("PATCH", `${cvis}/patched`, { not: "a list" }, type)).toMatchObject({ status: 400 });
-    const doubling = Array.from({ length: 40 }, (_, index) => ({ op: "copy", from: "/metadata", path: `/metadata/a${String(index)}` }));
+    const doubling = Array.from({ length: 40 }, (_, index) => ({
+      op: "copy",
+      from: "/metadata",
+      path: `/metadata/a${String(index)}`,
+    }));
     expect(await call("PATCH", `${cvis}/patched`, doubling, type)).toMatchObject({ status: 413 });
-    expect(await call("PATCH", `${cvis}/patched`, [{ op: "remove", path: "metadata" }], type)).toMatchObject({ status: 400 });
+    expect(await call("PATCH", `${cvis}/patched`, [{ op: "remove", path: "metadata" }], type)).toMatchObject({
+      status: 400,
+    });
   });
 
   it("patches of old versions are refused, others are done over what was written meanwhile", async () => {
     const { json } = await call("POST", cvis, cvi("raced"));
     const { resourceVersion } = json["metadata"] as Json;
-    const label = (name: string, version?: unknown) => call("PATCH", `${cvis}/raced`, { metadata: { labels: { [name]: "x" }, ...(version === undefined ? {} : { resourceVersion: version }) } }, patchAs("application/merge-patch+json"));
+    const label = (name: string, version?: unknown) =>
+      call(
+        "PATCH",
+        `${cvis}/raced`,
+        { metadata: { labels: { [name]: "x" }, ...(version === undefined ? {} : { resourceVersion: version }) } },
+        patchAs("application/merge-patch+json"),
+      );
     const answers = await Promise.all(["a", "b", "c", "d"].map((name) => label(name)));
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-    expect((await call("GET", `${cvis}/raced`)).json).toMatchObject({ metadata: { labels: { a: "x", b: "x", c: "x", d: "x" } } });
+    expect((await call("GET", `${cvis}/raced`)).json).toMatchObject({
+      metadata: { labels: { a: "x", b: "x", c: "x", d: "x" } },
+    });
     expect(await label("e", resourceVersion)).toMatchObject({ status: 409 });
   });
 
   it("merges core kinds by strategic merge patch", async () => {
-    await call("POST", secrets("strategic"), secret("s", { metadata: { name: "s", labels: { a: "1", b: "2" }, finalizers: ["example.com/one", "example.com/two"] } }));
-    const body = { metadata: { labels: { $patch: "replace", c: "3" }, finalizers: ["example.com/three"], "$deleteFromPrimitiveList/finalizers": ["example.com/one"], "$setElementOrder/finalizers": ["example.com/three"] } };
-    const { status, json } = await call("PATCH", `${secrets("strategic")}/s`, body, patchAs("application/strategic-merge-patch+json"));
+    await call(
+      "POST",
+      secrets("strategic"),
+      secret("s", {
+        metadata: { name: "s", labels: { a: "1", b: "2" }, finalizers: ["example.com/one", "example.com/two"] },
+      }),
+    );
+    const body = {
+      metadata: {
+        labels: { $patch: "replace", c: "3" },
+        finalizers: ["example.com/three"],
+        "$deleteFromPrimitiveList/finalizers": ["example.com/one"],
+        "$setElementOrder/finalizers": ["example.com/three"],
+      },
+    };
+    const { status, json } = await call(
+      "PATCH",
+      `${secrets("strategic")}/s`,
+      body,
+      patchAs("application/strategic-merge-patch+json"),
+    );
     expect(status).toBe(200);
     expect((json["metadata"] as Json)["labels"]).toEqual({ c: "3" });
-    expect([...((json["metadata"] as Json)["finalizers"] as string[])].sort()).toEqual(["example.com/three", "example.com/two"]);
+    expect([...((json["metadata"] as Json)["finalizers"] as string[])].sort()).toEqual([
+      "example.com/three",
+      "example.com/two",
+    ]);
   });
 });
 
@@ -313,19 +561,45 @@ describe("delete", () => {
     const { uid } = json["metadata"] as Json;
     expect(await call("DELETE", `${cvis}/gone`, { preconditions: { uid: "other" } })).toMatchObject({ status: 409 });
     expect(await call("DELETE", `${cvis}/gone?dryRun=All`)).toMatchObject({ status: 200 });
-    expect(await call("DELETE", `${cvis}/gone`, { kind: "DeleteOptions", apiVersion: "v1", propagationPolicy: "Background" })).toMatchObject({ status: 200, json: { kind: "Status", status: "Success", details: { name: "gone", uid } } });
+    expect(
+      await call("DELETE", `${cvis}/gone`, {
+        kind: "DeleteOptions",
+        apiVersion: "v1",
+        propagationPolicy: "Background",
+      }),
+    ).toMatchObject({ status: 200, json: { kind: "Status", status: "Success", details: { name: "gone", uid } } });
     expect(await call("DELETE", `${cvis}/gone`)).toMatchObject({ status: 404 });
 
     await call("POST", cvis, cvi("held", undefined, { finalizers: ["example.com/hold"] }));
-    expect(await call("DELETE", `${cvis}/held`)).toMatchObject({ status: 200, json: { kind: "ClusterVirtualImage", metadata: { deletionTimestamp: expect.any(String) as unknown } } });
+    expect(await call("DELETE", `${cvis}/held`)).toMatchObject({
+      status: 200,
+      json: { kind: "ClusterVirtualImage", metadata: { deletionTimestamp: expect.any(String) as unknown } },
+    });
     const merge = patchAs("application/merge-patch+json");
-    expect(await call("PATCH", `${cvis}/held`, { metadata: { finalizers: ["example.com/hold", "example.com/more"] } }, merge)).toMatchObject({ status: 422, json: { details: { causes: [{ field: "metadata.finalizers", reason: "FieldValueForbidden" }] } } });
-    expect(await call("PATCH", `${cvis}/held`, { metadata: { finalizers: null } }, merge)).toMatchObject({ status: 200 });
+    expect(
+      await call(
+        "PATCH",
+        `${cvis}/held`,
+        { metadata: { finalizers: ["example.com/hold", "example.com/more"] } },
+        merge,
+      ),
+    ).toMatchObject({
+      status: 422,
+      json: { details: { causes: [{ field: "metadata.finalizers", reason: "FieldValueForbidden" }] } },
+    });
+    expect(await call("PATCH", `${cvis}/held`, { metadata: { finalizers: null } }, merge)).toMatchObject({
+      status: 200,
+    });
     expect(await call("GET", `${cvis}/held`)).toMatchObject({ status: 404 });
   });
 
   it("removes what a selector matches, of one namespace", async () => {
-    for (const [name, tier] of [["one", "a"], ["two", "b"], ["three", "a"]] as const) await call("POST", vis("sweep"), { ...vi(name), metadata: { name, labels: { tier } } });
+    for (const [name, tier] of [
+      ["one", "a"],
+      ["two", "b"],
+      ["three", "a"],
+    ] as const)
+      await call("POST", vis("sweep"), { ...vi(name), metadata: { name, labels: { tier } } });
     const { json } = await call("DELETE", `${vis("sweep")}?labelSelector=tier%3Da`);
     expect((json["items"] as { metadata: Json }[]).map(({ metadata }) => metadata["name"])).toEqual(["one", "three"]);
     expect(((await call("GET", vis("sweep"))).json["items"] as unknown[]).length).toBe(1);
@@ -334,11 +608,22 @@ describe("delete", () => {
   it("empties a namespace, which goes when the last image is gone and takes nothing new meanwhile", async () => {
     await call("POST", vis("ending"), { ...vi("held"), metadata: { name: "held", finalizers: ["example.com/hold"] } });
     await call("POST", secrets("ending"), secret("s"));
-    expect(await call("DELETE", "/api/v1/namespaces/ending")).toMatchObject({ status: 200, json: { status: { phase: "Terminating" } } });
-    expect(await call("POST", vis("ending"), vi("late"))).toMatchObject({ status: 403, json: { reason: "Forbidden", details: { causes: [{ reason: "NamespaceTerminating" }] } } });
+    expect(await call("DELETE", "/api/v1/namespaces/ending")).toMatchObject({
+      status: 200,
+      json: { status: { phase: "Terminating" } },
+    });
+    expect(await call("POST", vis("ending"), vi("late"))).toMatchObject({
+      status: 403,
+      json: { reason: "Forbidden", details: { causes: [{ reason: "NamespaceTerminating" }] } },
+    });
     await expect.poll(async () => (await call("GET", `${secrets("ending")}/s`)).status).toBe(404);
     expect(await call("GET", "/api/v1/namespaces/ending")).toMatchObject({ status: 200 });
-    await call("PATCH", `${vis("ending")}/held`, { metadata: { finalizers: null } }, patchAs("application/merge-patch+json"));
+    await call(
+      "PATCH",
+      `${vis("ending")}/held`,
+      { metadata: { finalizers: null } },
+      patchAs("application/merge-patch+json"),
+    );
     await expect.poll(async () => (await call("GET", "/api/v1/namespaces/ending")).status).toBe(404);
     expect(await call("DELETE", "/api/v1/namespaces/default")).toMatchObject({ status: 403 });
   });
@@ -346,11 +631,24 @@ describe("delete", () => {
 
 describe("secrets", () => {
   it("keep their data out of tables, errors and the log", async () => {
-    expect(await call("POST", secrets("hidden"), secret("s"))).toMatchObject({ status: 201, json: { data: { ".dockerconfigjson": expect.any(String) as unknown } } });
-    const table = await api.request("GET", secrets("hidden"), undefined, { accept: "application/json;as=Table;v=v1;g=meta.k8s.io" });
-    expect(table.json<{ rows: { cells: unknown[] }[] }>().rows[0]?.cells.slice(0, 3)).toEqual(["s", "kubernetes.io/dockerconfigjson", 1]);
+    expect(await call("POST", secrets("hidden"), secret("s"))).toMatchObject({
+      status: 201,
+      json: { data: { ".dockerconfigjson": expect.any(String) as unknown } },
+    });
+    const table = await api.request("GET", secrets("hidden"), undefined, {
+      accept: "application/json;as=Table;v=v1;g=meta.k8s.io",
+    });
+    expect(table.json<{ rows: { cells: unknown[] }[] }>().rows[0]?.cells.slice(0, 3)).toEqual([
+      "s",
+      "kubernetes.io/dockerconfigjson",
+      1,
+    ]);
     expect(table.body).not.toContain("hunter2");
-    const refused = await api.request("POST", secrets("hidden"), secret("bad", { stringData: { ".dockerconfigjson": "hunter2 is no JSON" } }));
+    const refused = await api.request(
+      "POST",
+      secrets("hidden"),
+      secret("bad", { stringData: { ".dockerconfigjson": "hunter2 is no JSON" } }),
+    );
     expect(refused.statusCode).toBe(422);
     expect(refused.body).not.toContain("hunter2");
     const broken = await api.request("POST", secrets("hidden"), `{"kind":"Secret","data":{"x":"hunter2`);
@@ -360,11 +658,21 @@ describe("secrets", () => {
   });
 
   it("are of one type, which stays", async () => {
-    expect(await call("POST", secrets("types"), secret("opaque", { type: undefined }))).toMatchObject({ status: 422, json: { message: expect.stringContaining('type: Unsupported value: "Opaque"') as unknown } });
+    expect(await call("POST", secrets("types"), secret("opaque", { type: undefined }))).toMatchObject({
+      status: 422,
+      json: { message: expect.stringContaining('type: Unsupported value: "Opaque"') as unknown },
+    });
     await call("POST", secrets("types"), secret("fixed", { immutable: true }));
-    const patch = (body: Json) => call("PATCH", `${secrets("types")}/fixed`, body, patchAs("application/strategic-merge-patch+json"));
-    expect(await patch({ stringData: { ".dockerconfigjson": "{}" } })).toMatchObject({ status: 422, json: { details: { causes: [{ field: "data", reason: "FieldValueForbidden" }] } } });
-    expect(await patch({ immutable: false })).toMatchObject({ status: 422, json: { details: { causes: [{ field: "immutable" }] } } });
+    const patch = (body: Json) =>
+      call("PATCH", `${secrets("types")}/fixed`, body, patchAs("application/strategic-merge-patch+json"));
+    expect(await patch({ stringData: { ".dockerconfigjson": "{}" } })).toMatchObject({
+      status: 422,
+      json: { details: { causes: [{ field: "data", reason: "FieldValueForbidden" }] } },
+    });
+    expect(await patch({ immutable: false })).toMatchObject({
+      status: 422,
+      json: { details: { causes: [{ field: "immutable" }] } },
+    });
   });
 });
 
@@ -376,30 +684,59 @@ describe("rights", () => {
     expect(await call("GET", vis("team-a"), undefined, {}, viewer)).toMatchObject({ status: 200 });
     expect(await call("POST", vis("team-a"), vi("x"), {}, viewer)).toMatchObject({
       status: 403,
-      json: { reason: "Forbidden", message: 'virtualimages.virtualization.deckhouse.io is forbidden: User "vera" cannot create resource "virtualimages" in API group "virtualization.deckhouse.io" in the namespace "team-a"' },
+      json: {
+        reason: "Forbidden",
+        message:
+          'virtualimages.virtualization.deckhouse.io is forbidden: User "vera" cannot create resource "virtualimages" in API group "virtualization.deckhouse.io" in the namespace "team-a"',
+      },
     });
     expect(await call("GET", vis("team-b"), undefined, {}, viewer)).toMatchObject({ status: 403 });
     expect(await call("GET", `${group}/virtualimages`, undefined, {}, viewer)).toMatchObject({ status: 403 });
-    expect(await call("GET", `${secrets("team-a")}?watch=1`, undefined, {}, viewer)).toMatchObject({ status: 403, json: { message: expect.stringContaining("cannot watch") as unknown } });
-    expect(await call("PATCH", `${cvis}/taken/status`, {}, patchAs("application/merge-patch+json"), editor)).toMatchObject({ status: 403, json: { message: expect.stringContaining('"clustervirtualimages/status"') as unknown } });
+    expect(await call("GET", `${secrets("team-a")}?watch=1`, undefined, {}, viewer)).toMatchObject({
+      status: 403,
+      json: { message: expect.stringContaining("cannot watch") as unknown },
+    });
+    expect(
+      await call("PATCH", `${cvis}/taken/status`, {}, patchAs("application/merge-patch+json"), editor),
+    ).toMatchObject({
+      status: 403,
+      json: { message: expect.stringContaining('"clustervirtualimages/status"') as unknown },
+    });
   });
 
   it("decide who sees upload URLs", async () => {
     await call("POST", cvis, cvi("uploading", { dataSource: { type: "Upload" } }));
-    await api.setStatus("clustervirtualimages", "uploading", { phase: "WaitForUserUpload", imageUploadURLs: { external: "http://x/upload/TOKEN" } });
+    await api.setStatus("clustervirtualimages", "uploading", {
+      phase: "WaitForUserUpload",
+      imageUploadURLs: { external: "http://x/upload/TOKEN" },
+    });
     const seen = async (url: string, user: User) => (await api.request("GET", url, undefined, {}, user)).body;
     for (const url of [`${cvis}/uploading`, cvis, `${cvis}/uploading/status`]) {
       expect(await seen(url, viewer)).not.toContain("TOKEN");
       expect(await seen(url, editor)).toContain("TOKEN");
     }
-    expect((await call("GET", `${cvis}/uploading`, undefined, {}, viewer)).json).toMatchObject({ status: { phase: "WaitForUserUpload" } });
+    expect((await call("GET", `${cvis}/uploading`, undefined, {}, viewer)).json).toMatchObject({
+      status: { phase: "WaitForUserUpload" },
+    });
   });
 
   it("can be asked for by those who have them", async () => {
     const review = (user: User, verb: string, namespace: string) =>
-      call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", { spec: { resourceAttributes: { verb, resource: "virtualimages", group: "virtualization.deckhouse.io", namespace } } }, {}, user);
+      call(
+        "POST",
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        {
+          spec: {
+            resourceAttributes: { verb, resource: "virtualimages", group: "virtualization.deckhouse.io", namespace },
+          },
+        },
+        {},
+        user,
+      );
     expect(await review(viewer, "list", "team-a")).toMatchObject({ status: 201, json: { status: { allowed: true } } });
     expect(await review(viewer, "delete", "team-a")).toMatchObject({ json: { status: { allowed: false } } });
-    expect(await call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, {}, viewer)).toMatchObject({ json: { status: { userInfo: { username: "vera" } } } });
+    expect(await call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, {}, viewer)).toMatchObject({
+      json: { status: { userInfo: { username: "vera" } } },
+    });
   });
 });

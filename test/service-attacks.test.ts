@@ -50,17 +50,34 @@ interface Answer {
   readonly headers: Headers;
 }
 
-async function ask(path: string, { token, method = "GET", body, headers = {} }: { token?: string; method?: string; body?: string; headers?: Record<string, string> } = {}): Promise<Answer> {
+async function ask(
+  path: string,
+  {
+    token,
+    method = "GET",
+    body,
+    headers = {},
+  }: { token?: string; method?: string; body?: string; headers?: Record<string, string> } = {},
+): Promise<Answer> {
   const answer = await fetch(`${service.url}${path}`, {
     method,
-    headers: { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...headers,
+    },
     ...(body === undefined ? {} : { body }),
   });
   return { status: answer.status, text: await answer.text(), headers: answer.headers };
 }
 
 const manifest = (name: string, dataSource: object, metadata: object = {}) =>
-  JSON.stringify({ apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name, ...metadata }, spec: { dataSource } });
+  JSON.stringify({
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind: "ClusterVirtualImage",
+    metadata: { name, ...metadata },
+    spec: { dataSource },
+  });
 
 async function settled(name: string, ...phases: string[]): Promise<ImageObject> {
   for (let tries = 0; tries < 200; tries += 1) {
@@ -73,7 +90,9 @@ async function settled(name: string, ...phases: string[]): Promise<ImageObject> 
 }
 
 async function uploadPath(name: string): Promise<string> {
-  expect((await ask(images, { token: admin, method: "POST", body: manifest(name, { type: "Upload" }) })).status).toBe(201);
+  expect((await ask(images, { token: admin, method: "POST", body: manifest(name, { type: "Upload" }) })).status).toBe(
+    201,
+  );
   const image = await settled(name, "WaitForUserUpload");
   return new URL(image.status?.imageUploadURLs?.inCluster ?? "").pathname;
 }
@@ -85,16 +104,32 @@ function raw(text: string, patience = 3000): Promise<string> {
     let received = "";
     const socket = connect(Number(port), hostname, () => void socket.write(text));
     const timer = setTimeout(() => socket.destroy(), patience);
-    socket.setEncoding("latin1").on("data", (part: string) => (received += part)).on("error", reject).on("close", () => {
-      clearTimeout(timer);
-      resolve(received);
-    });
+    socket
+      .setEncoding("latin1")
+      .on("data", (part: string) => (received += part))
+      .on("error", reject)
+      .on("close", () => {
+        clearTimeout(timer);
+        resolve(received);
+      });
   });
 }
 
 describe("tokens", () => {
-  it.each([["none", undefined], ["a wrong one", "wrong-token-0123456789"]])("%s: nothing of the API, the metrics or the registry is told", async (_, token) => {
-    for (const path of [images, "/api/v1/secrets", "/apis", "/openapi/v3", "/metrics", "/v2/", "/v2/_catalog", "/console/status"]) {
+  it.each([
+    ["none", undefined],
+    ["a wrong one", "wrong-token-0123456789"],
+  ])("%s: nothing of the API, the metrics or the registry is told", async (_, token) => {
+    for (const path of [
+      images,
+      "/api/v1/secrets",
+      "/apis",
+      "/openapi/v3",
+      "/metrics",
+      "/v2/",
+      "/v2/_catalog",
+      "/console/status",
+    ]) {
       const answer = await ask(path, token === undefined ? {} : { token });
       expect([path, answer.status]).toEqual([path, 401]);
       expect(answer.headers.get("www-authenticate")).toMatch(/^(?:Bearer|Basic) /);
@@ -103,9 +138,13 @@ describe("tokens", () => {
 
   it("of a role do what it may and no more", async () => {
     expect((await ask(images, { token: viewer })).status).toBe(200);
-    expect((await ask(images, { token: viewer, method: "POST", body: manifest("by-viewer", { type: "Upload" }) })).status).toBe(403);
+    expect(
+      (await ask(images, { token: viewer, method: "POST", body: manifest("by-viewer", { type: "Upload" }) })).status,
+    ).toBe(403);
     expect((await ask("/api/v1/namespaces/team-a/secrets", { token: viewer })).status).toBe(403);
-    expect((await ask(images, { token: editor, method: "POST", body: manifest("by-team", { type: "Upload" }) })).status).toBe(403);
+    expect(
+      (await ask(images, { token: editor, method: "POST", body: manifest("by-team", { type: "Upload" }) })).status,
+    ).toBe(403);
     expect((await ask(`${group}/namespaces/team-b/virtualimages`, { token: editor })).status).toBe(403);
     expect((await ask(`${group}/namespaces/team-a/virtualimages`, { token: editor })).status).toBe(200);
   });
@@ -114,7 +153,12 @@ describe("tokens", () => {
     const token = (await uploadPath("hidden")).slice("/upload/".length);
     expect((await ask(`${images}/hidden`, { token: admin })).text).toContain(token);
     const table = { accept: "application/json;as=Table;v=v1;g=meta.k8s.io" };
-    for (const answer of [await ask(images, { token: viewer }), await ask(`${images}/hidden`, { token: viewer }), await ask(`${images}?includeObject=Object`, { token: viewer, headers: table }), await ask(`${images}?watch=true&timeoutSeconds=1`, { token: viewer })]) {
+    for (const answer of [
+      await ask(images, { token: viewer }),
+      await ask(`${images}/hidden`, { token: viewer }),
+      await ask(`${images}?includeObject=Object`, { token: viewer, headers: table }),
+      await ask(`${images}?watch=true&timeoutSeconds=1`, { token: viewer }),
+    ]) {
       expect(answer.status).toBe(200);
       expect(answer.text).toContain("hidden");
       expect(answer.text).not.toContain(token);
@@ -162,20 +206,32 @@ describe("requests that are not honest", () => {
   }, 60_000);
 
   it.each([
-    "/assets/../../package.json", "/assets/..%2f..%2fpackage.json", "/assets/%2e%2e/%2e%2e/package.json", "/v2/..%2f..%2fresources.db/manifests/x",
-    "/v2/cvi/../../secrets/blobs/sha256:0", "//etc/passwd", "/upload/../healthz%00", "/%2e%2e/%2e%2e/etc/passwd",
+    "/assets/../../package.json",
+    "/assets/..%2f..%2fpackage.json",
+    "/assets/%2e%2e/%2e%2e/package.json",
+    "/v2/..%2f..%2fresources.db/manifests/x",
+    "/v2/cvi/../../secrets/blobs/sha256:0",
+    "//etc/passwd",
+    "/upload/../healthz%00",
+    "/%2e%2e/%2e%2e/etc/passwd",
   ])("by the path %s reach no file", async (path) => {
     const { hostname, port } = new URL(service.url);
-    const answer = await raw(`GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nAuthorization: Bearer ${admin}\r\nConnection: close\r\n\r\n`);
+    const answer = await raw(
+      `GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nAuthorization: Bearer ${admin}\r\nConnection: close\r\n\r\n`,
+    );
     expect(answer).toMatch(/^HTTP\/1\.1 40[0-9] /);
     expect(answer).not.toContain("root:");
-    expect(answer).not.toContain("dvcr-data-plane\"");
+    expect(answer).not.toContain('dvcr-data-plane"');
   });
 
   it("from a page of another site change nothing", async () => {
     const body = manifest("forged", { type: "Upload" });
-    expect((await ask(images, { token: admin, method: "POST", body, headers: { origin: "https://evil.example" } })).status).toBe(403);
-    expect((await ask(images, { token: admin, method: "POST", body, headers: { "content-type": "text/plain" } })).status).toBe(415);
+    expect(
+      (await ask(images, { token: admin, method: "POST", body, headers: { origin: "https://evil.example" } })).status,
+    ).toBe(403);
+    expect(
+      (await ask(images, { token: admin, method: "POST", body, headers: { "content-type": "text/plain" } })).status,
+    ).toBe(415);
     expect((await ask(`${images}/forged`, { token: admin })).status).toBe(404);
   });
 });
@@ -189,7 +245,15 @@ describe("sources inside of the server's network", () => {
   ])("%s are refused, and never asked", async (how, url) => {
     const before = origin.seen.length;
     const name = `ssrf-${how.replace(/\W+/g, "-")}`;
-    expect((await ask(images, { token: admin, method: "POST", body: manifest(name, { type: "HTTP", http: { url: url() } }) })).status).toBe(201);
+    expect(
+      (
+        await ask(images, {
+          token: admin,
+          method: "POST",
+          body: manifest(name, { type: "HTTP", http: { url: url() } }),
+        })
+      ).status,
+    ).toBe(201);
     const image = await settled(name, "Failed");
     expect(image.status?.conditions?.map(({ message }) => message).join()).toContain("not allowed");
     expect(origin.seen.length).toBe(before);

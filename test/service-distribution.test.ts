@@ -31,11 +31,19 @@ beforeAll(async () => {
   app = fastify();
   const userOf = (authorization: string | undefined) => {
     if (authorization === undefined) return Promise.resolve(localAdmin);
-    const password = Buffer.from(authorization.replace(/^Basic /, ""), "base64").toString().split(":")[1];
+    const password = Buffer.from(authorization.replace(/^Basic /, ""), "base64")
+      .toString()
+      .split(":")[1];
     if (password === "viewer-token") return Promise.resolve(viewer);
     return Promise.reject(new DvcrError("E_UNAUTHENTICATED", "Unauthorized"));
   };
-  await app.register(distributionRoutes({ blobs: place.blobs, authorize, authenticator: { isOn: true, userOf, isCurrent: () => Promise.resolve(true) } }));
+  await app.register(
+    distributionRoutes({
+      blobs: place.blobs,
+      authorize,
+      authenticator: { isOn: true, userOf, isCurrent: () => Promise.resolve(true) },
+    }),
+  );
   host = new URL(await app.listen({ host: "127.0.0.1", port: 0 })).host;
 });
 afterAll(async () => {
@@ -60,11 +68,26 @@ test("skopeo copies, inspects and lists, umoci unpacks what it copied, buildah p
   await tool("skopeo", "copy", "--src-tls-verify=false", `docker://${host}/vi/team-a/one:uid-2`, `oci:${layout}:v1`);
   await tool("umoci", "unpack", "--rootless", "--image", `${layout}:v1`, join(work.path, "bundle"));
   expect(hexOf(await readFile(join(work.path, "bundle/rootfs/disk/disk.img")))).toBe(hexOf(one.disk));
-  const inspected = JSON.parse(await tool("skopeo", "inspect", "--tls-verify=false", `docker://${host}/cvi/ubuntu:uid-1`)) as { Digest: string; RepoTags: string[] };
+  const inspected = JSON.parse(
+    await tool("skopeo", "inspect", "--tls-verify=false", `docker://${host}/cvi/ubuntu:uid-1`),
+  ) as { Digest: string; RepoTags: string[] };
   expect(inspected).toMatchObject({ Digest: ubuntu.image.manifestDigest, RepoTags: ["uid-1"] });
-  await tool("skopeo", "copy", "--src-tls-verify=false", `docker://${host}/cvi/ubuntu@${ubuntu.image.manifestDigest}`, `dir:${join(work.path, "by-digest")}`);
+  await tool(
+    "skopeo",
+    "copy",
+    "--src-tls-verify=false",
+    `docker://${host}/cvi/ubuntu@${ubuntu.image.manifestDigest}`,
+    `dir:${join(work.path, "by-digest")}`,
+  );
   expect(await readdir(join(work.path, "by-digest"))).toContain(ubuntu.layerDigest.slice(7));
-  const storage = ["--storage-driver", "vfs", "--root", join(work.path, "root"), "--runroot", join(work.path, "runroot")];
+  const storage = [
+    "--storage-driver",
+    "vfs",
+    "--root",
+    join(work.path, "root"),
+    "--runroot",
+    join(work.path, "runroot"),
+  ];
   const id = await tool("buildah", ...storage, "pull", "-q", "--tls-verify=false", `docker://${host}/cvi/ubuntu:uid-1`);
   expect(id.trim()).toBe(ubuntu.image.configDigest.slice(7));
 });
@@ -81,7 +104,11 @@ test("a manifest by tag and by digest, with its type, digest and length", async 
     });
     expect(sha256Digest(Buffer.from(await answer.arrayBuffer()))).toBe(ubuntu.image.manifestDigest);
     const head = await get(`/v2/cvi/ubuntu/manifests/${name}`, { method: "HEAD" });
-    expect([head.status, head.headers.get("content-length"), head.headers.get("docker-content-digest")]).toEqual([200, String(ubuntu.image.manifest.length), ubuntu.image.manifestDigest]);
+    expect([head.status, head.headers.get("content-length"), head.headers.get("docker-content-digest")]).toEqual([
+      200,
+      String(ubuntu.image.manifest.length),
+      ubuntu.image.manifestDigest,
+    ]);
   }
   const etag = `"${ubuntu.image.manifestDigest}"`;
   expect((await get("/v2/cvi/ubuntu/manifests/uid-1", { headers: { "if-none-match": etag } })).status).toBe(304);
@@ -92,16 +119,27 @@ test("a manifest by tag and by digest, with its type, digest and length", async 
 test("a blob whole, its head, and ranges of it", async () => {
   const url = blobUrl("vi/team-a/one", one.layerDigest);
   const whole = await get(url);
-  expect([whole.status, whole.headers.get("docker-content-digest"), whole.headers.get("accept-ranges")]).toEqual([200, one.layerDigest, "bytes"]);
+  expect([whole.status, whole.headers.get("docker-content-digest"), whole.headers.get("accept-ranges")]).toEqual([
+    200,
+    one.layerDigest,
+    "bytes",
+  ]);
   expect(sha256Digest(Buffer.from(await whole.arrayBuffer()))).toBe(one.layerDigest);
   const head = await get(url, { method: "HEAD" });
-  expect([head.status, head.headers.get("content-length"), (await head.arrayBuffer()).byteLength]).toEqual([200, String(one.layer.length), 0]);
+  expect([head.status, head.headers.get("content-length"), (await head.arrayBuffer()).byteLength]).toEqual([
+    200,
+    String(one.layer.length),
+    0,
+  ]);
   const etag = `"${one.layerDigest}"`;
   expect((await get(url, { headers: { "if-none-match": etag } })).status).toBe(304);
   const range = { range: "bytes=1000000-2999999" };
   for (const headers of [range, { ...range, "if-range": etag }]) {
     const part = await get(url, { headers });
-    expect([part.status, part.headers.get("content-range")]).toEqual([206, `bytes 1000000-2999999/${one.layer.length}`]);
+    expect([part.status, part.headers.get("content-range")]).toEqual([
+      206,
+      `bytes 1000000-2999999/${one.layer.length}`,
+    ]);
     expect(Buffer.from(await part.arrayBuffer()).equals(one.layer.subarray(1_000_000, 3_000_000))).toBe(true);
   }
   const other = await get(url, { headers: { ...range, "if-range": '"sha256:other"' } });
@@ -114,7 +152,9 @@ test("a blob whole, its head, and ranges of it", async () => {
 });
 
 test("lists in pages, with a link to the next", async () => {
-  expect(await (await get("/v2/_catalog")).json()).toEqual({ repositories: ["cvi/ubuntu", "vi/team-a/one", "vi/team-b/secret"] });
+  expect(await (await get("/v2/_catalog")).json()).toEqual({
+    repositories: ["cvi/ubuntu", "vi/team-a/one", "vi/team-b/secret"],
+  });
   const first = await get("/v2/_catalog?n=2");
   expect(await first.json()).toEqual({ repositories: ["cvi/ubuntu", "vi/team-a/one"] });
   const next = /^<(.*)>; rel="next"$/.exec(first.headers.get("link") ?? "")?.[1];
@@ -170,7 +210,15 @@ test("a user sees the images whose resources he may get", async () => {
   await expectError(blobUrl("vi/team-b/secret", secret.layerDigest), 403, "DENIED", asViewer);
   await expectError("/v2/vi/team-b/none/tags/list", 403, "DENIED", asViewer);
   const layout = join(work.path, "by-viewer");
-  await tool("skopeo", "copy", "--src-tls-verify=false", "--src-creds", "me:viewer-token", `docker://${host}/cvi/ubuntu:uid-1`, `dir:${layout}`);
+  await tool(
+    "skopeo",
+    "copy",
+    "--src-tls-verify=false",
+    "--src-creds",
+    "me:viewer-token",
+    `docker://${host}/cvi/ubuntu:uid-1`,
+    `dir:${layout}`,
+  );
   expect(await readdir(layout)).toContain(ubuntu.layerDigest.slice(7));
 });
 
@@ -199,7 +247,9 @@ test("a client that leaves in the middle leaves no open file, and one that does 
 
 async function openBlobs(): Promise<number> {
   const { readlink } = await import("node:fs/promises");
-  const links = await Promise.all((await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
+  const links = await Promise.all(
+    (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
+  );
   return links.filter((link) => link.includes("/blobs/sha256/")).length;
 }
 

@@ -24,7 +24,12 @@ const log = createLogger({ verbosity: 0, output: 2 });
 const gi = 2 ** 30;
 
 describe("what gc check prints", () => {
-  const stale = (kind: "ClusterVirtualImage" | "VirtualImage", namespace: string, name: string) => ({ kind, namespace, name, image: { repository: "", tag: "" } });
+  const stale = (kind: "ClusterVirtualImage" | "VirtualImage", namespace: string, name: string) => ({
+    kind,
+    namespace,
+    name,
+    image: { repository: "", tag: "" },
+  });
   const report = {
     images: { cvi: 2, vi: 5, vd: 0 },
     resources: { cvi: 1, vi: 5, vd: 0 },
@@ -46,11 +51,25 @@ describe("what gc check prints", () => {
         "",
       ].join("\n"),
     );
-    expect(checkText({ ...report, stale: [] }).split("\n").slice(4)).toEqual(["No images eligible for auto-cleanup.", ""]);
-    expect(runText({ removed: [], freed: 0, report })).toMatch(/^No images eligible for cleanup\.\nFreed space after cleanup: 0B\n {2}Total /);
+    expect(
+      checkText({ ...report, stale: [] })
+        .split("\n")
+        .slice(4),
+    ).toEqual(["No images eligible for auto-cleanup.", ""]);
+    expect(runText({ removed: [], freed: 0, report })).toMatch(
+      /^No images eligible for cleanup\.\nFreed space after cleanup: 0B\n {2}Total /,
+    );
   });
 
-  it.each([[0, "0B"], [1023, "1023B"], [1024, "1.00KiB"], [1.999 * 1024, "1.99KiB"], [36.39 * gi, "36.3GiB"], [512 * gi, "512GiB"], [1536 * gi, "1.50TiB"]])("shows %d bytes as %s", (bytes, text) => {
+  it.each([
+    [0, "0B"],
+    [1023, "1023B"],
+    [1024, "1.00KiB"],
+    [1.999 * 1024, "1.99KiB"],
+    [36.39 * gi, "36.3GiB"],
+    [512 * gi, "512GiB"],
+    [1536 * gi, "1.50TiB"],
+  ])("shows %d bytes as %s", (bytes, text) => {
     expect(shortBytes(bytes)).toBe(text);
   });
 });
@@ -84,7 +103,11 @@ describe("garbage collection", () => {
   }
 
   /** Two images with resources, an image of a deleted one, one of an older namesake, and a blob of nobody. */
-  async function plant(): Promise<{ readonly kept: SampleImage; readonly wanted: ImageObject[]; readonly orphan: string }> {
+  async function plant(): Promise<{
+    readonly kept: SampleImage;
+    readonly wanted: ImageObject[];
+    readonly orphan: string;
+  }> {
     const [kept, lost] = await Promise.all([sampleImage("oci", 10_000), sampleImage("oci", 20_000)]);
     const wanted = [
       await store.create<ImageObject>("clustervirtualimages", imageDraft("ubuntu")),
@@ -99,7 +122,10 @@ describe("garbage collection", () => {
   }
 
   const blobs = () => readdir(join(data, "images/blobs/sha256"));
-  const planted = ["ClusterVirtualImage                         ubuntu", "VirtualImage           team-b               gone"];
+  const planted = [
+    "ClusterVirtualImage                         ubuntu",
+    "VirtualImage           team-b               gone",
+  ];
 
   it("removes images without a resource and blobs without an image, and nothing that is under way", async () => {
     const { wanted, orphan } = await plant();
@@ -162,7 +188,9 @@ describe("garbage collection", () => {
     const nightly = startSchedule("0 2 * * *", { run }, () => undefined);
     expect([nightly.next()?.getHours(), nightly.next()?.getMinutes()]).toEqual([2, 0]);
     nightly.stop();
-    expect(() => startSchedule("at night", { run }, () => undefined)).toThrow(expect.objectContaining({ code: "E_CONFIG" }));
+    expect(() => startSchedule("at night", { run }, () => undefined)).toThrow(
+      expect.objectContaining({ code: "E_CONFIG" }),
+    );
   });
 
   it("is done by the server where one runs, by the command where none does", async () => {
@@ -170,9 +198,20 @@ describe("garbage collection", () => {
     const service = startGcService({ directory, store, place, blobs: place.blobs, log });
     const running = await dvcr("dvcr-cleaner", "gc", "check", "--data-dir", data);
     expect(running).toMatchObject({ code: 0, stderr: "" });
-    expect(running.stdout.split("\n").slice(0, 2)).toEqual(["Found 2 cvi, 2 vi, 0 vd manifests in registry", "Found 1 cvi, 1 vi, 0 vd resources in cluster"]);
-    expect(running.stdout.split("\n").slice(4, 8)).toEqual(["Images eligible for cleanup:", "KIND                   NAMESPACE            NAME", ...planted]);
-    expect(await dvcr("dvcr", "gc", "run", "--data-dir", data)).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("--yes") as string });
+    expect(running.stdout.split("\n").slice(0, 2)).toEqual([
+      "Found 2 cvi, 2 vi, 0 vd manifests in registry",
+      "Found 1 cvi, 1 vi, 0 vd resources in cluster",
+    ]);
+    expect(running.stdout.split("\n").slice(4, 8)).toEqual([
+      "Images eligible for cleanup:",
+      "KIND                   NAMESPACE            NAME",
+      ...planted,
+    ]);
+    expect(await dvcr("dvcr", "gc", "run", "--data-dir", data)).toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: expect.stringContaining("--yes") as string,
+    });
     await service.close();
     await close();
 
@@ -181,9 +220,15 @@ describe("garbage collection", () => {
     expect(await blobs()).toContain(orphan);
     const run = await dvcr("dvcr", "gc", "run", "--yes", "--data-dir", data);
     expect(run).toMatchObject({ code: 0, stderr: "" });
-    expect(run.stdout.split("\n").slice(0, 4)).toEqual(["Images removed:", "KIND                   NAMESPACE            NAME", ...planted]);
+    expect(run.stdout.split("\n").slice(0, 4)).toEqual([
+      "Images removed:",
+      "KIND                   NAMESPACE            NAME",
+      ...planted,
+    ]);
     expect(run.stdout).toMatch(/\nFreed space after cleanup: \d\S*KiB\n {2}Total {5}Used {4}Avail {5}Use%\n/);
-    expect((await dvcr("dvcr", "gc", "check", "--data-dir", data)).stdout).toContain("\nNo images eligible for auto-cleanup.\n");
+    expect((await dvcr("dvcr", "gc", "check", "--data-dir", data)).stdout).toContain(
+      "\nNo images eligible for auto-cleanup.\n",
+    );
     expect(await blobs()).not.toContain(orphan);
     await open();
     for (const object of wanted) expect(await place.has(imageNameOf(object))).toBe(true);
@@ -195,21 +240,34 @@ describe("garbage collection", () => {
     const run = await dvcr("dvcr", "gc", "run", "--yes", "--data-dir", data);
     expect([run.code, run.stdout.split("\n").slice(2, 4)]).toEqual([0, planted]);
     expect((await askServer(data, "check")).stale).toEqual([]);
-    directory.answerWith((_request, response) => response.writeHead(500).end(JSON.stringify({ code: "E_LAYOUT_IO", message: "broken" })));
+    directory.answerWith((_request, response) =>
+      response.writeHead(500).end(JSON.stringify({ code: "E_LAYOUT_IO", message: "broken" })),
+    );
     await expect(askServer(data, "run")).rejects.toMatchObject({ code: "E_LAYOUT_IO", message: "broken" });
     await service.close();
   });
 
   it("says what is wrong with its use", async () => {
-    expect(await dvcr("dvcr", "gc", "--data-dir", data)).toMatchObject({ code: 2, stderr: expect.stringContaining("check or run") as string });
-    expect(await dvcr("dvcr", "gc", "check", "--data-dir", join(data, "none"))).toMatchObject({ code: 2, stderr: expect.stringContaining("no data directory") as string });
-    expect(await dvcr("dvcr", "gc", "check", "--registry", "dvcr.example", "--data-dir", data)).toMatchObject({ code: 2, stderr: expect.stringContaining("dvcr.example") as string });
+    expect(await dvcr("dvcr", "gc", "--data-dir", data)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("check or run") as string,
+    });
+    expect(await dvcr("dvcr", "gc", "check", "--data-dir", join(data, "none"))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no data directory") as string,
+    });
+    expect(await dvcr("dvcr", "gc", "check", "--registry", "dvcr.example", "--data-dir", data)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("dvcr.example") as string,
+    });
     expect(await readdir(data)).not.toContain("none");
   });
 });
 
 function dvcr(name: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(fileURLToPath(new URL(`../bin/${name}`, import.meta.url)), args, (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr }));
+    execFile(fileURLToPath(new URL(`../bin/${name}`, import.meta.url)), args, (error, stdout, stderr) =>
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+    );
   });
 }

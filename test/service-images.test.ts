@@ -13,8 +13,15 @@ import { temporaryDirectory } from "./support/tools.ts";
 
 const { signal } = new AbortController();
 const host = "images.example:8443";
-const nameOf = (text: string): ImageName => ({ repository: text.slice(0, text.lastIndexOf(":")), tag: text.slice(text.lastIndexOf(":") + 1) });
-const [one, two, three] = ["cvi/ubuntu:uid-1", "vi/team-a/ubuntu:uid-2", "vi/team-a/debian:uid-3"].map(nameOf) as [ImageName, ImageName, ImageName];
+const nameOf = (text: string): ImageName => ({
+  repository: text.slice(0, text.lastIndexOf(":")),
+  tag: text.slice(text.lastIndexOf(":") + 1),
+});
+const [one, two, three] = ["cvi/ubuntu:uid-1", "vi/team-a/ubuntu:uid-2", "vi/team-a/debian:uid-3"].map(nameOf) as [
+  ImageName,
+  ImageName,
+  ImageName,
+];
 
 async function listed(place: ImagePlace): Promise<string[]> {
   const names: string[] = [];
@@ -33,7 +40,9 @@ test("an image is stored, copied without a byte more, and gone with its last nam
   await storeSample(place.destination(three), second);
   expect(place.urlOf(two)).toBe("images.example:8443/vi/team-a/ubuntu:uid-2");
   const { used } = await place.usage();
-  const sizes = await Promise.all((await blobsIn(work.path)).map(async (name) => (await stat(join(work.path, "blobs/sha256", name))).size));
+  const sizes = await Promise.all(
+    (await blobsIn(work.path)).map(async (name) => (await stat(join(work.path, "blobs/sha256", name))).size),
+  );
   expect(used).toBe(sizes.reduce((sum, size) => sum + size, 0));
 
   await place.copy(one, two, signal);
@@ -44,7 +53,11 @@ test("an image is stored, copied without a byte more, and gone with its last nam
   await place.remove(two, signal);
   await place.remove(two, signal);
   expect(await listed(place)).toEqual(["vi/team-a/debian:uid-3"]);
-  expect((await blobsIn(work.path)).sort()).toEqual([second.layerDigest, second.image.configDigest, second.image.manifestDigest].map((digest) => digest.slice(7)).sort());
+  expect((await blobsIn(work.path)).sort()).toEqual(
+    [second.layerDigest, second.image.configDigest, second.image.manifestDigest]
+      .map((digest) => digest.slice(7))
+      .sort(),
+  );
   await expect(place.copy(one, two, signal)).rejects.toMatchObject({ code: "E_SOURCE_NOT_FOUND" });
   await place.close();
 });
@@ -130,7 +143,13 @@ test("a start removes what a killed import left, and nothing else", async () => 
   const first = await EmbeddedPlace.open({ directory: work.path, host });
   await storeSample(first.destination(one), sample);
   const orphan = "a".repeat(64);
-  for (const name of [".dvcr-0011.part", "index.json.00ff.tmp", "index.json.lock", `blobs/sha256/${orphan}`, `blobs/sha256/${orphan}.00ff.tmp`]) {
+  for (const name of [
+    ".dvcr-0011.part",
+    "index.json.00ff.tmp",
+    "index.json.lock",
+    `blobs/sha256/${orphan}`,
+    `blobs/sha256/${orphan}.00ff.tmp`,
+  ]) {
     await writeFile(join(work.path, name), "left over");
   }
   const again = await EmbeddedPlace.open({ directory: work.path, host });
@@ -192,6 +211,9 @@ test("a registry is a place too: stored, copied by mounting, listed, removed wit
   expect(kept.length === 0 || (await place.has(one, signal))).toBe(true);
   await expect(place.copy(two, three, signal)).rejects.toMatchObject({ code: "E_SOURCE_NOT_FOUND" });
   await registry.kill();
-  const impatient = new RegistryPlace({ host: registry.host, access: { ...access, retry: { ...defaultRetryPolicy, deadlineMs: 0 } } });
+  const impatient = new RegistryPlace({
+    host: registry.host,
+    access: { ...access, retry: { ...defaultRetryPolicy, deadlineMs: 0 } },
+  });
   await expect(impatient.has(one, signal)).rejects.toMatchObject({ code: "E_REGISTRY_UNAVAILABLE" });
 });

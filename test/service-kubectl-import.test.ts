@@ -36,7 +36,8 @@ afterAll(async () => {
 
 const group = "virtualization.deckhouse.io";
 const apply = (text: string, ...flags: string[]): Promise<string> => kubectl.ok(["apply", ...flags, "-f", "-"], text);
-const waitForReady = (...image: string[]): Promise<string> => kubectl.ok(["wait", "--for=condition=Ready", "--timeout=100s", ...image]);
+const waitForReady = (...image: string[]): Promise<string> =>
+  kubectl.ok(["wait", "--for=condition=Ready", "--timeout=100s", ...image]);
 
 async function statusOf(...image: string[]): Promise<ImageStatus> {
   return (JSON.parse(await kubectl.ok(["get", ...image, "-o", "json"])) as { status?: ImageStatus }).status ?? {};
@@ -62,10 +63,18 @@ interface Row {
 
 /** What `get -w` shows; cells are empty before there is something to show. */
 function rowsOf(text: string): Row[] {
-  return text.split("\n").slice(1, -1).map((line) => {
-    const { phase = "", cdrom = "", progress = "" } = /^\S+ +(?<phase>[A-Z]\w+)? +(?<cdrom>true|false)? +(?<progress>[\d.]+%)? +\d\w*$/.exec(line)?.groups ?? expect.unreachable(line);
-    return { phase, cdrom, progress };
-  });
+  return text
+    .split("\n")
+    .slice(1, -1)
+    .map((line) => {
+      const {
+        phase = "",
+        cdrom = "",
+        progress = "",
+      } = /^\S+ +(?<phase>[A-Z]\w+)? +(?<cdrom>true|false)? +(?<progress>[\d.]+%)? +\d\w*$/.exec(line)?.groups ??
+      expect.unreachable(line);
+      return { phase, cdrom, progress };
+    });
 }
 
 describe("an HTTP image", () => {
@@ -77,7 +86,10 @@ describe("an HTTP image", () => {
     const watching = kubectl.start(["get", "cvi", "ubuntu-22-04", "-w"]);
     const waiting = kubectl.start(["wait", "--for=condition=Ready", "--timeout=100s", "cvi/ubuntu-22-04"]);
     const rows = (): Row[] => rowsOf(watching.text());
-    const percents = (): number[] => rows().filter(({ progress }) => progress !== "").map(({ progress }) => Number.parseFloat(progress));
+    const percents = (): number[] =>
+      rows()
+        .filter(({ progress }) => progress !== "")
+        .map(({ progress }) => Number.parseFloat(progress));
     await eventually(() => rows().some(({ phase }) => phase === "Provisioning"));
     for (const share of [0.25, 0.5, 0.75]) {
       const before = percents().at(-1) ?? 0;
@@ -86,22 +98,45 @@ describe("an HTTP image", () => {
     }
     expect(waiting.child.exitCode).toBeNull();
     sluice.open();
-    expect([await waiting.ended, waiting.text()]).toEqual([0, `clustervirtualimage.${group}/ubuntu-22-04 condition met\n`]);
+    expect([await waiting.ended, waiting.text()]).toEqual([
+      0,
+      `clustervirtualimage.${group}/ubuntu-22-04 condition met\n`,
+    ]);
     await eventually(() => rows().at(-1)?.phase === "Ready");
     watching.child.kill();
 
     expect(columnsOf(watching.text().split("\n")[0]!)).toEqual(["NAME", "PHASE", "CDROM", "PROGRESS", "AGE"]);
     const phases = rows().map(({ phase }) => phase);
     const waited = ["", "Pending"];
-    expect(phases.filter((phase, index) => phase !== phases[index - 1] && !waited.includes(phase))).toEqual(["Provisioning", "Ready"]);
+    expect(phases.filter((phase, index) => phase !== phases[index - 1] && !waited.includes(phase))).toEqual([
+      "Provisioning",
+      "Ready",
+    ]);
     expect(rows().at(-1)).toEqual({ phase: "Ready", cdrom: "false", progress: "100%" });
     expect(percents()).toEqual([...percents()].sort((a, b) => a - b));
     expect(new Set(percents()).size).toBeGreaterThan(3);
 
     const { size, target } = await statusOf("cvi", "ubuntu-22-04");
     const [header, row] = (await kubectl.ok(["get", "cvi", "ubuntu-22-04", "-o", "wide"])).split("\n");
-    expect(columnsOf(header!)).toEqual(["NAME", "PHASE", "CDROM", "PROGRESS", "STOREDSIZE", "UNPACKEDSIZE", "REGISTRY URL", "AGE"]);
-    expect(columnsOf(row!).slice(0, 7)).toEqual(["ubuntu-22-04", "Ready", "false", "100%", size?.stored, "16Mi", target?.registryURL]);
+    expect(columnsOf(header!)).toEqual([
+      "NAME",
+      "PHASE",
+      "CDROM",
+      "PROGRESS",
+      "STOREDSIZE",
+      "UNPACKEDSIZE",
+      "REGISTRY URL",
+      "AGE",
+    ]);
+    expect(columnsOf(row!).slice(0, 7)).toEqual([
+      "ubuntu-22-04",
+      "Ready",
+      "false",
+      "100%",
+      size?.stored,
+      "16Mi",
+      target?.registryURL,
+    ]);
     const uid = await kubectl.ok(["get", "cvi", "ubuntu-22-04", "-o", "jsonpath={.metadata.uid}"]);
     expect(target?.registryURL).toBe(`${new URL(service.url).host}/cvi/ubuntu-22-04:${uid}`);
 
@@ -110,14 +145,20 @@ describe("an HTTP image", () => {
       const described = await kubectl.ok(["describe", "cvi", "ubuntu-22-04"]);
       return described.includes("DataSourceImportCompleted") ? described : undefined;
     });
-    expect(text).toMatch(/Reason:\s+DatasourceReady\s+Status:\s+True\s+Type:\s+DatasourceReady\s[^]*Reason:\s+Ready\s+Status:\s+True\s+Type:\s+Ready\s/);
-    expect(text).toMatch(/Normal\s+DataSourceImportStarted\s+\S+\s+dvcr-images\s+The import has started\n[^]*Normal\s+DataSourceImportCompleted\s+\S+\s+dvcr-images\s+The image is stored\n/);
+    expect(text).toMatch(
+      /Reason:\s+DatasourceReady\s+Status:\s+True\s+Type:\s+DatasourceReady\s[^]*Reason:\s+Ready\s+Status:\s+True\s+Type:\s+Ready\s/,
+    );
+    expect(text).toMatch(
+      /Normal\s+DataSourceImportStarted\s+\S+\s+dvcr-images\s+The import has started\n[^]*Normal\s+DataSourceImportCompleted\s+\S+\s+dvcr-images\s+The image is stored\n/,
+    );
     expect(await storedDigest("cvi", "ubuntu-22-04")).toBe(diskDigest);
   });
 
   it("whose spec changes is imported anew before it is Ready, and refused after", async () => {
     const [first, second] = [textBytes(4 << 20, 3), textBytes(4 << 20, 5)];
-    await using origin = await Origin.start(first, ({ url }) => (url === "/first.img" ? { stallAfter: 1 << 20 } : { content: second }));
+    await using origin = await Origin.start(first, ({ url }) =>
+      url === "/first.img" ? { stallAfter: 1 << 20 } : { content: second },
+    );
     const from = (name: string): string => manifest("changed", { url: `${origin.url}/${name}.img` });
     await apply(from("first"));
     await inPhase("Provisioning", "cvi", "changed");
@@ -129,20 +170,25 @@ describe("an HTTP image", () => {
 
     const refused = await kubectl.fails(["apply", "-v=6", "-f", "-"], from("third"));
     expect(refused).toContain("422 Unprocessable Entity");
-    expect(refused).toContain('The ClusterVirtualImage "changed" is invalid: spec: Forbidden: ClusterVirtualImage is in a Ready state: configuration changes are not available\n');
+    expect(refused).toContain(
+      'The ClusterVirtualImage "changed" is invalid: spec: Forbidden: ClusterVirtualImage is in a Ready state: configuration changes are not available\n',
+    );
     expect(await apply(from("second"))).toContain("changed unchanged");
     expect(origin.seen.map(({ url }) => url)).not.toContain("/third.img");
     expect(await storedDigest("cvi", "changed")).toBe(hexOf(second));
   });
 
   it("that is deleted during its import is gone, with its connection and all that was stored", async () => {
-    const files = async (): Promise<string[]> => (await readdir(join(service.dataDirectory, "images"), { recursive: true })).sort();
+    const files = async (): Promise<string[]> =>
+      (await readdir(join(service.dataDirectory, "images"), { recursive: true })).sort();
     await using origin = await Origin.start(image, () => ({ stallAfter: image.length - (1 << 20) }));
     const before = await files();
     await apply(manifest("doomed", { url: origin.url }));
     await inPhase("Provisioning", "cvi", "doomed");
     await eventually(async () => origin.active === 1 && (await files()).length > before.length);
-    expect(await kubectl.ok(["delete", "cvi", "doomed"])).toMatch(/^clustervirtualimage\.virtualization\.deckhouse\.io "doomed" deleted/);
+    expect(await kubectl.ok(["delete", "cvi", "doomed"])).toMatch(
+      /^clustervirtualimage\.virtualization\.deckhouse\.io "doomed" deleted/,
+    );
     expect(await files()).toEqual(before);
     expect(await kubectl.fails(["get", "cvi", "doomed"])).toContain(`clustervirtualimages.${group} "doomed" not found`);
     expect((await service.json<{ repositories: string[] }>("/v2/_catalog")).repositories).not.toContain("cvi/doomed");
@@ -154,14 +200,19 @@ describe("an image to be uploaded", () => {
   it("has its URLs in its status, takes a file by curl -T, and answers 404 once it is Ready", async () => {
     await apply(manifest("some-image").replace(/type: HTTP[^]*/, "type: Upload\n"));
     await inPhase("WaitForUserUpload", "cvi", "some-image");
-    const urls = JSON.parse(await kubectl.ok(["get", "cvi", "some-image", "-o", "jsonpath={.status.imageUploadURLs}"])) as { external: string; inCluster: string };
-    for (const url of [urls.external, urls.inCluster]) expect(url).toMatch(new RegExp(`^${service.url}/upload/\\w{32}$`));
+    const urls = JSON.parse(
+      await kubectl.ok(["get", "cvi", "some-image", "-o", "jsonpath={.status.imageUploadURLs}"]),
+    ) as { external: string; inCluster: string };
+    for (const url of [urls.external, urls.inCluster])
+      expect(url).toMatch(new RegExp(`^${service.url}/upload/\\w{32}$`));
     const { code, stderr } = await curl("--fail", "-T", at("disk.qcow2"), urls.external).done;
     expect([code, stderr]).toEqual([0, ""]);
     await waitForReady("cvi/some-image");
     expect(await storedDigest("cvi", "some-image")).toBe(diskDigest);
     for (const url of [urls.external, urls.inCluster]) {
-      expect((await curl("-o", at("answer"), "-w", "%{http_code}", "-T", at("disk.qcow2"), url).done).stdout).toBe("404");
+      expect((await curl("-o", at("answer"), "-w", "%{http_code}", "-T", at("disk.qcow2"), url).done).stdout).toBe(
+        "404",
+      );
     }
     expect(await kubectl.ok(["get", "cvi", "some-image", "-o", "jsonpath={.status.imageUploadURLs}"])).toBe("");
   });
@@ -185,7 +236,10 @@ describe("a VirtualImage", () => {
 
     const [header, ...rows] = (await kubectl.ok(["get", "vi", "-n", "team-a"])).trim().split("\n").map(columnsOf);
     expect(header).toEqual(["NAME", "PHASE", "CDROM", "PROGRESS", "AGE"]);
-    expect(rows.map((cells) => cells.slice(0, 4))).toEqual([["copy", "Ready", "false", "100%"], ["own", "Ready", "false", "100%"]]);
+    expect(rows.map((cells) => cells.slice(0, 4))).toEqual([
+      ["copy", "Ready", "false", "100%"],
+      ["own", "Ready", "false", "100%"],
+    ]);
     for (const name of ["own", "copy"]) {
       expect((await statusOf("vi", name, "-n", "team-a")).target?.registryURL).toContain(`/vi/team-a/${name}:`);
       expect(await storedDigest("vi", name, "-n", "team-a")).toBe(diskDigest);

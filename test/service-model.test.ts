@@ -6,11 +6,28 @@ import { formatPercent, formatRunningPercent, formatSize, formatSpeed } from "..
 import { structured, unknownFields } from "../src/service/model/structure.ts";
 import { validateImage, validateSecret } from "../src/service/model/validate.ts";
 
-const metadata = { name: "ubuntu", uid: "0a1b", resourceVersion: "1", generation: 1, creationTimestamp: "2026-11-21T00:00:00Z" };
-const cluster = (dataSource: unknown, more = {}): ImageObject => ({ apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata, spec: { dataSource, ...more } }) as ImageObject;
-const namespaced = (dataSource: unknown, more = {}): ImageObject => ({ ...cluster(dataSource, more), kind: "VirtualImage", metadata: { ...metadata, namespace: "team-a" } });
+const metadata = {
+  name: "ubuntu",
+  uid: "0a1b",
+  resourceVersion: "1",
+  generation: 1,
+  creationTimestamp: "2026-11-21T00:00:00Z",
+};
+const cluster = (dataSource: unknown, more = {}): ImageObject =>
+  ({
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind: "ClusterVirtualImage",
+    metadata,
+    spec: { dataSource, ...more },
+  }) as ImageObject;
+const namespaced = (dataSource: unknown, more = {}): ImageObject => ({
+  ...cluster(dataSource, more),
+  kind: "VirtualImage",
+  metadata: { ...metadata, namespace: "team-a" },
+});
 const url = "https://mirror.example.com/images/slackware-15.qcow.gz";
-const lines = (image: ImageObject): string[] => validateImage(image).map(({ field, message }) => `${field}: ${message}`);
+const lines = (image: ImageObject): string[] =>
+  validateImage(image).map(({ field, message }) => `${field}: ${message}`);
 
 /** Texts that look a little like what the pattern wants: pieces of `alphabet`, the same in every run. */
 function* generated(alphabet: readonly string[], count: number, most: number): Generator<string> {
@@ -19,7 +36,8 @@ function* generated(alphabet: readonly string[], count: number, most: number): G
     state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
     return (state >>> 8) % below;
   };
-  for (let i = 0; i < count; i += 1) yield Array.from({ length: next(most) }, () => alphabet[next(alphabet.length)]!).join("");
+  for (let i = 0; i < count; i += 1)
+    yield Array.from({ length: next(most) }, () => alphabet[next(alphabet.length)]!).join("");
 }
 
 describe("the CRD's patterns", () => {
@@ -27,7 +45,36 @@ describe("the CRD's patterns", () => {
 
   it("of URLs: the linear check says what the pattern says", () => {
     const pattern = new RegExp(crdPatterns.url);
-    const alphabet = ["http", "https", "s", "://", ":", "/", "a", "Z", "9", "%", "%4f", "~", "#", "?", "&", "=", " ", "\n", "`", "{", "é", "!", "$", "_", "^", "\\", "(", "*"];
+    const alphabet = [
+      "http",
+      "https",
+      "s",
+      "://",
+      ":",
+      "/",
+      "a",
+      "Z",
+      "9",
+      "%",
+      "%4f",
+      "~",
+      "#",
+      "?",
+      "&",
+      "=",
+      " ",
+      "\n",
+      "`",
+      "{",
+      "é",
+      "!",
+      "$",
+      "_",
+      "^",
+      "\\",
+      "(",
+      "*",
+    ];
     let matched = 0;
     for (const tail of generated(alphabet, 20_000, 9)) {
       for (const text of [tail, `http://${tail}`, `https://host/${tail}`]) {
@@ -44,7 +91,29 @@ describe("the CRD's patterns", () => {
 
   it("of images: the linear check says what the pattern says", () => {
     const pattern = new RegExp(crdPatterns.image.replaceAll("(?P<", "(?<"));
-    const alphabet = ["localhost", "host", ".", ":", "/", "@", "5000", "a", "B", "_", "-", "sha256", "sha256:", hex32, "g", "+", "tag", "\n", " ", "[", "~"];
+    const alphabet = [
+      "localhost",
+      "host",
+      ".",
+      ":",
+      "/",
+      "@",
+      "5000",
+      "a",
+      "B",
+      "_",
+      "-",
+      "sha256",
+      "sha256:",
+      hex32,
+      "g",
+      "+",
+      "tag",
+      "\n",
+      " ",
+      "[",
+      "~",
+    ];
     let matched = 0;
     for (const tail of generated(alphabet, 40_000, 9)) {
       for (const text of [tail, `registry.example.com/${tail}`, `a/b:tag@${tail}`, `a@sha256+${tail}:${hex32}`]) {
@@ -67,10 +136,39 @@ describe("the CRD's patterns", () => {
 describe("validation of an image", () => {
   it.each([
     ["HTTP", { type: "HTTP", http: { url } }],
-    ["HTTP with everything", { type: "HTTP", http: { url, caBundle: "YWFhCg==", checksum: { md5: "f3b59bed9f91e32fac1210184fcff6f5", sha256: "0".repeat(64), sha1: "A".repeat(40), sha512: "b".repeat(128), streebog256: "c".repeat(64), streebog512: "d".repeat(128) } } }],
-    ["ContainerImage", { type: "ContainerImage", containerImage: { image: "registry.example.com/images/slackware:15", imagePullSecret: { name: "pull", namespace: "default" } } }],
+    [
+      "HTTP with everything",
+      {
+        type: "HTTP",
+        http: {
+          url,
+          caBundle: "YWFhCg==",
+          checksum: {
+            md5: "f3b59bed9f91e32fac1210184fcff6f5",
+            sha256: "0".repeat(64),
+            sha1: "A".repeat(40),
+            sha512: "b".repeat(128),
+            streebog256: "c".repeat(64),
+            streebog512: "d".repeat(128),
+          },
+        },
+      },
+    ],
+    [
+      "ContainerImage",
+      {
+        type: "ContainerImage",
+        containerImage: {
+          image: "registry.example.com/images/slackware:15",
+          imagePullSecret: { name: "pull", namespace: "default" },
+        },
+      },
+    ],
     ["ObjectRef to a cluster image", { type: "ObjectRef", objectRef: { kind: "ClusterVirtualImage", name: "other" } }],
-    ["ObjectRef to an image", { type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "other", namespace: "team-a" } }],
+    [
+      "ObjectRef to an image",
+      { type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "other", namespace: "team-a" } },
+    ],
     ["Upload", { type: "Upload" }],
     ["Upload with a checksum", { type: "Upload", upload: { checksum: { sha256: "0".repeat(64) } } }],
   ])("accepts %s", (_, dataSource) => {
@@ -79,55 +177,155 @@ describe("validation of an image", () => {
 
   it.each([
     ["no type", {}, ["spec.dataSource.type: Required value"]],
-    ["another type", { type: "FTP" }, ['spec.dataSource.type: Unsupported value: "FTP": supported values: "HTTP", "ContainerImage", "ObjectRef", "Upload"']],
-    ["a malformed URL", { type: "HTTP", http: { url: "ftp://x" } }, [`spec.dataSource.http.url: Invalid value: "ftp://x": spec.dataSource.http.url in body should match '${crdPatterns.url}'`]],
-    ["a URL that is a number", { type: "HTTP", http: { url: 5 } }, ['spec.dataSource.http.url: Invalid value: "integer": spec.dataSource.http.url in body must be of type string: "integer"']],
+    [
+      "another type",
+      { type: "FTP" },
+      [
+        'spec.dataSource.type: Unsupported value: "FTP": supported values: "HTTP", "ContainerImage", "ObjectRef", "Upload"',
+      ],
+    ],
+    [
+      "a malformed URL",
+      { type: "HTTP", http: { url: "ftp://x" } },
+      [
+        `spec.dataSource.http.url: Invalid value: "ftp://x": spec.dataSource.http.url in body should match '${crdPatterns.url}'`,
+      ],
+    ],
+    [
+      "a URL that is a number",
+      { type: "HTTP", http: { url: 5 } },
+      [
+        'spec.dataSource.http.url: Invalid value: "integer": spec.dataSource.http.url in body must be of type string: "integer"',
+      ],
+    ],
     ["no URL", { type: "HTTP", http: {} }, ["spec.dataSource.http.url: Required value"]],
-    ["a short md5", { type: "HTTP", http: { url, checksum: { md5: "f3" } } }, [
-      'spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 in body should be at least 32 chars long',
-      `spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 in body should match '^[0-9a-fA-F]{32}$'`,
-    ]],
-    ["a long sha256", { type: "HTTP", http: { url, checksum: { sha256: "0".repeat(65) } } }, [
-      "spec.dataSource.http.checksum.sha256: Too long: may not be more than 64 bytes",
-      `spec.dataSource.http.checksum.sha256: Invalid value: "${"0".repeat(65)}": spec.dataSource.http.checksum.sha256 in body should match '^[0-9a-fA-F]{64}$'`,
-    ]],
-    ["a caBundle that is no base64", { type: "HTTP", http: { url, caBundle: "!" } }, ['spec.dataSource.http.caBundle: Invalid value: "!": spec.dataSource.http.caBundle in body must be of type byte']],
-    ["a malformed image", { type: "ContainerImage", containerImage: { image: "UPPER/x" } }, [expect.stringMatching(/^spec\.dataSource\.containerImage\.image: Invalid value: "UPPER\/x": .* should match '/)]],
-    ["an unknown kind", { type: "ObjectRef", objectRef: { kind: "Pod", name: "x" } }, [expect.stringMatching(/^spec\.dataSource\.objectRef\.kind: Unsupported value: "Pod": supported values: /)]],
-    ["no name", { type: "ObjectRef", objectRef: { kind: "ClusterVirtualImage" } }, ["spec.dataSource.objectRef.name: Required value"]],
-    ["no namespace", { type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "x" } }, [expect.stringMatching(/^spec\.dataSource\.objectRef: Invalid value: "object": namespace is required for VirtualImage/)]],
-    ["no member", { type: "HTTP" }, ['spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, objectRef, upload must not be set']],
-    ["another type's member", { type: "Upload", http: { url } }, ['spec.dataSource: Invalid value: "object": type Upload allows upload, and http, containerImage, objectRef must not be set']],
-    ["two members", { type: "HTTP", http: { url }, upload: {} }, ['spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, objectRef, upload must not be set']],
+    [
+      "a short md5",
+      { type: "HTTP", http: { url, checksum: { md5: "f3" } } },
+      [
+        'spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 in body should be at least 32 chars long',
+        `spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 in body should match '^[0-9a-fA-F]{32}$'`,
+      ],
+    ],
+    [
+      "a long sha256",
+      { type: "HTTP", http: { url, checksum: { sha256: "0".repeat(65) } } },
+      [
+        "spec.dataSource.http.checksum.sha256: Too long: may not be more than 64 bytes",
+        `spec.dataSource.http.checksum.sha256: Invalid value: "${"0".repeat(65)}": spec.dataSource.http.checksum.sha256 in body should match '^[0-9a-fA-F]{64}$'`,
+      ],
+    ],
+    [
+      "a caBundle that is no base64",
+      { type: "HTTP", http: { url, caBundle: "!" } },
+      ['spec.dataSource.http.caBundle: Invalid value: "!": spec.dataSource.http.caBundle in body must be of type byte'],
+    ],
+    [
+      "a malformed image",
+      { type: "ContainerImage", containerImage: { image: "UPPER/x" } },
+      [expect.stringMatching(/^spec\.dataSource\.containerImage\.image: Invalid value: "UPPER\/x": .* should match '/)],
+    ],
+    [
+      "an unknown kind",
+      { type: "ObjectRef", objectRef: { kind: "Pod", name: "x" } },
+      [expect.stringMatching(/^spec\.dataSource\.objectRef\.kind: Unsupported value: "Pod": supported values: /)],
+    ],
+    [
+      "no name",
+      { type: "ObjectRef", objectRef: { kind: "ClusterVirtualImage" } },
+      ["spec.dataSource.objectRef.name: Required value"],
+    ],
+    [
+      "no namespace",
+      { type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "x" } },
+      [
+        expect.stringMatching(
+          /^spec\.dataSource\.objectRef: Invalid value: "object": namespace is required for VirtualImage/,
+        ),
+      ],
+    ],
+    [
+      "no member",
+      { type: "HTTP" },
+      [
+        'spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, objectRef, upload must not be set',
+      ],
+    ],
+    [
+      "another type's member",
+      { type: "Upload", http: { url } },
+      [
+        'spec.dataSource: Invalid value: "object": type Upload allows upload, and http, containerImage, objectRef must not be set',
+      ],
+    ],
+    [
+      "two members",
+      { type: "HTTP", http: { url }, upload: {} },
+      [
+        'spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, objectRef, upload must not be set',
+      ],
+    ],
   ])("refuses %s", (_, dataSource, expected) => {
     expect(lines(cluster(dataSource))).toEqual(expected);
   });
 
   it("knows where a VirtualImage differs", () => {
     expect(lines(namespaced({ type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "x" } }))).toEqual([]);
-    expect(lines(namespaced({ type: "Upload" }, { storage: "PersistentVolumeClaim", persistentVolumeClaim: { storageClassName: "fast" } }))).toEqual([]);
-    expect(lines(namespaced({ type: "Upload" }, { storage: "Floppy" }))).toEqual(['spec.storage: Unsupported value: "Floppy": supported values: "ContainerRegistry", "PersistentVolumeClaim"']);
-    expect(unknownFields("ClusterVirtualImage", cluster({ type: "Upload", extra: 1 }, { storage: "ContainerRegistry" }))).toEqual(["spec.dataSource.extra", "spec.storage"]);
-    expect(structured("VirtualImage", namespaced({ type: "Upload", extra: 1 })).spec).toEqual({ dataSource: { type: "Upload" }, storage: "ContainerRegistry" });
+    expect(
+      lines(
+        namespaced(
+          { type: "Upload" },
+          { storage: "PersistentVolumeClaim", persistentVolumeClaim: { storageClassName: "fast" } },
+        ),
+      ),
+    ).toEqual([]);
+    expect(lines(namespaced({ type: "Upload" }, { storage: "Floppy" }))).toEqual([
+      'spec.storage: Unsupported value: "Floppy": supported values: "ContainerRegistry", "PersistentVolumeClaim"',
+    ]);
+    expect(
+      unknownFields("ClusterVirtualImage", cluster({ type: "Upload", extra: 1 }, { storage: "ContainerRegistry" })),
+    ).toEqual(["spec.dataSource.extra", "spec.storage"]);
+    expect(structured("VirtualImage", namespaced({ type: "Upload", extra: 1 })).spec).toEqual({
+      dataSource: { type: "Upload" },
+      storage: "ContainerRegistry",
+    });
   });
 
   it("refuses names that Kubernetes refuses, and an object without spec", () => {
-    expect(lines({ ...cluster({ type: "Upload" }), metadata: { ...metadata, name: "Not_A_Name" } })).toEqual([expect.stringMatching(/^metadata\.name: Invalid value: "Not_A_Name": a lowercase RFC 1123 subdomain/)]);
-    expect(lines({ ...cluster({ type: "Upload" }), spec: undefined } as unknown as ImageObject)).toEqual(["spec: Required value"]);
+    expect(lines({ ...cluster({ type: "Upload" }), metadata: { ...metadata, name: "Not_A_Name" } })).toEqual([
+      expect.stringMatching(/^metadata\.name: Invalid value: "Not_A_Name": a lowercase RFC 1123 subdomain/),
+    ]);
+    expect(lines({ ...cluster({ type: "Upload" }), spec: undefined } as unknown as ImageObject)).toEqual([
+      "spec: Required value",
+    ]);
   });
 });
 
 describe("validation of a Secret", () => {
-  const secret = (data: Record<string, string>, type = "kubernetes.io/dockerconfigjson"): SecretObject => ({ apiVersion: "v1", kind: "Secret", type, metadata: { ...metadata, namespace: "default" }, data });
+  const secret = (data: Record<string, string>, type = "kubernetes.io/dockerconfigjson"): SecretObject => ({
+    apiVersion: "v1",
+    kind: "Secret",
+    type,
+    metadata: { ...metadata, namespace: "default" },
+    data,
+  });
   const encoded = (text: string): string => Buffer.from(text).toString("base64");
 
   it("accepts a docker config.json and refuses everything else without showing it", () => {
     expect(validateSecret(secret({ ".dockerconfigjson": encoded('{"auths":{}}') }))).toEqual([]);
-    expect(validateSecret(secret({}))).toEqual([{ field: "data[.dockerconfigjson]", reason: "FieldValueRequired", message: "Required value" }]);
+    expect(validateSecret(secret({}))).toEqual([
+      { field: "data[.dockerconfigjson]", reason: "FieldValueRequired", message: "Required value" },
+    ]);
     const wrong = validateSecret(secret({ ".dockerconfigjson": encoded("hunter2") }));
     expect(wrong).toHaveLength(1);
     expect(JSON.stringify(wrong)).not.toContain("hunter2");
-    expect(validateSecret(secret({}, "Opaque"))).toEqual([{ field: "type", reason: "FieldValueNotSupported", message: 'Unsupported value: "Opaque": supported values: "kubernetes.io/dockerconfigjson"' }]);
+    expect(validateSecret(secret({}, "Opaque"))).toEqual([
+      {
+        field: "type",
+        reason: "FieldValueNotSupported",
+        message: 'Unsupported value: "Opaque": supported values: "kubernetes.io/dockerconfigjson"',
+      },
+    ]);
   });
 });
 
@@ -138,7 +336,8 @@ describe("names", () => {
   });
 
   it("that are too long are cut and told apart by a hash", () => {
-    const long = (name: string): string => repositoryOf({ kind: "ClusterVirtualImage", metadata: { ...metadata, name } });
+    const long = (name: string): string =>
+      repositoryOf({ kind: "ClusterVirtualImage", metadata: { ...metadata, name } });
     const one = long("a".repeat(253));
     expect(one).toMatch(/^cvi\/a+-[0-9a-f]{16}$/);
     expect("dvcr.d8-virtualization.svc/".length + one.length).toBe(255);
@@ -149,7 +348,18 @@ describe("names", () => {
 });
 
 describe("quantities", () => {
-  it.each([[0, "0B"], [9, "9B"], [512, "512B"], [1023, "1023B"], [1024, "1Ki"], [1536, "1.5Ki"], [299_783_168, "285.9Mi"], [10 * 2 ** 20, "10Mi"], [1024 * 1024 - 1, "1Mi"], [2 ** 60 * 3, "3Ei"]])("%d bytes are %s", (bytes, text) => {
+  it.each([
+    [0, "0B"],
+    [9, "9B"],
+    [512, "512B"],
+    [1023, "1023B"],
+    [1024, "1Ki"],
+    [1536, "1.5Ki"],
+    [299_783_168, "285.9Mi"],
+    [10 * 2 ** 20, "10Mi"],
+    [1024 * 1024 - 1, "1Mi"],
+    [2 ** 60 * 3, "3Ei"],
+  ])("%d bytes are %s", (bytes, text) => {
     expect(formatSize(bytes)).toBe(text);
   });
 

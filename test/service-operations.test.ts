@@ -25,10 +25,12 @@ class Collector {
   constructor() {
     this.#server = createServer((request, response) => {
       const parts: Buffer[] = [];
-      request.on("data", (part: Buffer) => parts.push(part)).on("end", () => {
-        if (request.url === "/v1/traces") this.bodies.push(Buffer.concat(parts));
-        response.writeHead(200, { "content-type": "application/json" }).end("{}");
-      });
+      request
+        .on("data", (part: Buffer) => parts.push(part))
+        .on("end", () => {
+          if (request.url === "/v1/traces") this.bodies.push(Buffer.concat(parts));
+          response.writeHead(200, { "content-type": "application/json" }).end("{}");
+        });
     });
   }
 
@@ -80,7 +82,12 @@ async function inPhase(name: string, phase: string): Promise<ImageObject> {
 /** Uploads the disk as an image of that name until its end. Returns the path of the upload. */
 async function upload(name: string, options: object, end: string): Promise<string> {
   const spec = { dataSource: { type: "Upload", ...options } };
-  await service.json(images, "POST", { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec });
+  await service.json(images, "POST", {
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind: "ClusterVirtualImage",
+    metadata: { name },
+    spec,
+  });
   const { status } = await inPhase(name, "WaitForUserUpload");
   const { pathname } = new URL(status?.imageUploadURLs?.inCluster ?? "");
   await tool("curl", "-sS", "-T", at("disk.qcow2"), `${service.url}${pathname}`);
@@ -120,7 +127,15 @@ describe("metrics", () => {
       scrape_configs: [{ job_name: "dvcr", static_configs: [{ targets: [new URL(service.url).host] }] }],
     };
     await writeFile(at("prometheus.yml"), JSON.stringify(config));
-    prometheus = spawn("prometheus", [`--config.file=${at("prometheus.yml")}`, `--storage.tsdb.path=${at("tsdb")}`, `--web.listen-address=127.0.0.1:${String(port)}`], { stdio: "ignore" });
+    prometheus = spawn(
+      "prometheus",
+      [
+        `--config.file=${at("prometheus.yml")}`,
+        `--storage.tsdb.path=${at("tsdb")}`,
+        `--web.listen-address=127.0.0.1:${String(port)}`,
+      ],
+      { stdio: "ignore" },
+    );
     prometheus.on("error", () => undefined);
     await eventually("a second scrape by prometheus (Debian's package prometheus)", async () => {
       const found = await query("count_over_time(dvcr_build_info[1m])").catch(() => []);
@@ -134,22 +149,30 @@ describe("metrics", () => {
   });
 
   async function query(expression: string): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {
-    const answer = (await (await fetch(`${base}/api/v1/query?${new URLSearchParams({ query: expression }).toString()}`)).json()) as { status: string; error?: string; data: { result: [] } };
+    const answer = (await (
+      await fetch(`${base}/api/v1/query?${new URLSearchParams({ query: expression }).toString()}`)
+    ).json()) as { status: string; error?: string; data: { result: [] } };
     expect(answer.error).toBeUndefined();
     return answer.data.result;
   }
 
   it("tell how many images there are, what was stored, and how full the store is", async () => {
     expect((await query('dvcr_images{phase="Ready",kind="ClusterVirtualImage"}'))[0]?.value[1]).toBe("1");
-    expect((await query('dvcr_images_finished_total{phase="Ready"}'))[0]).toMatchObject({ metric: { reason: "Ready", kind: "ClusterVirtualImage" } });
+    expect((await query('dvcr_images_finished_total{phase="Ready"}'))[0]).toMatchObject({
+      metric: { reason: "Ready", kind: "ClusterVirtualImage" },
+    });
     expect(Number((await query("dvcr_stored_bytes_total"))[0]?.value[1])).toBeGreaterThan(1000);
     expect(Number((await query("dvcr_store_used_bytes"))[0]?.value[1])).toBeGreaterThan(1000);
     expect((await query("dvcr_import_duration_seconds_count"))[0]?.value[1]).toBe("1");
   });
 
   it("are what every panel of the dashboard asks for", async () => {
-    const dashboard = JSON.parse(await readFile(join(deploy, "dashboard.json"), "utf8")) as { panels: { title: string; targets: { expr: string }[] }[] };
-    const expressions = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr.replaceAll("$instance", ".*")));
+    const dashboard = JSON.parse(await readFile(join(deploy, "dashboard.json"), "utf8")) as {
+      panels: { title: string; targets: { expr: string }[] }[];
+    };
+    const expressions = dashboard.panels.flatMap(({ targets }) =>
+      targets.map(({ expr }) => expr.replaceAll("$instance", ".*")),
+    );
     expect(expressions.length).toBeGreaterThan(10);
     const empty: string[] = [];
     for (const expression of expressions) if ((await query(expression)).length === 0) empty.push(expression);
@@ -157,7 +180,9 @@ describe("metrics", () => {
   });
 
   it("are what the alert rules ask for, and none of them fires", async () => {
-    const { groups } = parse(await readFile(join(deploy, "alerts.yaml"), "utf8")) as { groups: { rules: { alert: string; expr: string }[] }[] };
+    const { groups } = parse(await readFile(join(deploy, "alerts.yaml"), "utf8")) as {
+      groups: { rules: { alert: string; expr: string }[] }[];
+    };
     const rules = groups.flatMap((group) => group.rules);
     expect(rules.length).toBe(6);
     for (const { expr } of rules) {
@@ -166,25 +191,42 @@ describe("metrics", () => {
       const [compared = ""] = expr.split(/ (?:==|<|>) /);
       expect(await query(compared), expr).not.toEqual([]);
     }
-    const loaded = (await (await fetch(`${base}/api/v1/rules`)).json()) as { data: { groups: { rules: { health: string }[] }[] } };
-    expect(loaded.data.groups.flatMap((group) => group.rules.map(({ health }) => health))).toEqual(rules.map(() => "ok"));
+    const loaded = (await (await fetch(`${base}/api/v1/rules`)).json()) as {
+      data: { groups: { rules: { health: string }[] }[] };
+    };
+    expect(loaded.data.groups.flatMap((group) => group.rules.map(({ health }) => health))).toEqual(
+      rules.map(() => "ok"),
+    );
   });
 
   it("make an alert fire once imports keep failing, which tells where and why", async () => {
-    for (const name of ["second", "third", "fourth", "fifth", "sixth"]) await upload(`refused-${name}`, { upload: { checksum: { md5: "0".repeat(32) } } }, "Failed");
+    for (const name of ["second", "third", "fourth", "fifth", "sixth"])
+      await upload(`refused-${name}`, { upload: { checksum: { md5: "0".repeat(32) } } }, "Failed");
     const firing = await eventually("the alert DvcrImportsFail", async () => {
       const { data } = (await (await fetch(`${base}/api/v1/alerts`)).json()) as { data: { alerts: Alert[] } };
       return data.alerts.find(({ state, labels }) => state === "firing" && labels["alertname"] === "DvcrImportsFail");
     });
     const instance = new URL(service.url).host;
-    expect(firing.labels).toEqual({ alertname: "DvcrImportsFail", severity: "warning", instance, reason: "ProvisioningFailedTerminally" });
-    expect(firing.annotations["summary"]).toMatch(new RegExp(`^[\\d.]+ imports of ${instance} failed within 30 minutes \\(ProvisioningFailedTerminally\\)$`));
+    expect(firing.labels).toEqual({
+      alertname: "DvcrImportsFail",
+      severity: "warning",
+      instance,
+      reason: "ProvisioningFailedTerminally",
+    });
+    expect(firing.annotations["summary"]).toMatch(
+      new RegExp(`^[\\d.]+ imports of ${instance} failed within 30 minutes \\(ProvisioningFailedTerminally\\)$`),
+    );
   });
 });
 
 describe("traces", () => {
   it("reach the collector: the request, and the import with what it was and how it ended", async () => {
-    await eventually("the spans", () => Promise.resolve(["import upload", "cvi/uploaded", "PUT /upload/:token"].every((text) => collector.text.includes(text)) || undefined));
+    await eventually("the spans", () =>
+      Promise.resolve(
+        ["import upload", "cvi/uploaded", "PUT /upload/:token"].every((text) => collector.text.includes(text)) ||
+          undefined,
+      ),
+    );
     expect(collector.text).toContain("service.name");
   });
 

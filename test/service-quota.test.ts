@@ -19,7 +19,9 @@ let taken: number;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-service-quota-"));
-  origin = await Origin.start(await readFile(await makeRawDisk(join(directory, "disk.raw"), 16)), () => ({ trickle: true }));
+  origin = await Origin.start(await readFile(await makeRawDisk(join(directory, "disk.raw"), 16)), () => ({
+    trickle: true,
+  }));
   url = `${origin.url}/disk.img`;
   await using measured = await Reconciled.start();
   await measured.create("one", http());
@@ -37,8 +39,11 @@ afterEach(async () => {
 });
 
 const http = () => ({ type: "HTTP" as const, http: { url } });
-const begin = async (settings: Record<string, string>): Promise<Reconciled> => (service = await Reconciled.start({ settings }));
-const bytesFor = (images: number): Record<string, string> => ({ DVCR_SERVE_NAMESPACE_BYTES: String(Math.floor(taken * images)) });
+const begin = async (settings: Record<string, string>): Promise<Reconciled> =>
+  (service = await Reconciled.start({ settings }));
+const bytesFor = (images: number): Record<string, string> => ({
+  DVCR_SERVE_NAMESPACE_BYTES: String(Math.floor(taken * images)),
+});
 
 describe("a namespace's bytes", () => {
   it("hold for images that were created together: the one that would go beyond them is refused, and nothing of it is kept", async () => {
@@ -52,7 +57,9 @@ describe("a namespace's bytes", () => {
     expect(messageOf(refused)).toMatch(/^E_QUOTA_EXCEEDED: the image takes .*; namespace team-a may hold/);
     await eventually(async () => (await service!.events(refused.metadata.name)).includes("DataSourceQuotaExceed"));
     expect(await service!.stored()).toEqual([`vi/team-a/${stored.metadata.name}:${stored.metadata.uid}`]);
-    expect(await store.get({ resource: "virtualimages", namespace: "team-a", name: refused.metadata.name })).toMatchObject({ status: { phase: "Failed" } });
+    expect(
+      await store.get({ resource: "virtualimages", namespace: "team-a", name: refused.metadata.name }),
+    ).toMatchObject({ status: { phase: "Failed" } });
   });
 
   it("do not count what was refused, nor what is deleted", async () => {
@@ -92,7 +99,15 @@ describe("a namespace's number of images", () => {
     await begin({ DVCR_SERVE_NAMESPACE_IMAGES: "1", DVCR_SERVE_MAX_IMPORTS: "8" });
     const names = ["one", "two", "three", "four"];
     await Promise.all(names.map((name) => service!.create(name, http(), "team-a")));
-    const seen = await Promise.all(names.map((name) => service!.until(name, (image) => image.status?.phase === "Ready" || reasonOf(image) === "QuotaExceeded", "team-a")));
+    const seen = await Promise.all(
+      names.map((name) =>
+        service!.until(
+          name,
+          (image) => image.status?.phase === "Ready" || reasonOf(image) === "QuotaExceeded",
+          "team-a",
+        ),
+      ),
+    );
     expect(seen.map(({ status }) => status?.phase).sort()).toEqual(["Pending", "Pending", "Pending", "Ready"]);
   });
 });
@@ -103,7 +118,12 @@ describe("an upload that does not fit", () => {
     await writeFile(config, `namespaceBytes: ${Math.floor(taken / 2)}\n`);
     await using served = await ServeProcess.start("--config", config);
     const images = "/apis/virtualization.deckhouse.io/v1alpha2/namespaces/team-a/virtualimages";
-    const image = { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "VirtualImage", metadata: { name: "large" }, spec: { dataSource: { type: "Upload" } } };
+    const image = {
+      apiVersion: "virtualization.deckhouse.io/v1alpha2",
+      kind: "VirtualImage",
+      metadata: { name: "large" },
+      spec: { dataSource: { type: "Upload" } },
+    };
     await served.json(images, "POST", image);
     const now = () => served.json<ImageObject>(`${images}/large`);
     const upload = await eventually(async () => (await now()).status?.imageUploadURLs?.inCluster);
@@ -122,6 +142,7 @@ function bound(reconciled: Reconciled) {
   return {
     store: reconciled.store,
     create: (name: string) => reconciled.create(name, http(), "team-a"),
-    until: (name: string) => reconciled.until(name, ({ status }) => status?.phase === "Ready" || status?.phase === "Failed", "team-a"),
+    until: (name: string) =>
+      reconciled.until(name, ({ status }) => status?.phase === "Ready" || status?.phase === "Failed", "team-a"),
   };
 }

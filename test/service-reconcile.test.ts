@@ -75,23 +75,37 @@ describe("an image of type HTTP", () => {
     const { store } = await begin();
     const seen: ImageStatus[] = [];
     store.watch("clustervirtualimages", {}, ({ object }) => seen.push((object as ImageObject).status ?? {}));
-    const created = await service.create("ubuntu", http(await serve(qcow2, () => ({ trickle: true })), { checksum: { md5: md5(qcow2) } }));
+    const created = await service.create(
+      "ubuntu",
+      http(await serve(qcow2, () => ({ trickle: true })), { checksum: { md5: md5(qcow2) } }),
+    );
     const ready = await service.untilPhase("ubuntu", "Ready");
 
-    const phases = seen.map(({ phase }) => phase).filter((phase, index, all) => phase !== undefined && phase !== all[index - 1]);
+    const phases = seen
+      .map(({ phase }) => phase)
+      .filter((phase, index, all) => phase !== undefined && phase !== all[index - 1]);
     expect(phases.filter((phase) => phase !== "Pending")).toEqual(["Provisioning", "Ready"]);
     const percents = seen.map(percentOf);
     expect(percents).toEqual([...percents].sort((a, b) => a - b));
     expect(seen.filter(({ phase }) => phase === "Provisioning").every((status) => percentOf(status) < 100)).toBe(true);
 
     const { status } = ready;
-    expect(status).toMatchObject({ phase: "Ready", progress: "100%", cdrom: false, format: "raw", observedGeneration: 1 });
+    expect(status).toMatchObject({
+      phase: "Ready",
+      progress: "100%",
+      cdrom: false,
+      format: "raw",
+      observedGeneration: 1,
+    });
     expect(status?.size).toMatchObject({ unpacked: "16Mi", unpackedBytes: String(disk.length) });
     expect(Number(status?.size?.storedBytes)).toBeGreaterThan(0);
     expect(status?.downloadSpeed).toEqual(speedOf(service.reports));
     expect(status?.target?.registryURL).toBe(`images.test/cvi/ubuntu:${created.metadata.uid}`);
     expect(status?.imageUploadURLs).toBeUndefined();
-    expect(status?.conditions?.map(({ type, status: is, reason }) => [type, is, reason])).toEqual([["DatasourceReady", "True", "DatasourceReady"], ["Ready", "True", "Ready"]]);
+    expect(status?.conditions?.map(({ type, status: is, reason }) => [type, is, reason])).toEqual([
+      ["DatasourceReady", "True", "DatasourceReady"],
+      ["Ready", "True", "Ready"],
+    ]);
     await toldOf("ubuntu", "DataSourceImportStarted", "DataSourceImportCompleted");
     expect((await pullDisk(service.reference(ready), directory)).digest).toBe(diskSum);
   });
@@ -144,15 +158,23 @@ describe("an image of type HTTP", () => {
   it("tells what its source failed with while that is tried again, until bytes flow again", async () => {
     await begin();
     let away = true;
-    const url = await serve(disk, (_, index) => (index === 0 ? { cutAfter: 1 << 20 } : away ? { status: 503 } : { stallAfter: 1 << 20 }));
-    await service.create("away", http(url.replace("http://", "http://user:password-of-nobody@").concat("?token=tell-nobody")));
+    const url = await serve(disk, (_, index) =>
+      index === 0 ? { cutAfter: 1 << 20 } : away ? { status: 503 } : { stallAfter: 1 << 20 },
+    );
+    await service.create(
+      "away",
+      http(url.replace("http://", "http://user:password-of-nobody@").concat("?token=tell-nobody")),
+    );
     const told = await service.until("away", (image) => messageOf(image)?.includes("answers 503") === true);
-    expect(messageOf(told)).toMatch(/^the image is being imported; trying again after E_SOURCE_IO: http:\/\/127\.0\.0\.1:\d+\/disk\.img.* answers 503\. /);
+    expect(messageOf(told)).toMatch(
+      /^the image is being imported; trying again after E_SOURCE_IO: http:\/\/127\.0\.0\.1:\d+\/disk\.img.* answers 503\. /,
+    );
     expect(told.status?.phase).toBe("Provisioning");
     expect(JSON.stringify(told.status)).not.toMatch(/nobody/);
     away = false;
     const flowing = await service.until("away", (image) => messageOf(image) === "the image is being imported");
-    const sinceOf = (image: ImageObject) => image.status?.conditions?.map(({ lastTransitionTime }) => lastTransitionTime);
+    const sinceOf = (image: ImageObject) =>
+      image.status?.conditions?.map(({ lastTransitionTime }) => lastTransitionTime);
     expect(sinceOf(flowing)).toEqual(sinceOf(told));
     await toldOf("away", "DataSourceImportStarted");
   });
@@ -160,7 +182,9 @@ describe("an image of type HTTP", () => {
   it("tells what its registry failed with while that is tried again, until bytes flow again", async () => {
     let away = true;
     await using registry = await startRegistry();
-    await using proxy = await FaultProxy.start(registry.host, ({ method }) => (method === "PUT" ? "hold" : away && method === "PATCH" ? "drop" : "pass"));
+    await using proxy = await FaultProxy.start(registry.host, ({ method }) =>
+      method === "PUT" ? "hold" : away && method === "PATCH" ? "drop" : "pass",
+    );
     const access = { tls: { verify: false }, credentials: {}, retry: { ...defaultRetryPolicy, maxDelayMs: 1000 } };
     await begin({ placed: () => new RegistryPlace({ host: proxy.host, access, upload: { abortGraceMs: 1 } }) });
     await service.create("away", http(await serve(qcow2)));
@@ -174,7 +198,10 @@ describe("an image of type HTTP", () => {
   it("tells what a whole attempt failed with while there is another one", async () => {
     await begin();
     const replaced = { headers: { etag: '"two"' }, stallAfter: 0 };
-    await service.create("replaced", http(await serve(disk, (_, index) => (index === 0 ? { cutAfter: 1 << 20 } : replaced))));
+    await service.create(
+      "replaced",
+      http(await serve(disk, (_, index) => (index === 0 ? { cutAfter: 1 << 20 } : replaced))),
+    );
     const told = await service.until("replaced", (image) => messageOf(image)?.includes("E_SOURCE_CHANGED") === true);
     expect(messageOf(told)).toContain("the image is being imported; trying again after E_SOURCE_CHANGED: ");
     expect(told.status?.phase).toBe("Provisioning");
@@ -206,13 +233,27 @@ describe("an image of type HTTP", () => {
 describe("an image of type ObjectRef", () => {
   it("waits for its source, then is a copy with its sizes and format", async () => {
     await begin();
-    await service.create("copy", { type: "ObjectRef", objectRef: { kind: "ClusterVirtualImage", name: "source" } }, "team-a");
-    const waiting = await service.until("copy", (image) => reasonOf(image, "DatasourceReady") === "ClusterImageNotReady", "team-a");
+    await service.create(
+      "copy",
+      { type: "ObjectRef", objectRef: { kind: "ClusterVirtualImage", name: "source" } },
+      "team-a",
+    );
+    const waiting = await service.until(
+      "copy",
+      (image) => reasonOf(image, "DatasourceReady") === "ClusterImageNotReady",
+      "team-a",
+    );
     expect(waiting.status?.phase).toBe("Pending");
     await service.create("source", http(await serve(qcow2)));
     const source = await service.untilPhase("source", "Ready");
     const copy = await service.untilPhase("copy", "Ready", "team-a");
-    expect(copy.status).toMatchObject({ size: source.status?.size, format: "raw", cdrom: false, digest: source.status?.digest, progress: "100%" });
+    expect(copy.status).toMatchObject({
+      size: source.status?.size,
+      format: "raw",
+      cdrom: false,
+      digest: source.status?.digest,
+      progress: "100%",
+    });
     expect(copy.status?.downloadSpeed).toBeUndefined();
     await service.remove("source");
     await service.untilGone("source");
@@ -221,7 +262,10 @@ describe("an image of type ObjectRef", () => {
 
   it("of another namespace's image is told so by ImageNotReady", async () => {
     await begin();
-    await service.create("copy", { type: "ObjectRef", objectRef: { kind: "VirtualImage", name: "absent", namespace: "team-b" } });
+    await service.create("copy", {
+      type: "ObjectRef",
+      objectRef: { kind: "VirtualImage", name: "absent", namespace: "team-b" },
+    });
     const waiting = await service.until("copy", (image) => reasonOf(image, "DatasourceReady") === "ImageNotReady");
     expect(messageOf(waiting, "DatasourceReady")).toBe("VirtualImage team-b/absent does not exist");
   });
@@ -258,13 +302,20 @@ describe("an image of type ObjectRef", () => {
     expect(await service.stored()).toEqual([`cvi/copy:${copy.metadata.uid}`]);
   });
 
-  it.each(["VirtualDisk", "VirtualDiskSnapshot"] as const)("of a %s is told that the service has none", async (kind) => {
-    await begin();
-    await service.create("disk", { type: "ObjectRef", objectRef: { kind, name: "x" } }, "team-a");
-    const pending = await service.until("disk", (image) => reasonOf(image, "DatasourceReady") === `${kind}NotReady`, "team-a");
-    expect(pending.status?.phase).toBe("Pending");
-    expect(messageOf(pending)).toContain("this service keeps images only");
-  });
+  it.each(["VirtualDisk", "VirtualDiskSnapshot"] as const)(
+    "of a %s is told that the service has none",
+    async (kind) => {
+      await begin();
+      await service.create("disk", { type: "ObjectRef", objectRef: { kind, name: "x" } }, "team-a");
+      const pending = await service.until(
+        "disk",
+        (image) => reasonOf(image, "DatasourceReady") === `${kind}NotReady`,
+        "team-a",
+      );
+      expect(pending.status?.phase).toBe("Pending");
+      expect(messageOf(pending)).toContain("this service keeps images only");
+    },
+  );
 });
 
 describe("an image of type ContainerImage", () => {
@@ -274,13 +325,42 @@ describe("an image of type ContainerImage", () => {
     const file = join(directory, "layout");
     await tool("umoci", "init", "--layout", file);
     await tool("umoci", "new", "--image", `${file}:disk`);
-    await tool("umoci", "insert", "--rootless", "--image", `${file}:disk`, join(directory, "disk.qcow2"), "/disk/disk.qcow2");
-    await tool("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", `${testUser.name}:${testUser.password}`, `oci:${file}:disk`, `docker://${registry.host}/disks/one:1`);
+    await tool(
+      "umoci",
+      "insert",
+      "--rootless",
+      "--image",
+      `${file}:disk`,
+      join(directory, "disk.qcow2"),
+      "/disk/disk.qcow2",
+    );
+    await tool(
+      "skopeo",
+      "copy",
+      "--dest-tls-verify=false",
+      "--dest-creds",
+      `${testUser.name}:${testUser.password}`,
+      `oci:${file}:disk`,
+      `docker://${registry.host}/disks/one:1`,
+    );
 
-    await service.create("pulled", { type: "ContainerImage", containerImage: { image: `${registry.host}/disks/one:1`, imagePullSecret: { name: "pull" } } }, "team-a");
-    const waiting = await service.until("pulled", (image) => reasonOf(image, "DatasourceReady") === "ContainerRegistrySecretNotFound", "team-a");
+    await service.create(
+      "pulled",
+      {
+        type: "ContainerImage",
+        containerImage: { image: `${registry.host}/disks/one:1`, imagePullSecret: { name: "pull" } },
+      },
+      "team-a",
+    );
+    const waiting = await service.until(
+      "pulled",
+      (image) => reasonOf(image, "DatasourceReady") === "ContainerRegistrySecretNotFound",
+      "team-a",
+    );
     expect(messageOf(waiting)).toContain("there is no Secret pull");
-    await service.createSecret("pull", "team-a", { auths: { [registry.host]: { username: testUser.name, password: testUser.password } } });
+    await service.createSecret("pull", "team-a", {
+      auths: { [registry.host]: { username: testUser.name, password: testUser.password } },
+    });
     const ready = await service.untilPhase("pulled", "Ready", "team-a");
     expect((await pullDisk(service.reference(ready), directory)).digest).toBe(diskSum);
     expect(`${JSON.stringify(ready)}${service.log.join("")}`).not.toContain(testUser.password);
@@ -309,7 +389,9 @@ describe("an image has to wait", () => {
   it("while garbage is collected, and goes on afterwards", async () => {
     let isOpen = false;
     const listeners = new Set<() => void>();
-    await begin({ gate: { isOpen: () => isOpen, onOpen: (listener) => (listeners.add(listener), () => listeners.delete(listener)) } });
+    await begin({
+      gate: { isOpen: () => isOpen, onOpen: (listener) => (listeners.add(listener), () => listeners.delete(listener)) },
+    });
     await service.create("later", http(await serve(qcow2)));
     const postponed = await service.untilReason("later", "ProvisioningPostponed");
     expect(postponed.status?.phase).toBe("Pending");
@@ -322,12 +404,19 @@ describe("an image has to wait", () => {
     const listeners = new Set<() => void>();
     const collecting: { by?: GarbageCollector } = {};
     await begin({
-      gate: { isOpen: () => collecting.by?.gate.isOpen() ?? true, onOpen: (listener) => (listeners.add(listener), () => listeners.delete(listener)) },
+      gate: {
+        isOpen: () => collecting.by?.gate.isOpen() ?? true,
+        onOpen: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
+      },
     });
     await service.create("stored", http(await serve(qcow2)));
     const stored = await service.untilPhase("stored", "Ready");
     const { signal } = new AbortController();
-    await service.place.copy({ repository: "cvi/stored", tag: stored.metadata.uid }, { repository: "cvi/orphan", tag: "of-nobody" }, signal);
+    await service.place.copy(
+      { repository: "cvi/stored", tag: stored.metadata.uid },
+      { repository: "cvi/orphan", tag: "of-nobody" },
+      signal,
+    );
     const resumed = latch();
     let requests = 0;
     await service.create("running", http(await serve(disk, () => (requests++ === 0 ? { trickle: true } : {}))));
@@ -337,11 +426,20 @@ describe("an image has to wait", () => {
     const removing = new Proxy(service.place, {
       get: (target, name) => {
         const value = Reflect.get(target, name) as unknown;
-        if (name === "remove") return async (image: ImageName, signal: AbortSignal) => { await resumed.opened; await target.remove(image, signal); };
+        if (name === "remove")
+          return async (image: ImageName, signal: AbortSignal) => {
+            await resumed.opened;
+            await target.remove(image, signal);
+          };
         return typeof value === "function" ? (value.bind(target) as unknown) : value;
       },
     });
-    const collector = (collecting.by = new GarbageCollector({ store: service.store, place: removing, blobs: service.place.blobs, log: createLogger({ output: { write: () => undefined } }) }));
+    const collector = (collecting.by = new GarbageCollector({
+      store: service.store,
+      place: removing,
+      blobs: service.place.blobs,
+      log: createLogger({ output: { write: () => undefined } }),
+    }));
     for (const listener of listeners) collector.gate.onOpen(listener);
     const run = collector.run();
     await service.create("later", http(await serve(qcow2)));
@@ -352,7 +450,11 @@ describe("an image has to wait", () => {
       const ready = await service.untilPhase(name, "Ready");
       expect((await pullDisk(service.reference(ready), directory)).digest, name).toBe(diskSum);
     }
-    expect((await service.stored()).map((name) => name.split(":")[0])).toEqual(["cvi/later", "cvi/running", "cvi/stored"]);
+    expect((await service.stored()).map((name) => name.split(":")[0])).toEqual([
+      "cvi/later",
+      "cvi/running",
+      "cvi/stored",
+    ]);
   });
 
   it("where the namespace has as many images as it may", async () => {

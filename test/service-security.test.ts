@@ -56,11 +56,18 @@ describe("the file of tokens", () => {
     ["no token", "users: [{ name: a, roles: [] }]", "/users/0"],
     ["an unknown role", `users: [{ name: a, token: ${aliceToken}, roles: [{ role: root }] }]`, "/users/0/roles/0/role"],
     ["a misspelt field", `users: [{ name: a, token: ${aliceToken}, roles: [], namespace: x }]`, "/users/0"],
-    ["one token twice", `users: [{ name: a, token: ${aliceToken}, roles: [] }, { name: b, token: ${aliceToken}, roles: [] }]`, "same token"],
+    [
+      "one token twice",
+      `users: [{ name: a, token: ${aliceToken}, roles: [] }, { name: b, token: ${aliceToken}, roles: [] }]`,
+      "same token",
+    ],
   ])("with %s is refused, without quoting a token", async (_, text, reason) => {
     await writeFile(file, text);
     const opened = openUsers();
-    await expect(opened).rejects.toMatchObject({ code: "E_CONFIG", message: expect.stringContaining(reason) as string });
+    await expect(opened).rejects.toMatchObject({
+      code: "E_CONFIG",
+      message: expect.stringContaining(reason) as string,
+    });
     await expect(opened).rejects.toMatchObject({ message: expect.not.stringContaining(aliceToken) as string });
   });
 });
@@ -104,7 +111,9 @@ describe("requests", () => {
 
   afterEach(() => app.close());
 
-  async function serve(options: { withTokens?: boolean; guard?: Partial<OriginGuardOptions>; perMinute?: number } = {}): Promise<void> {
+  async function serve(
+    options: { withTokens?: boolean; guard?: Partial<OriginGuardOptions>; perMinute?: number } = {},
+  ): Promise<void> {
     log = [];
     const logger: FastifyBaseLogger = createLogger({ output: { write: (line: string) => void log.push(line) } });
     app = fastify({ loggerInstance: logger });
@@ -115,7 +124,10 @@ describe("requests", () => {
     await addSecurityHeaders(app, { isTls: false });
     await addRateLimit(app, { perMinute: options.perMinute ?? 0, exempt: ["/healthz"] });
     addAuditLog(app);
-    app.addHook("onRequest", originGuard({ isOpen: options.withTokens !== true, ownHosts: [], allowedOrigins: [], ...options.guard }));
+    app.addHook(
+      "onRequest",
+      originGuard({ isOpen: options.withTokens !== true, ownHosts: [], allowedOrigins: [], ...options.guard }),
+    );
     const authenticator = options.withTokens === true ? tokenAuthenticator(await openUsers()) : everybody;
     app.get("/healthz", () => "ok");
     app.route({
@@ -123,7 +135,12 @@ describe("requests", () => {
       url: "/thing",
       onRequest: requireUser(authenticator, "Bearer"),
       handler: (request) => {
-        request.access = { verb: request.method === "GET" ? "get" : "create", resource: "virtualimages", namespace: "a", name: "x" };
+        request.access = {
+          verb: request.method === "GET" ? "get" : "create",
+          resource: "virtualimages",
+          namespace: "a",
+          name: "x",
+        };
         return userOf(request).name;
       },
     });
@@ -137,17 +154,21 @@ describe("requests", () => {
     expect((await app.inject({ url: "/thing", headers: { authorization } })).body).toBe(name);
   });
 
-  it.each([undefined, "Bearer wrong-token-0123456789", "Bearer ", "Basic !!!", "Digest x"])("with %s are answered 401", async (authorization) => {
-    await serve({ withTokens: true });
-    const answer = await app.inject({ url: "/thing", headers: authorization === undefined ? {} : { authorization } });
-    expect(answer.statusCode).toBe(401);
-    expect(answer.headers["www-authenticate"]).toBe('Bearer realm="dvcr"');
-    expect(answer.body).toContain("E_UNAUTHENTICATED");
-  });
+  it.each([undefined, "Bearer wrong-token-0123456789", "Bearer ", "Basic !!!", "Digest x"])(
+    "with %s are answered 401",
+    async (authorization) => {
+      await serve({ withTokens: true });
+      const answer = await app.inject({ url: "/thing", headers: authorization === undefined ? {} : { authorization } });
+      expect(answer.statusCode).toBe(401);
+      expect(answer.headers["www-authenticate"]).toBe('Bearer realm="dvcr"');
+      expect(answer.body).toContain("E_UNAUTHENTICATED");
+    },
+  );
 
   it("from pages of other sites change nothing", async () => {
     await serve();
-    const post = async (headers: Record<string, string>) => (await app.inject({ method: "POST", url: "/thing", headers: { host: "localhost:80", ...headers } })).statusCode;
+    const post = async (headers: Record<string, string>) =>
+      (await app.inject({ method: "POST", url: "/thing", headers: { host: "localhost:80", ...headers } })).statusCode;
     expect(await post({})).toBe(200);
     expect(await post({ origin: "http://localhost:80", "sec-fetch-site": "same-origin" })).toBe(200);
     expect(await post({ origin: "https://evil.example" })).toBe(403);
@@ -183,7 +204,19 @@ describe("requests", () => {
     await app.inject({ method: "POST", url: "/thing", headers, payload: {} });
     await app.inject({ url: "/thing", headers });
     const lines = log.map((line) => JSON.parse(line) as { audit?: object }).filter(({ audit }) => audit !== undefined);
-    expect(lines).toEqual([expect.objectContaining({ audit: { user: "alice", verb: "create", resource: "virtualimages", namespace: "a", name: "x", status: 200, from: "127.0.0.1" } })]);
+    expect(lines).toEqual([
+      expect.objectContaining({
+        audit: {
+          user: "alice",
+          verb: "create",
+          resource: "virtualimages",
+          namespace: "a",
+          name: "x",
+          status: 200,
+          from: "127.0.0.1",
+        },
+      }),
+    ]);
     expect(log.join("")).not.toContain(aliceToken);
   });
 
@@ -192,7 +225,11 @@ describe("requests", () => {
     const { headers } = await app.inject("/thing");
     expect(headers["content-security-policy"]).toContain("default-src 'none'");
     expect(headers["content-security-policy"]).not.toContain("unsafe-inline");
-    expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY" });
+    expect(headers).toMatchObject({
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "no-referrer",
+      "x-frame-options": "DENY",
+    });
     expect(headers["strict-transport-security"]).toBeUndefined();
   });
 });
@@ -200,35 +237,76 @@ describe("requests", () => {
 describe("the address that a request comes from", () => {
   const logger = () => createLogger({ output: { write: () => undefined } });
   const build = async (settings: Record<string, string>) => {
-    const app = await buildServeApp({ config: parseServeConfig({ DVCR_SERVE_REQUESTS_PER_MINUTE: "2", ...settings }), log: logger(), isAuthenticated: false, notReady: () => undefined });
+    const app = await buildServeApp({
+      config: parseServeConfig({ DVCR_SERVE_REQUESTS_PER_MINUTE: "2", ...settings }),
+      log: logger(),
+      isAuthenticated: false,
+      notReady: () => undefined,
+    });
     app.get("/thing", ({ ip }) => ip);
     return app;
   };
 
   /** Status codes of one request each, in order: through the peer with this address, from what it says. */
-  async function statuses(app: FastifyInstance, ...requests: readonly (readonly [peer: string, forwarded: string])[]): Promise<number[]> {
+  async function statuses(
+    app: FastifyInstance,
+    ...requests: readonly (readonly [peer: string, forwarded: string])[]
+  ): Promise<number[]> {
     const found: number[] = [];
-    for (const [remoteAddress, forwarded] of requests) found.push((await app.inject({ url: "/thing", remoteAddress, headers: { host: "localhost", "x-forwarded-for": forwarded } })).statusCode);
+    for (const [remoteAddress, forwarded] of requests)
+      found.push(
+        (
+          await app.inject({
+            url: "/thing",
+            remoteAddress,
+            headers: { host: "localhost", "x-forwarded-for": forwarded },
+          })
+        ).statusCode,
+      );
     return found;
   }
 
   it("is the peer's, whatever it says, where no proxy is trusted", async () => {
     const app = await build({});
-    expect(await statuses(app, ["192.0.2.1", "198.51.100.1"], ["192.0.2.1", "198.51.100.2"], ["192.0.2.1", "198.51.100.3"], ["192.0.2.2", "198.51.100.3"])).toEqual([200, 200, 429, 200]);
+    expect(
+      await statuses(
+        app,
+        ["192.0.2.1", "198.51.100.1"],
+        ["192.0.2.1", "198.51.100.2"],
+        ["192.0.2.1", "198.51.100.3"],
+        ["192.0.2.2", "198.51.100.3"],
+      ),
+    ).toEqual([200, 200, 429, 200]);
     await app.close();
   });
 
   it("is what a trusted proxy says, and still the peer's for all others", async () => {
     const app = await build({ DVCR_SERVE_TRUSTED_PROXIES: "192.0.2.0/24,2001:db8::1" });
-    const proxied = await statuses(app, ["192.0.2.1", "198.51.100.1"], ["::ffff:192.0.2.9", "198.51.100.1"], ["2001:db8::1", "198.51.100.1"], ["192.0.2.1", "198.51.100.2"]);
+    const proxied = await statuses(
+      app,
+      ["192.0.2.1", "198.51.100.1"],
+      ["::ffff:192.0.2.9", "198.51.100.1"],
+      ["2001:db8::1", "198.51.100.1"],
+      ["192.0.2.1", "198.51.100.2"],
+    );
     expect(proxied).toEqual([200, 200, 429, 200]);
     // Only what trusted proxies have added counts: the rest anybody can make up.
-    expect(await statuses(app, ["192.0.2.1", "203.0.113.1, 198.51.100.1"], ["203.0.113.9", "198.51.100.7"], ["203.0.113.9", "198.51.100.8"], ["203.0.113.9", "198.51.100.9"])).toEqual([429, 200, 200, 429]);
+    expect(
+      await statuses(
+        app,
+        ["192.0.2.1", "203.0.113.1, 198.51.100.1"],
+        ["203.0.113.9", "198.51.100.7"],
+        ["203.0.113.9", "198.51.100.8"],
+        ["203.0.113.9", "198.51.100.9"],
+      ),
+    ).toEqual([429, 200, 200, 429]);
     await app.close();
   });
 
   it("is refused as a setting where it is none", async () => {
-    await expect(build({ DVCR_SERVE_TRUSTED_PROXIES: "proxy.example.com" })).rejects.toMatchObject({ code: "E_CONFIG" });
+    await expect(build({ DVCR_SERVE_TRUSTED_PROXIES: "proxy.example.com" })).rejects.toMatchObject({
+      code: "E_CONFIG",
+    });
   });
 });
 
@@ -243,16 +321,28 @@ describe("a body that comes too slowly", () => {
     return answer;
   }
   const build = async () => {
-    const app = await buildServeApp({ config: parseServeConfig({}), log: createLogger({ output: { write: () => undefined } }), isAuthenticated: false, notReady: () => undefined, bodyMilliseconds: 100 });
+    const app = await buildServeApp({
+      config: parseServeConfig({}),
+      log: createLogger({ output: { write: () => undefined } }),
+      isAuthenticated: false,
+      notReady: () => undefined,
+      bodyMilliseconds: 100,
+    });
     app.post("/thing", () => "taken");
-    app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => { done(null, body); });
+    app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
+      done(null, body);
+    });
     app.post("/upload/one", () => "taken");
     return app;
   };
 
   it.each(["Content-Length: 100", "Transfer-Encoding: chunked"])("is answered 408 (%s)", async (length) => {
     const app = await build();
-    const answer = await answerTo(app, `POST /thing HTTP/1.1\r\nContent-Type: text/x\r\n${length}`, length.startsWith("T") ? "1\r\n{\r\n" : "{");
+    const answer = await answerTo(
+      app,
+      `POST /thing HTTP/1.1\r\nContent-Type: text/x\r\n${length}`,
+      length.startsWith("T") ? "1\r\n{\r\n" : "{",
+    );
     expect(answer).toMatch(/^HTTP\/1\.1 408 [^]*connection: close[^]*E_BODY_TIMEOUT/i);
     await app.close();
   });
@@ -261,8 +351,12 @@ describe("a body that comes too slowly", () => {
     const app = await build();
     await app.listen({ host: "127.0.0.1", port: 0 });
     const socket = connect((app.server.address() as AddressInfo).port, "127.0.0.1");
-    socket.write("POST /upload/one HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: text/x\r\nContent-Length: 2\r\n\r\n{");
-    setTimeout(() => { socket.write("}"); }, 300);
+    socket.write(
+      "POST /upload/one HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: text/x\r\nContent-Length: 2\r\n\r\n{",
+    );
+    setTimeout(() => {
+      socket.write("}");
+    }, 300);
     let answer = "";
     for await (const piece of socket) answer += String(piece);
     expect(answer).toMatch(/^HTTP\/1\.1 200 [^]*taken$/);

@@ -41,7 +41,8 @@ async function configured(text: string): Promise<string> {
 }
 
 const imageOf = (name: string): Promise<ImageObject> => service.json<ImageObject>(`${collection}/${name}`);
-const reasonOf = ({ status }: ImageObject): string | undefined => status?.conditions?.find(({ type }) => type === "Ready")?.reason;
+const reasonOf = ({ status }: ImageObject): string | undefined =>
+  status?.conditions?.find(({ type }) => type === "Ready")?.reason;
 
 async function until(name: string, wanted: (image: ImageObject) => boolean): Promise<ImageObject> {
   return await eventually(async () => {
@@ -54,7 +55,9 @@ const isReady = ({ status }: ImageObject): boolean => status?.phase === "Ready";
 
 describe("TLS from files", () => {
   let certificates: Certificates;
-  beforeAll(() => { certificates = makeCertificates(); });
+  beforeAll(() => {
+    certificates = makeCertificates();
+  });
   afterAll(() => rm(certificates.directory, { recursive: true, force: true }));
 
   it("is spoken with the certificate and the lowest version that were named, and nothing else on the port", async () => {
@@ -67,10 +70,14 @@ describe("TLS from files", () => {
     expect([answer.statusCode, await answer.body.text()]).toEqual([200, "ok\n"]);
     expect(answer.headers["strict-transport-security"]).toContain("max-age");
     await dispatcher.close();
-    await expect(request(`${service.url}/readyz`)).rejects.toMatchObject({ code: expect.stringMatching(/UNABLE_TO_VERIFY|SELF_SIGNED/) as string });
+    await expect(request(`${service.url}/readyz`)).rejects.toMatchObject({
+      code: expect.stringMatching(/UNABLE_TO_VERIFY|SELF_SIGNED/) as string,
+    });
     await expect(request(service.url.replace("https", "http"))).rejects.toThrow();
     const old = new Agent({ connect: { ca: await readFile(certificates.ca, "utf8"), maxVersion: "TLSv1.2" } });
-    await expect(request(`${service.url}/readyz`, { dispatcher: old })).rejects.toMatchObject({ code: "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION" });
+    await expect(request(`${service.url}/readyz`, { dispatcher: old })).rejects.toMatchObject({
+      code: "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION",
+    });
     await old.close();
   });
 
@@ -80,13 +87,28 @@ describe("TLS from files", () => {
     const dvcr = (...args: string[]) => tool("bin/dvcr", ...args, "--server", service.url, "--ca", certificates.ca);
     await dvcr("upload", disk, "sent");
     expect(await dvcr("get", "cvi", "sent")).toMatch(/sent +Ready/);
-    await expect(tool("bin/dvcr", "get", "cvi", "--server", service.url)).rejects.toThrow(/UNABLE_TO_VERIFY_LEAF_SIGNATURE/);
+    await expect(tool("bin/dvcr", "get", "cvi", "--server", service.url)).rejects.toThrow(
+      /UNABLE_TO_VERIFY_LEAF_SIGNATURE/,
+    );
   });
 
   it("that cannot be read keeps the service from starting, with the name of the setting", async () => {
     service = await ServeProcess.start();
     const missing = join(work.path, "absent.pem");
-    await expect(tool("bin/dvcr", "serve", "--listen", "127.0.0.1:0", "--data-dir", join(work.path, "other"), "--tls-cert-file", missing, "--tls-key-file", missing)).rejects.toThrow(/E_CONFIG: tlsCertFile: .*absent\.pem.*ENOENT/);
+    await expect(
+      tool(
+        "bin/dvcr",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        join(work.path, "other"),
+        "--tls-cert-file",
+        missing,
+        "--tls-key-file",
+        missing,
+      ),
+    ).rejects.toThrow(/E_CONFIG: tlsCertFile: .*absent\.pem.*ENOENT/);
   });
 });
 
@@ -109,7 +131,8 @@ describe("SIGHUP", () => {
     await using origin = await Origin.start(await readFile(disk));
     const config = await configured("capacity: 1Mi\nnearlyFull: 1\nmaxImports: 1\n");
     service = await ServeProcess.start("--config", config);
-    const create = (name: string) => service.json(collection, "POST", imageDraft(name, { url: `${origin.url}/disk.img` }));
+    const create = (name: string) =>
+      service.json(collection, "POST", imageDraft(name, { url: `${origin.url}/disk.img` }));
     await create("first");
     const failed = await until("first", ({ status }) => status?.phase === "Failed");
     expect(failed.status?.conditions?.at(-1)?.message).toContain("E_PLACE_FULL");
@@ -134,9 +157,15 @@ describe("a registry of others", () => {
     await using registry = await startRegistry({ auth: true });
     await using origin = await Origin.start(await readFile(disk));
     const auths = join(work.path, "auth.json");
-    await writeFile(auths, JSON.stringify({ auths: { [registry.host]: { auth: Buffer.from("tester:registry-pw").toString("base64") } } }));
-    const pulled = async (image: string) => (await pullDisk(`docker://${image}`, work.path, "--src-authfile", auths)).digest;
-    const config = await configured(`registry: ${registry.host}\nregistryAuthConfig: ${auths}\nregistryInsecureTls: true\npresenceCheckSeconds: 1\n`);
+    await writeFile(
+      auths,
+      JSON.stringify({ auths: { [registry.host]: { auth: Buffer.from("tester:registry-pw").toString("base64") } } }),
+    );
+    const pulled = async (image: string) =>
+      (await pullDisk(`docker://${image}`, work.path, "--src-authfile", auths)).digest;
+    const config = await configured(
+      `registry: ${registry.host}\nregistryAuthConfig: ${auths}\nregistryInsecureTls: true\npresenceCheckSeconds: 1\n`,
+    );
     service = await ServeProcess.start("--config", config);
     await service.json(collection, "POST", imageDraft("one", { url: `${origin.url}/disk.img` }));
     const one = await until("one", isReady);
@@ -146,14 +175,19 @@ describe("a registry of others", () => {
     // It is asked itself: nothing is served here.
     expect((await fetch(`${service.url}/v2/`)).status).toBe(404);
 
-    const copy = { ...imageDraft("two"), spec: { dataSource: { type: "ObjectRef", objectRef: { kind: "ClusterVirtualImage", name: "one" } } } };
+    const copy = {
+      ...imageDraft("two"),
+      spec: { dataSource: { type: "ObjectRef", objectRef: { kind: "ClusterVirtualImage", name: "one" } } },
+    };
     await service.json(collection, "POST", copy);
     const two = await until("two", isReady);
     expect(two.status).toMatchObject({ digest: one.status?.digest, size: one.status?.size });
 
     const upload = { ...imageDraft("three"), spec: { dataSource: { type: "Upload" } } };
     await service.json(collection, "POST", upload);
-    const url = (await until("three", ({ status }) => status?.phase === "WaitForUserUpload")).status?.imageUploadURLs?.inCluster ?? "";
+    const url =
+      (await until("three", ({ status }) => status?.phase === "WaitForUserUpload")).status?.imageUploadURLs
+        ?.inCluster ?? "";
     expect((await fetch(url, { method: "PUT", body: await readFile(disk) })).status).toBe(200);
     const three = await until("three", isReady);
     expect(await pulled(three.status!.target!.registryURL!)).toBe(diskSum);
@@ -164,7 +198,14 @@ describe("a registry of others", () => {
     // The others are what they were, though they are made of the same blobs.
     expect(await pulled(two.status!.target!.registryURL!)).toBe(diskSum);
 
-    await tool("skopeo", "delete", "--tls-verify=false", "--authfile", auths, `docker://${two.status!.target!.registryURL!}`);
+    await tool(
+      "skopeo",
+      "delete",
+      "--tls-verify=false",
+      "--authfile",
+      auths,
+      `docker://${two.status!.target!.registryURL!}`,
+    );
     const lost = await until("two", ({ status }) => status?.phase === "ImageLost");
     expect(reasonOf(lost)).toBe("ImageLost");
   });
@@ -209,6 +250,10 @@ function threadsOf(pid: number): { readonly id: number; readonly name: string; r
   return readdirSync(`/proc/${pid}/task`).map((id) => {
     const stat = readFileSync(`/proc/${pid}/task/${id}/stat`, "utf8");
     const end = stat.lastIndexOf(")");
-    return { id: Number(id), name: stat.slice(stat.indexOf("(") + 1, end), nice: Number(stat.slice(end + 2).split(" ")[16]) };
+    return {
+      id: Number(id),
+      name: stat.slice(stat.indexOf("(") + 1, end),
+      nice: Number(stat.slice(end + 2).split(" ")[16]),
+    };
   });
 }

@@ -20,7 +20,10 @@ const collection = "/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualima
 async function ready(serve: ServeProcess, name: string): Promise<ImageObject> {
   let image: ImageObject | undefined;
   await expect
-    .poll(async () => (image = await serve.json<ImageObject>(`${collection}/${name}`)).status?.phase, { timeout: 60_000, interval: 200 })
+    .poll(async () => (image = await serve.json<ImageObject>(`${collection}/${name}`)).status?.phase, {
+      timeout: 60_000,
+      interval: 200,
+    })
     .toBe("Ready");
   return image!;
 }
@@ -28,7 +31,9 @@ async function ready(serve: ServeProcess, name: string): Promise<ImageObject> {
 const gc = (serve: ServeProcess, ...args: string[]): Promise<string> =>
   new Promise((resolve, reject) => {
     const dvcr = fileURLToPath(new URL("../bin/dvcr", import.meta.url));
-    execFile(dvcr, ["gc", ...args, "--data-dir", serve.dataDirectory], (error, stdout, stderr) => (error === null ? resolve(stdout) : reject(new Error(stderr))));
+    execFile(dvcr, ["gc", ...args, "--data-dir", serve.dataDirectory], (error, stdout, stderr) =>
+      error === null ? resolve(stdout) : reject(new Error(stderr)),
+    );
   });
 
 test("an imported image is pulled at its registryURL, outlives kill -9, is kept by gc run and goes with its resource", async () => {
@@ -49,7 +54,9 @@ test("an imported image is pulled at its registryURL, outlives kill -9, is kept 
   await writeFile(join(blobs, "c".repeat(64)), "of nobody");
 
   const check = await gc(serve, "check");
-  expect(check).toMatch(/^Found 2 cvi, 1 vi, 0 vd manifests in registry\nFound 2 cvi, 0 vi, 0 vd resources in cluster\n/);
+  expect(check).toMatch(
+    /^Found 2 cvi, 1 vi, 0 vd manifests in registry\nFound 2 cvi, 0 vi, 0 vd resources in cluster\n/,
+  );
   expect(check).toMatch(/\nVirtualImage {11}team-a {15}stale\n$/);
   expect(await gc(serve, "run", "--yes")).toContain("\nVirtualImage           team-a               stale\n");
   // Both images are one: a layer, a config, a manifest.
@@ -58,7 +65,9 @@ test("an imported image is pulled at its registryURL, outlives kill -9, is kept 
   const pulled = await pullDisk(`docker://${image.status!.target!.registryURL!}`, work.path);
   expect(pulled.digest).toBe(hexOf(disk));
   await serve.json(`${collection}/one`, "DELETE");
-  await expect.poll(async () => (await fetch(`${serve.url}/v2/cvi/one/tags/list`)).status, { timeout: 60_000 }).toBe(404);
+  await expect
+    .poll(async () => (await fetch(`${serve.url}/v2/cvi/one/tags/list`)).status, { timeout: 60_000 })
+    .toBe(404);
   expect((await fetch(`${serve.url}/v2/cvi/two/tags/list`)).status).toBe(200);
   expect(await gc(serve, "check")).toContain("\nNo images eligible for auto-cleanup.\n");
 });

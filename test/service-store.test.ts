@@ -20,10 +20,12 @@ const cvi = "clustervirtualimages";
 async function openStore(path: string, options: Partial<SqliteStoreOptions> = {}) {
   const directory = await DataDirectory.acquire(path);
   const errors: unknown[] = [];
-  const store = await SqliteStore.open(directory, { onError: (error) => errors.push(error), ...options }).catch(async (error: unknown) => {
-    await directory.release();
-    throw error;
-  });
+  const store = await SqliteStore.open(directory, { onError: (error) => errors.push(error), ...options }).catch(
+    async (error: unknown) => {
+      await directory.release();
+      throw error;
+    },
+  );
   return {
     store,
     errors,
@@ -72,20 +74,31 @@ describe("the SQLite store", () => {
 
   it("keeps secrets sealed, and every file readable by its owner only", async () => {
     const password = "correct-horse-battery";
-    const secret: Draft<SecretObject> = { apiVersion: "v1", kind: "Secret", type: "kubernetes.io/dockerconfigjson", metadata: { name: "pull", namespace: "a" }, data: { ".dockerconfigjson": password } };
+    const secret: Draft<SecretObject> = {
+      apiVersion: "v1",
+      kind: "Secret",
+      type: "kubernetes.io/dockerconfigjson",
+      metadata: { name: "pull", namespace: "a" },
+      data: { ".dockerconfigjson": password },
+    };
     const made = await opened.store.create<SecretObject>("secrets", secret);
     await opened.store.update<SecretObject>("secrets", { ...made, data: { ".dockerconfigjson": `${password}2` } });
     const files = (await readdir(path)).filter((name) => name !== "resources.db.lock");
     expect(files).toEqual(expect.arrayContaining(["control.sock", "resources.db", "resources.db-wal", "secrets.key"]));
     expect((await stat(path)).mode & 0o777).toBe(0o700);
     for (const name of files) expect([name, (await stat(join(path, name))).mode & 0o777]).toEqual([name, 0o600]);
-    for (const name of files.filter((one) => one.startsWith("resources"))) expect((await readFile(join(path, name))).includes(password)).toBe(false);
+    for (const name of files.filter((one) => one.startsWith("resources")))
+      expect((await readFile(join(path, name))).includes(password)).toBe(false);
     await reopen();
-    expect(await opened.store.get({ resource: "secrets", namespace: "a", name: "pull" })).toMatchObject({ data: { ".dockerconfigjson": `${password}2` } });
+    expect(await opened.store.get({ resource: "secrets", namespace: "a", name: "pull" })).toMatchObject({
+      data: { ".dockerconfigjson": `${password}2` },
+    });
     expect((await readFile(join(path, "resources.db"))).includes(password)).toBe(false);
     await writeFile(join(path, "secrets.key"), Buffer.alloc(32, 1));
     await reopen();
-    await expect(opened.store.get({ resource: "secrets", namespace: "a", name: "pull" })).rejects.toMatchObject({ code: "E_STORE_IO" });
+    await expect(opened.store.get({ resource: "secrets", namespace: "a", name: "pull" })).rejects.toMatchObject({
+      code: "E_STORE_IO",
+    });
   });
 
   it("serves one process at a time, and says so", async () => {
@@ -110,17 +123,25 @@ describe("the SQLite store", () => {
     for (let index = 0; index < 15; index++) await opened.store.create(cvi, imageDraft(`a${index}`));
     const list = await opened.store.list(cvi, { limit: 2 });
     opened.store.sweep();
-    expect(() => opened.store.watch(cvi, { since: "4" }, () => {})).toThrow(expect.objectContaining({ code: "E_VERSION_EXPIRED" }));
+    expect(() => opened.store.watch(cvi, { since: "4" }, () => {})).toThrow(
+      expect.objectContaining({ code: "E_VERSION_EXPIRED" }),
+    );
     opened.store.watch(cvi, { since: "5" }, () => {})();
     now += 3_600_001;
     await opened.store.create(cvi, imageDraft("new"));
     opened.store.sweep();
-    expect(() => opened.store.watch(cvi, { since: "14" }, () => {})).toThrow(expect.objectContaining({ code: "E_VERSION_EXPIRED" }));
+    expect(() => opened.store.watch(cvi, { since: "14" }, () => {})).toThrow(
+      expect.objectContaining({ code: "E_VERSION_EXPIRED" }),
+    );
     opened.store.watch(cvi, { since: "15" }, () => {})();
-    await expect(opened.store.list(cvi, { limit: 2, continue: list.continue! })).resolves.toMatchObject({ resourceVersion: "15" });
+    await expect(opened.store.list(cvi, { limit: 2, continue: list.continue! })).resolves.toMatchObject({
+      resourceVersion: "15",
+    });
     now += 3_600_001;
     opened.store.sweep();
-    await expect(opened.store.list(cvi, { limit: 2, continue: list.continue! })).rejects.toMatchObject({ code: "E_VERSION_EXPIRED" });
+    await expect(opened.store.list(cvi, { limit: 2, continue: list.continue! })).rejects.toMatchObject({
+      code: "E_VERSION_EXPIRED",
+    });
   });
 
   it("lets events go an hour after their last change", async () => {
@@ -163,7 +184,10 @@ describe("the SQLite store", () => {
   it("refuses a database of a newer version", async () => {
     await opened.close();
     await tool("sqlite3", join(path, "resources.db"), "PRAGMA user_version = 99");
-    await expect(openStore(path)).rejects.toMatchObject({ code: "E_STORE_IO", message: expect.stringContaining("99") as string });
+    await expect(openStore(path)).rejects.toMatchObject({
+      code: "E_STORE_IO",
+      message: expect.stringContaining("99") as string,
+    });
     await tool("sqlite3", join(path, "resources.db"), "PRAGMA user_version = 1");
     opened = await openStore(path);
   });
@@ -184,10 +208,13 @@ describe("a writer that is killed at any moment", () => {
         }
       }
       const { store, close } = await openStore(path);
-      const stored = new Map((await store.list(cvi)).items.map(({ metadata }) => [metadata.name, Number(metadata.resourceVersion)]));
+      const stored = new Map(
+        (await store.list(cvi)).items.map(({ metadata }) => [metadata.name, Number(metadata.resourceVersion)]),
+      );
       await close();
       expect(acknowledged.size).toBeGreaterThan(rounds);
-      for (const [name, version] of acknowledged) expect(stored.get(name), name).toBeGreaterThanOrEqual(Number(version));
+      for (const [name, version] of acknowledged)
+        expect(stored.get(name), name).toBeGreaterThanOrEqual(Number(version));
     } finally {
       await rm(path, { recursive: true });
     }

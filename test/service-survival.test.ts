@@ -30,11 +30,18 @@ function randomFrom(seed: number): () => number {
 }
 
 async function filesBelow(directory: string): Promise<string[]> {
-  return (await readdir(directory, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  return (await readdir(directory, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
 }
 
 /** A person at the command line, who tries again until the image is there. */
-async function uploadUntilReady(service: ServeProcess, file: string, name: string, isOver: () => boolean): Promise<void> {
+async function uploadUntilReady(
+  service: ServeProcess,
+  file: string,
+  name: string,
+  isOver: () => boolean,
+): Promise<void> {
   while (!isOver()) {
     const { code, stderr } = await dvcr(["upload", "--quiet", "--server", service.url, file, name]);
     if (code === 0 || stderr.includes("Ready already")) return;
@@ -54,7 +61,12 @@ it("killed at twenty random moments of ten imports and five uploads, the service
   let isOver = false;
   try {
     const make = (name: string, dataSource: object) =>
-      service.json(images, "POST", { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec: { dataSource } });
+      service.json(images, "POST", {
+        apiVersion: "virtualization.deckhouse.io/v1alpha2",
+        kind: "ClusterVirtualImage",
+        metadata: { name },
+        spec: { dataSource },
+      });
     const names = Array.from({ length: imports }, (_, index) => `import-${String(index)}`);
     for (const name of names) await make(name, { type: "HTTP", http: { url: origin.url } });
     await make("wrong-sum", { type: "HTTP", http: { url: origin.url, checksum: { md5: "0".repeat(32) } } });
@@ -78,14 +90,21 @@ it("killed at twenty random moments of ten imports and five uploads, the service
     await Promise.all(people);
 
     const phases = Object.fromEntries(found.map(({ metadata, status }) => [metadata.name, status?.phase]));
-    expect(phases).toEqual({ ...Object.fromEntries([...names, ...uploaded].map((name) => [name, "Ready"])), "wrong-sum": "Failed" });
-    expect(found.find(({ metadata }) => metadata.name === "wrong-sum")?.status?.conditions).toContainEqual(expect.objectContaining({ type: "Ready", message: expect.stringContaining("md5 sum mismatch") as string }));
+    expect(phases).toEqual({
+      ...Object.fromEntries([...names, ...uploaded].map((name) => [name, "Ready"])),
+      "wrong-sum": "Failed",
+    });
+    expect(found.find(({ metadata }) => metadata.name === "wrong-sum")?.status?.conditions).toContainEqual(
+      expect.objectContaining({ type: "Ready", message: expect.stringContaining("md5 sum mismatch") as string }),
+    );
 
     const ready = found.filter(({ status }) => status?.phase === "Ready");
     expect(new Set(ready.map(({ status }) => status?.digest)).size).toBe(1);
     const [first, last] = [ready[0]!, ready.at(-1)!];
     for (const image of [first, last]) {
-      expect((await pullDisk(`docker://${image.status?.target?.registryURL ?? ""}`, directory)).digest).toBe(await fileDigest(disk));
+      expect((await pullDisk(`docker://${image.status?.target?.registryURL ?? ""}`, directory)).digest).toBe(
+        await fileDigest(disk),
+      );
     }
 
     // One layer, one config, one manifest: all images are the same. No part of a file, no scratch.

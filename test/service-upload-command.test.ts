@@ -27,7 +27,8 @@ afterAll(() => work[Symbol.asyncDispose]());
 let service: ServeProcess;
 afterEach(() => service[Symbol.asyncDispose]());
 
-const upload = (file: string, name: string, server = service.url): Promise<Finished> => dvcr(["upload", "--quiet", "--server", server, file, name]);
+const upload = (file: string, name: string, server = service.url): Promise<Finished> =>
+  dvcr(["upload", "--quiet", "--server", server, file, name]);
 
 async function configured(text: string): Promise<string> {
   const path = join(work.path, "serve.yaml");
@@ -43,7 +44,9 @@ async function storedDigest(name: string): Promise<string> {
 }
 
 /** What HEAD says of the upload to an image. */
-async function standing(name: string): Promise<{ readonly state: string | null; readonly offset: number; readonly url: string }> {
+async function standing(
+  name: string,
+): Promise<{ readonly state: string | null; readonly offset: number; readonly url: string }> {
   const url = (await imageOf(name)).status?.imageUploadURLs?.inCluster ?? "";
   const { headers } = await fetch(url, { method: "HEAD" });
   return { state: headers.get("dvcr-upload-state"), offset: Number(headers.get("upload-offset")), url };
@@ -81,7 +84,9 @@ async function overwrite(path: string, seed: number): Promise<void> {
 }
 
 describe("dvcr upload after its first run was ended halfway", () => {
-  beforeEach(async () => { service = await ServeProcess.start(); });
+  beforeEach(async () => {
+    service = await ServeProcess.start();
+  });
 
   it("goes on with the same file, and sends only the rest", async () => {
     const offset = await endHalfway(disk, "image");
@@ -128,7 +133,10 @@ describe("dvcr upload after its first run was ended halfway", () => {
     const offset = await endHalfway(disk, "image");
     const piece = patternBytes(mebibyte, 5);
     const range = `bytes ${offset}-${offset + piece.length - 1}/${16 * mebibyte}`;
-    expect((await fetch((await standing("image")).url, { method: "PUT", headers: { "content-range": range }, body: piece })).status).toBe(202);
+    expect(
+      (await fetch((await standing("image")).url, { method: "PUT", headers: { "content-range": range }, body: piece }))
+        .status,
+    ).toBe(202);
     expect((await upload(disk, "image")).code).toBe(0);
     expect(await storedDigest("image")).toBe(await fileDigest(disk));
   });
@@ -176,12 +184,20 @@ describe("dvcr upload after its last byte was sent", () => {
     // It keeps its turn, and so the next one is taken in and not yet stored.
     await endHalfway(disk, "first");
     const run = new RunningDvcr("upload", "--quiet", "--server", service.url, small!, "second");
-    await until(run, async () => (await imageOf("second").catch(() => undefined))?.status?.imageUploadURLs !== undefined && (await standing("second")).state === "importing");
+    await until(
+      run,
+      async () =>
+        (await imageOf("second").catch(() => undefined))?.status?.imageUploadURLs !== undefined &&
+        (await standing("second")).state === "importing",
+    );
     run.signal("SIGINT");
     await run.exit();
 
     const { code, stderr } = await upload(other!, "second");
-    expect([code, stderr]).toEqual([3, expect.stringMatching(/^E_OBJECT_EXISTS: .*another upload.*delete the other first/m)]);
+    expect([code, stderr]).toEqual([
+      3,
+      expect.stringMatching(/^E_OBJECT_EXISTS: .*another upload.*delete the other first/m),
+    ]);
     const again = upload(small!, "second");
     expect((await upload(disk, "first")).code).toBe(0);
     expect((await again).code).toBe(0);
@@ -193,14 +209,33 @@ describe("dvcr upload to an image that waits", () => {
   it("tells what for, once, with --quiet too", async () => {
     service = await ServeProcess.start("--config", await configured("namespaceImages: 1\n"));
     await tool("bin/dvcr", "upload", "--quiet", "--server", service.url, "--kind", "vi", "-n", "team-a", disk, "one");
-    const run = new RunningDvcr("upload", "--quiet", "--server", service.url, "--kind", "vi", "-n", "team-a", disk, "two");
+    const run = new RunningDvcr(
+      "upload",
+      "--quiet",
+      "--server",
+      service.url,
+      "--kind",
+      "vi",
+      "-n",
+      "team-a",
+      disk,
+      "two",
+    );
     await until(run, () => run.stderr.includes("\n"));
     // Two more looks at the image.
     await new Promise((resolve) => setTimeout(resolve, 1200));
     run.signal("SIGTERM");
     expect(await run.exit()).toBe(143);
-    const lines = run.stderr.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as { level: string; msg: string });
-    expect(lines).toEqual([expect.objectContaining({ level: "warn", msg: expect.stringMatching(/^two is Pending \(QuotaExceeded\): E_QUOTA: /) as string })]);
+    const lines = run.stderr
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line) as { level: string; msg: string });
+    expect(lines).toEqual([
+      expect.objectContaining({
+        level: "warn",
+        msg: expect.stringMatching(/^two is Pending \(QuotaExceeded\): E_QUOTA: /) as string,
+      }),
+    ]);
   });
 });
 
@@ -213,14 +248,17 @@ describe("dvcr upload to an image that has failed", () => {
     expect((await upload(cut, "image")).stderr).toMatch(/^E_TRUNCATED: /m);
     const { code, stderr } = await upload(disk, "image");
     expect(code).toBe(3);
-    expect(stderr).toMatch(/^E_IMAGE_FAILED: image has failed: E_TRUNCATED: .*\. Delete it before you try again: `dvcr delete cvi image`\.$/m);
+    expect(stderr).toMatch(
+      /^E_IMAGE_FAILED: image has failed: E_TRUNCATED: .*\. Delete it before you try again: `dvcr delete cvi image`\.$/m,
+    );
     await tool("bin/dvcr", "delete", "--server", service.url, "cvi", "image");
     expect((await upload(disk, "image")).code).toBe(0);
   });
 
   it("tries again where what it is asked for is not what has failed", async () => {
     service = await ServeProcess.start();
-    const withChecksum = (sum: string): Promise<Finished> => dvcr(["upload", "--quiet", "--server", service.url, "--checksum", `sha256:${sum}`, disk, "image"]);
+    const withChecksum = (sum: string): Promise<Finished> =>
+      dvcr(["upload", "--quiet", "--server", service.url, "--checksum", `sha256:${sum}`, disk, "image"]);
     expect((await withChecksum("0".repeat(64))).stderr).toMatch(/^E_CHECKSUM_MISMATCH: /m);
     expect((await withChecksum(await fileDigest(disk))).code).toBe(0);
   });

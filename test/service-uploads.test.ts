@@ -41,7 +41,12 @@ async function until(name: string, phase: string): Promise<ImageObject> {
 /** A new image of type Upload; its upload URL. */
 async function uploadUrl(name: string, upload?: object): Promise<string> {
   const dataSource = { type: "Upload", ...(upload === undefined ? {} : { upload }) };
-  await service.json(images, "POST", { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec: { dataSource } });
+  await service.json(images, "POST", {
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind: "ClusterVirtualImage",
+    metadata: { name },
+    spec: { dataSource },
+  });
   return (await until(name, "WaitForUserUpload")).status?.imageUploadURLs?.external ?? "";
 }
 
@@ -65,15 +70,35 @@ describe("an upload URL", () => {
     expect(stdout).toMatch(/^stored .*cirros/);
     expect(await storedDigest("cirros")).toBe(sha256(bytes));
     expect((await imageAt("cirros")).status?.imageUploadURLs).toBeUndefined();
-    for (const args of [[url], ["-I", url], ["-T", disk, url], ["-X", "OPTIONS", url]]) expect(await statusCode(...args)).toBe("404");
+    for (const args of [[url], ["-I", url], ["-T", disk, url], ["-X", "OPTIONS", url]])
+      expect(await statusCode(...args)).toBe("404");
   });
 
   it("that is wrong says nothing, whatever is sent to it", async () => {
     service = await ServeProcess.start();
     await uploadUrl("other");
-    for (const path of [`/upload/${"A".repeat(32)}`, "/upload/short", `/upload/${"A".repeat(32)}?tus=1`, `/upload/${encodeURIComponent("../".repeat(10))}`]) {
-      for (const args of [[], ["-I"], ["-T", disk], ["-H", "Expect:", "-T", disk], ["-X", "DELETE"], ["-F", `file=@${disk}`]]) {
-        const { stdout } = await curl("-w", "%{http_code} %{size_download}", "-o", join(directory.path, "nothing"), ...args, `${service.url}${path}`).done;
+    for (const path of [
+      `/upload/${"A".repeat(32)}`,
+      "/upload/short",
+      `/upload/${"A".repeat(32)}?tus=1`,
+      `/upload/${encodeURIComponent("../".repeat(10))}`,
+    ]) {
+      for (const args of [
+        [],
+        ["-I"],
+        ["-T", disk],
+        ["-H", "Expect:", "-T", disk],
+        ["-X", "DELETE"],
+        ["-F", `file=@${disk}`],
+      ]) {
+        const { stdout } = await curl(
+          "-w",
+          "%{http_code} %{size_download}",
+          "-o",
+          join(directory.path, "nothing"),
+          ...args,
+          `${service.url}${path}`,
+        ).done;
         expect(stdout, `${args.join(" ")} ${path}`).toBe("404 0");
       }
     }
@@ -101,21 +126,45 @@ describe("an upload URL", () => {
     await writeFile(rest, bytes.subarray(5 << 20));
 
     const byRange = await uploadUrl("range");
-    expect(await statusCode("-H", `Content-Range: bytes 0-${(5 << 20) - 1}/${bytes.length}`, "-T", half, byRange)).toBe("202");
+    expect(await statusCode("-H", `Content-Range: bytes 0-${(5 << 20) - 1}/${bytes.length}`, "-T", half, byRange)).toBe(
+      "202",
+    );
     const running = await until("range", "Provisioning");
     expect(running.status?.imageUploadURLs?.external).toBe(byRange);
     const { stdout: head } = await curl("-I", byRange).done;
     expect(head).toMatch(new RegExp(`^upload-offset: ${5 << 20}\r$`, "m"));
-    expect(await statusCode("-H", `Content-Range: bytes ${5 << 20}-${bytes.length - 1}/${bytes.length}`, "-T", rest, byRange)).toBe("200");
+    expect(
+      await statusCode(
+        "-H",
+        `Content-Range: bytes ${5 << 20}-${bytes.length - 1}/${bytes.length}`,
+        "-T",
+        rest,
+        byRange,
+      ),
+    ).toBe("200");
     expect(await storedDigest("range")).toBe(sha256(bytes));
 
     const byTus = await uploadUrl("tus");
     const tus = ["-H", "Tus-Resumable: 1.0.0"];
-    const { stdout: created } = await curl("-i", "-X", "POST", ...tus, "-H", `Upload-Length: ${bytes.length}`, "-H", "Content-Length: 0", byTus).done;
+    const { stdout: created } = await curl(
+      "-i",
+      "-X",
+      "POST",
+      ...tus,
+      "-H",
+      `Upload-Length: ${bytes.length}`,
+      "-H",
+      "Content-Length: 0",
+      byTus,
+    ).done;
     const location = /^location: (\?tus=\S+)\r$/m.exec(created)?.[1] ?? "";
     const part = [...tus, "-X", "PATCH", "-H", "Content-Type: application/offset+octet-stream"];
-    expect(await statusCode(...part, "-H", "Upload-Offset: 0", "--data-binary", `@${half}`, `${byTus}${location}`)).toBe("204");
-    expect(await statusCode(...part, "-H", `Upload-Offset: ${5 << 20}`, "--data-binary", `@${rest}`, `${byTus}${location}`)).toBe("204");
+    expect(
+      await statusCode(...part, "-H", "Upload-Offset: 0", "--data-binary", `@${half}`, `${byTus}${location}`),
+    ).toBe("204");
+    expect(
+      await statusCode(...part, "-H", `Upload-Offset: ${5 << 20}`, "--data-binary", `@${rest}`, `${byTus}${location}`),
+    ).toBe("204");
     expect(await storedDigest("tus")).toBe(sha256(bytes));
   });
 

@@ -35,9 +35,23 @@ async function start(settings = ""): Promise<void> {
   service = await ServeProcess.start("--config", config);
 }
 
-function ask(path: string, token: string, method = "GET", body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+function ask(
+  path: string,
+  token: string,
+  method = "GET",
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-  return fetch(`${service.url}${path}`, { method, headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers }, ...sent });
+  return fetch(`${service.url}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...headers,
+    },
+    ...sent,
+  });
 }
 
 describe("the audit log", () => {
@@ -50,13 +64,25 @@ describe("the audit log", () => {
     await ask(images, root.token, "POST", upload);
     await ask(`${images}/one`, reader.token, "DELETE");
     await ask(images, "nobodys-token-0123456789", "POST", upload);
-    const url = await eventually(async () => ((await (await ask(`${images}/up`, root.token)).json()) as ImageObject).status?.imageUploadURLs?.inCluster);
+    const url = await eventually(
+      async () =>
+        ((await (await ask(`${images}/up`, root.token)).json()) as ImageObject).status?.imageUploadURLs?.inCluster,
+    );
     expect((await fetch(url, { method: "PUT", body: Buffer.alloc(1 << 20, 2) })).status).toBe(200);
     await ask(`${images}/one`, root.token, "DELETE");
 
-    const lines = (): unknown[] => service.log.split("\n").filter((line) => line.includes('"audit"')).map((line) => (JSON.parse(line) as { audit: unknown }).audit);
+    const lines = (): unknown[] =>
+      service.log
+        .split("\n")
+        .filter((line) => line.includes('"audit"'))
+        .map((line) => (JSON.parse(line) as { audit: unknown }).audit);
     await eventually(() => lines().length >= 6);
-    const change = { resource: "clustervirtualimages", group: "virtualization.deckhouse.io", namespace: "", from: "127.0.0.1" };
+    const change = {
+      resource: "clustervirtualimages",
+      group: "virtualization.deckhouse.io",
+      namespace: "",
+      from: "127.0.0.1",
+    };
     expect(lines()).toEqual([
       { ...change, user: "root", verb: "create", name: "one", status: 201 },
       { ...change, user: "root", verb: "create", name: "trial", dryRun: true, status: 201 },
@@ -73,7 +99,8 @@ describe("the limit of requests", () => {
   it("counts those with wrong tokens and those for nothing, too, and no probes", async () => {
     await start("requestsPerMinute: 6\n");
     const statuses: number[] = [];
-    for (const path of [images, "/v2/", "/metrics", "/nothing", images, "/upload/x", images, "/v2/", "/nothing"]) statuses.push((await ask(path, "guessed-token-0123456789")).status);
+    for (const path of [images, "/v2/", "/metrics", "/nothing", images, "/upload/x", images, "/v2/", "/nothing"])
+      statuses.push((await ask(path, "guessed-token-0123456789")).status);
     expect(statuses).toEqual([401, 401, 401, 404, 401, 404, 429, 429, 429]);
     const refused = await ask(images, root.token);
     expect(refused.status).toBe(429);
@@ -111,19 +138,37 @@ describe("answers", () => {
     await start("capacity: 64Mi\n");
     const text = await (await ask("/metrics", root.token)).text();
     const value = (name: string): number => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
-    expect([value("dvcr_store_capacity_bytes"), value("dvcr_store_used_bytes"), value("dvcr_store_free_bytes")]).toEqual([64 << 20, 0, 64 << 20]);
+    expect([
+      value("dvcr_store_capacity_bytes"),
+      value("dvcr_store_used_bytes"),
+      value("dvcr_store_free_bytes"),
+    ]).toEqual([64 << 20, 0, 64 << 20]);
     // Alerts count from what a series began with.
-    expect(text).toMatch(/^dvcr_images_finished_total{kind="ClusterVirtualImage",phase="Failed",reason="ProvisioningFailed"} 0$/m);
+    expect(text).toMatch(
+      /^dvcr_images_finished_total{kind="ClusterVirtualImage",phase="Failed",reason="ProvisioningFailed"} 0$/m,
+    );
   });
 
   it("about Secrets hold none of their data, in tables and in metadata alone", async () => {
     await start();
-    const data = { ".dockerconfigjson": Buffer.from(JSON.stringify({ auths: { "r.example": { auth: "dTpMRUFLTUU=" } } })).toString("base64") };
+    const data = {
+      ".dockerconfigjson": Buffer.from(JSON.stringify({ auths: { "r.example": { auth: "dTpMRUFLTUU=" } } })).toString(
+        "base64",
+      ),
+    };
     const annotations = { "kubectl.kubernetes.io/last-applied-configuration": JSON.stringify({ data }), kept: "yes" };
-    const made = await ask(secrets, root.token, "POST", { apiVersion: "v1", kind: "Secret", type: "kubernetes.io/dockerconfigjson", metadata: { name: "pull", annotations }, data });
+    const made = await ask(secrets, root.token, "POST", {
+      apiVersion: "v1",
+      kind: "Secret",
+      type: "kubernetes.io/dockerconfigjson",
+      metadata: { name: "pull", annotations },
+      data,
+    });
     expect(made.status).toBe(201);
     for (const form of ["Table", "PartialObjectMetadataList"]) {
-      const text = await (await ask(secrets, root.token, "GET", undefined, { accept: `application/json;as=${form};v=v1;g=meta.k8s.io` })).text();
+      const text = await (
+        await ask(secrets, root.token, "GET", undefined, { accept: `application/json;as=${form};v=v1;g=meta.k8s.io` })
+      ).text();
       expect(text).toContain('"kept":"yes"');
       expect(text).not.toContain(data[".dockerconfigjson"]);
     }
@@ -131,7 +176,9 @@ describe("answers", () => {
 
   it("for a name that is not ours are 403 for container tools as well", async () => {
     service = await ServeProcess.start();
-    const { statusCode, body } = await (await import("undici")).request(`${service.url}/v2/`, { headers: { host: "rebound.example" } });
+    const { statusCode, body } = await (
+      await import("undici")
+    ).request(`${service.url}/v2/`, { headers: { host: "rebound.example" } });
     expect(statusCode).toBe(403);
     expect(await body.json()).toMatchObject({ errors: [{ code: "DENIED" }] });
   });

@@ -10,17 +10,25 @@ import { latch } from "./support/uploader.ts";
 
 const processes = {
   importer: {
-    environment: { IMPORTER_SOURCE: "http", IMPORTER_ENDPOINT: "http://example.org/disk", IMPORTER_DESTINATION_ENDPOINT: "dvcr/cvi/disk:1" },
+    environment: {
+      IMPORTER_SOURCE: "http",
+      IMPORTER_ENDPOINT: "http://example.org/disk",
+      IMPORTER_DESTINATION_ENDPOINT: "dvcr/cvi/disk:1",
+    },
     /** The first option that is read strictly. */
     option: "IMPORTER_SOURCE",
-    main: (loading: () => Promise<void>): PodMain => (environment, surroundings) =>
-      importerProcess([], environment, async () => (await loading(), parts), surroundings),
+    main:
+      (loading: () => Promise<void>): PodMain =>
+      (environment, surroundings) =>
+        importerProcess([], environment, async () => (await loading(), parts), surroundings),
   },
   uploader: {
     environment: { LISTEN_PORT: "0", HEALTHZ_PORT: "0", UPLOADER_DESTINATION_ENDPOINT: "dvcr/cvi/disk:1" },
     option: "UPLOADER_DESTINATION_ENDPOINT",
-    main: (loading: () => Promise<void>): PodMain => (environment, surroundings) =>
-      uploaderProcess([], environment, async () => (await loading(), parts), surroundings),
+    main:
+      (loading: () => Promise<void>): PodMain =>
+      (environment, surroundings) =>
+        uploaderProcess([], environment, async () => (await loading(), parts), surroundings),
   },
 };
 
@@ -36,7 +44,11 @@ afterEach(() => pod.dispose());
 describe.each(Object.entries(processes))("dvcr-%s", (_name, { environment, option, main }) => {
   it("answers scrapes before what does the work is loaded", async () => {
     const answered = latch();
-    pod = await startPod(main(() => answered.opened), environment, ["metrics"]);
+    pod = await startPod(
+      main(() => answered.opened),
+      environment,
+      ["metrics"],
+    );
     expect(await pod.scrape()).toContain(`registry_progress{ownerUID="${ownerUid}"} 0`);
     answered.open();
   });

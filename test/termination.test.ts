@@ -57,7 +57,8 @@ describe("the message of a failure", () => {
   });
 
   it("carries no secret", () => {
-    const text = "GET https://user:pa55word@host.example/path?X-Signature=abc123: Authorization: Basic dXNlcjpwYTU1d29yZA== token eyJhbGciOi.eyJpc3MiOi.c2ln and hunter2!";
+    const text =
+      "GET https://user:pa55word@host.example/path?X-Signature=abc123: Authorization: Basic dXNlcjpwYTU1d29yZA== token eyJhbGciOi.eyJpc3MiOi.c2ln and hunter2!";
     const message = textOf(errorLine(text, ["hunter2!"]));
     expect(message).toBe("GET https://host.example/path?***: Authorization: Basic *** token *** and ***");
   });
@@ -67,14 +68,19 @@ describe("secrets in text", () => {
   it("are taken out of URLs, and the rest of the URL is kept", () => {
     expect(redactUrl("https://u:p@example.org:8443/a/b.qcow2?sig=1#f")).toBe("https://example.org:8443/a/b.qcow2?***");
     expect(redactUrl("no url")).toBe("no url");
-    expect(redactText("from docker://dvcr.d8-virtualization.svc/cvi/x:1.")).toBe("from docker://dvcr.d8-virtualization.svc/cvi/x:1.");
+    expect(redactText("from docker://dvcr.d8-virtualization.svc/cvi/x:1.")).toBe(
+      "from docker://dvcr.d8-virtualization.svc/cvi/x:1.",
+    );
   });
 
   it("are taken out of log lines", () => {
     const lines: string[] = [];
     const log = createLogger({ output: { write: (line: string) => void lines.push(line) }, secrets: ["hunter2"] });
     log.info({ headers: { authorization: "Basic abc" }, req: { headers: { authorization: "Bearer abc" } } }, "one");
-    log.error({ err: new DvcrError("E_SOURCE_DENIED", "password hunter2 refused", { cause: new Error("hunter2 again") }) }, "two");
+    log.error(
+      { err: new DvcrError("E_SOURCE_DENIED", "password hunter2 refused", { cause: new Error("hunter2 again") }) },
+      "two",
+    );
     expect(lines).toHaveLength(2);
     expect(lines.join("")).not.toMatch(/hunter2|abc/);
     expect(JSON.parse(lines[1]!)).toMatchObject({ level: "error", err: { code: "E_SOURCE_DENIED" }, msg: "two" });
@@ -91,7 +97,8 @@ describe("the termination file", () => {
     path = join(directory, "termination-log");
   });
   afterEach(() => rmSync(directory, { recursive: true }));
-  const writer = (to = path) => new TerminationWriter({ path: to, destination: "dvcr.d8-virtualization.svc/cvi/disk:0a1b", secrets: [], log });
+  const writer = (to = path) =>
+    new TerminationWriter({ path: to, destination: "dvcr.d8-virtualization.svc/cvi/disk:0a1b", secrets: [], log });
 
   it("is replaced whole, also where a longer text stood in it", () => {
     writeFileSync(path, "x".repeat(9000));
@@ -119,11 +126,14 @@ describe("the termination file", () => {
 
 describe("the exit code", () => {
   const stored = { kind: "stored", report: sampleReport } as const;
-  const failed = (code: "E_CHECKSUM_MISMATCH" | "E_CONFIG" | "E_SOURCE_IO" | "E_CANCELLED") => ({ kind: "failed", error: new DvcrError(code, "x") }) as const;
+  const failed = (code: "E_CHECKSUM_MISMATCH" | "E_CONFIG" | "E_SOURCE_IO" | "E_CANCELLED") =>
+    ({ kind: "failed", error: new DvcrError(code, "x") }) as const;
   const facts = { messageWritten: true, stoppedBy: undefined };
 
   it("is 0 for a stored image and for what no further try can mend", () => {
-    expect([stored, failed("E_CHECKSUM_MISMATCH"), failed("E_CONFIG")].map((outcome) => podExitCode(outcome, facts))).toEqual([0, 0, 0]);
+    expect(
+      [stored, failed("E_CHECKSUM_MISMATCH"), failed("E_CONFIG")].map((outcome) => podExitCode(outcome, facts)),
+    ).toEqual([0, 0, 0]);
   });
 
   it("is 1 for what may pass, and for everything that left no message", () => {

@@ -58,7 +58,12 @@ describe("a client that is held back", () => {
   it("is let on at the interval that its upload was given", async () => {
     const idle = (): Promise<never> => new Promise(() => undefined);
     const upload = new Upload({ total: undefined, checksums: [], isFramedSnappy: false }, idle, { sipInterval: 3000 });
-    const taken = writer({ room: () => upload.room(), push: (bytes) => { upload.take(bytes); } });
+    const taken = writer({
+      room: () => upload.room(),
+      push: (bytes) => {
+        upload.take(bytes);
+      },
+    });
     await vi.advanceTimersByTimeAsync(3000);
     expect(taken()).toBe(1.5 * mebibyte);
   });
@@ -80,25 +85,38 @@ describe("clients that never finish", () => {
     uploader = await startFakeUploader({}, { DVCR_UPLOAD_HEAD_TIMEOUT: "1" });
     const slow = Array.from({ length: 200 }, () => open("PUT /upload HTTP/1.1\r\nHost: x\r\nX-Slow: "));
     // A byte now and then keeps none of them.
-    const timer = setInterval(() => { for (const socket of slow) if (!socket.destroyed) socket.write("x"); }, 100);
-    const answers = slow.map((socket) => once(socket.setEncoding("latin1"), "data").then(([text]) => String(text), () => ""));
+    const timer = setInterval(() => {
+      for (const socket of slow) if (!socket.destroyed) socket.write("x");
+    }, 100);
+    const answers = slow.map((socket) =>
+      once(socket.setEncoding("latin1"), "data").then(
+        ([text]) => String(text),
+        () => "",
+      ),
+    );
     expect((await request(uploader.url)).statusCode).toBe(200);
     await eventually(() => slow.every(isClosed));
     clearInterval(timer);
-    expect(await Promise.all(answers)).toEqual(Array.from({ length: 200 }, () => expect.stringMatching(/^HTTP\/1\.1 408 /) as string));
+    expect(await Promise.all(answers)).toEqual(
+      Array.from({ length: 200 }, () => expect.stringMatching(/^HTTP\/1\.1 408 /) as string),
+    );
     expect(uploader.seen.imports).toBe(0);
   });
 
   it("their body lose the slot after its time, without an import that holds anything", async () => {
     uploader = await startFakeUploader({}, { DVCR_UPLOAD_IDLE_TIMEOUT: "1", DVCR_UPLOAD_RESUME_TIMEOUT: "1" });
     const slow = open("PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\nx");
-    const timer = setInterval(() => { if (!slow.destroyed) slow.write("x"); }, 100);
+    const timer = setInterval(() => {
+      if (!slow.destroyed) slow.write("x");
+    }, 100);
     let answer = "";
     slow.setEncoding("latin1").on("data", (text: string) => (answer += text));
     await eventually(() => answer.includes("E_CLIENT_STALLED"));
     clearInterval(timer);
     // Nobody goes on with it: the import that was begun is ended, and another upload is taken.
-    await eventually(async () => (await request(uploader.url, { method: "HEAD" })).headers["dvcr-upload-state"] === "idle");
+    await eventually(
+      async () => (await request(uploader.url, { method: "HEAD" })).headers["dvcr-upload-state"] === "idle",
+    );
     const upload = curl("-T", "-", uploader.url);
     await upload.write(chunk);
     upload.end();

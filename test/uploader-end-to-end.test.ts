@@ -44,7 +44,9 @@ const agent = new Agent({ connect: { rejectUnauthorized: false } });
 async function scrapedProgress(): Promise<number> {
   const { metricsPort } = await uploader!.logged("started");
   const { body } = await request(`https://127.0.0.1:${String(metricsPort)}/metrics`, { dispatcher: agent });
-  return Number(new RegExp(`registry_progress\\{ownerUID\\="${ownerUid}"\\} ([0-9e\\+\\-\\.]+)`).exec(await body.text())?.[1]);
+  return Number(
+    new RegExp(`registry_progress\\{ownerUID\\="${ownerUid}"\\} ([0-9e\\+\\-\\.]+)`).exec(await body.text())?.[1],
+  );
 }
 
 const isEmpty = async (repository: string): Promise<void> => {
@@ -82,7 +84,11 @@ describe("dvcr-uploader", () => {
   it("stores no byte behind Content-Length", async () => {
     const content = randomBytes(2 ** 20);
     const { port } = new URL(await startFor("cvi/more"));
-    const answer = await rawRequest(Number(port), `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${String(content.length)}\r\n\r\n`, Buffer.concat([content, Buffer.alloc(4096, 1)]));
+    const answer = await rawRequest(
+      Number(port),
+      `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${String(content.length)}\r\n\r\n`,
+      Buffer.concat([content, Buffer.alloc(4096, 1)]),
+    );
     // What follows is read as the next request, which it is not; which answer comes first is open, and a reset may swallow both.
     expect(answer).toMatch(/^(?:HTTP\/1\.1 (?:200|400) |$)/);
     expect(await uploader!.exit).toBe(0);
@@ -103,7 +109,9 @@ describe("dvcr-uploader", () => {
 
   it("refuses a wrong checksum, and leaves nothing in the registry", async () => {
     const url = await startFor("cvi/checksum", { UPLOADER_CHECKSUMS: `sha256:${"0".repeat(64)}` });
-    expect((await curl("-w", "%{http_code}", "-T", disk, url).done).stdout).toMatch(/^E_CHECKSUM_MISMATCH: sha256 sum mismatch: 0{64} != [0-9a-f]{64}\. .*\n422$/);
+    expect((await curl("-w", "%{http_code}", "-T", disk, url).done).stdout).toMatch(
+      /^E_CHECKSUM_MISMATCH: sha256 sum mismatch: 0{64} != [0-9a-f]{64}\. .*\n422$/,
+    );
     expect(await uploader!.exit).toBe(0);
     await isEmpty("cvi/checksum");
   });
@@ -111,7 +119,11 @@ describe("dvcr-uploader", () => {
   it("refuses an image long before its body has ended, also when the client sends nothing more for now", async () => {
     const url = new URL(await startFor("cvi/encrypted"));
     const body = Buffer.concat([Buffer.from("LUKS\xba\xbe\0\x02", "latin1"), Buffer.alloc(2 ** 20)]);
-    const answer = await rawRequest(Number(url.port), "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n", body);
+    const answer = await rawRequest(
+      Number(url.port),
+      "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\n\r\n",
+      body,
+    );
     expect(answer).toMatch(/^HTTP\/1\.1 422 [^]*\r\n\r\nE_ENCRYPTED: /);
     expect(await uploader!.exit).toBe(0);
     await isEmpty("cvi/encrypted");

@@ -66,11 +66,15 @@ describe("a failure that may pass", () => {
     uploader = await startFakeUploader({
       before: () => {
         attempts += 1;
-        return attempts === 1 ? Promise.reject(new DvcrError("E_REGISTRY_UNAVAILABLE", "the registry answers 500")) : Promise.resolve();
+        return attempts === 1
+          ? Promise.reject(new DvcrError("E_REGISTRY_UNAVAILABLE", "the registry answers 500"))
+          : Promise.resolve();
       },
     });
     const file = writeDisk();
-    expect((await curl("-w", "%{http_code}", "-T", file, uploader.url).done).stdout).toMatch(/^E_REGISTRY_UNAVAILABLE: .*\n502$/);
+    expect((await curl("-w", "%{http_code}", "-T", file, uploader.url).done).stdout).toMatch(
+      /^E_REGISTRY_UNAVAILABLE: .*\n502$/,
+    );
     expect(uploader.message()).toBeUndefined();
     expect((await curl("-T", file, uploader.url).done).stdout).toMatch(/^stored /);
     expect(await uploader.exit).toBe(0);
@@ -80,7 +84,9 @@ describe("a failure that may pass", () => {
 
 describe("a full registry", () => {
   it("is told to the controller in the form it recognises, with exit code 0", async () => {
-    uploader = await startFakeUploader({ failAt: { bytes: 1, error: new DvcrError("E_REGISTRY_FULL", "the registry has no space left") } });
+    uploader = await startFakeUploader({
+      failAt: { bytes: 1, error: new DvcrError("E_REGISTRY_FULL", "the registry has no space left") },
+    });
     const { stdout } = await curl("-w", "%{http_code}", "-T", writeDisk(), uploader.url).done;
     expect(stdout).toMatch(/^E_REGISTRY_FULL: .*\n507$/);
     expect(await uploader.exit).toBe(0);
@@ -112,17 +118,22 @@ describe("SIGTERM", () => {
 
 describe("a wrong configuration", () => {
   it("ends with every problem in the termination message and exit code 0", async () => {
-    uploader = await startFakeUploader({}, { UPLOADER_DESTINATION_ENDPOINT: "", DVCR_LAYER_COMPRESSION: "rar" }, ["--listen-port=none"]);
+    uploader = await startFakeUploader({}, { UPLOADER_DESTINATION_ENDPOINT: "", DVCR_LAYER_COMPRESSION: "rar" }, [
+      "--listen-port=none",
+    ]);
     expect(await uploader.exit).toBe(0);
     const text = String(uploader.message()?.["error-message"]);
     expect(text).toMatch(/^E_CONFIG: /);
-    for (const name of ["--listen-port", "UPLOADER_DESTINATION_ENDPOINT", "DVCR_LAYER_COMPRESSION"]) expect(text).toContain(name);
+    for (const name of ["--listen-port", "UPLOADER_DESTINATION_ENDPOINT", "DVCR_LAYER_COMPRESSION"])
+      expect(text).toContain(name);
   });
 
   it("of the TLS files names the variable", async () => {
     uploader = await startFakeUploader({}, { TLS_CERT_FILE: "/missing.crt", TLS_KEY_FILE: "/missing.key" });
     expect(await uploader.exit).toBe(0);
-    expect(uploader.message()?.["error-message"]).toMatch(/TLS_CERT_FILE: got "\/missing\.crt", expected a readable file/);
+    expect(uploader.message()?.["error-message"]).toMatch(
+      /TLS_CERT_FILE: got "\/missing\.crt", expected a readable file/,
+    );
   });
 
   it("leaves the metrics port answering first", async () => {

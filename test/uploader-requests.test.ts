@@ -27,7 +27,10 @@ describe("an upload", () => {
     expect(result.stdout).toMatch(/^stored docker:\/\/\S+@sha256:1{64}: .*\n200$/);
     expect(await uploader.exit).toBe(0);
     expect(uploader.seen).toMatchObject({ sha256, bytes: content.length });
-    expect(uploader.message()).toMatchObject({ "source-image-format": "raw", "source-image-virtual-size": sampleReport.virtualSize });
+    expect(uploader.message()).toMatchObject({
+      "source-image-format": "raw",
+      "source-image-virtual-size": sampleReport.virtualSize,
+    });
   });
 
   it("is answered with the report where JSON is asked for", async () => {
@@ -66,10 +69,17 @@ describe("an upload", () => {
 
   it("is asked for its body only once it is accepted", async () => {
     await begin();
-    const answer = await rawRequest(uploader.ports["upload"]!, "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n");
+    const answer = await rawRequest(
+      uploader.ports["upload"]!,
+      "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n",
+    );
     expect(answer).toMatch(/^HTTP\/1\.1 415 /);
     expect(answer).toContain("E_CONTENT_CODING");
-    const accepted = rawRequest(uploader.ports["upload"]!, "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", Buffer.from("x"));
+    const accepted = rawRequest(
+      uploader.ports["upload"]!,
+      "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+      Buffer.from("x"),
+    );
     expect(await accepted).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n/);
   });
 });
@@ -79,7 +89,13 @@ describe("declared checksums", () => {
 
   it.each(["Content-Digest", "Repr-Digest"])("in %s are verified beside the configured ones", async (header) => {
     const file = await begin({}, { UPLOADER_CHECKSUMS: `md5:${"0".repeat(32)}` });
-    await curl("-H", `${header}: sha-256=:${base64("sha256")}:, sha-512=:${base64("sha512")}:, unixsum=:AAAA:`, "-T", file, uploader.url).done;
+    await curl(
+      "-H",
+      `${header}: sha-256=:${base64("sha256")}:, sha-512=:${base64("sha512")}:, unixsum=:AAAA:`,
+      "-T",
+      file,
+      uploader.url,
+    ).done;
     expect(uploader.seen.options?.checksums).toEqual([
       { algorithm: "md5", expected: "0".repeat(32) },
       { algorithm: "sha256", expected: sha256 },
@@ -90,7 +106,8 @@ describe("declared checksums", () => {
   it("that are malformed or contradict the configured ones are refused, and another upload may follow", async () => {
     const file = await begin({}, { UPLOADER_CHECKSUMS: `sha256:${"0".repeat(64)}` });
     for (const value of ["sha-256=abc", "sha-256=:AAAA:", `sha-256=:${base64("sha256")}:`]) {
-      const { stdout } = await curl("-w", "%{http_code}", "-H", `Content-Digest: ${value}`, "-T", file, uploader.url).done;
+      const { stdout } = await curl("-w", "%{http_code}", "-H", `Content-Digest: ${value}`, "-T", file, uploader.url)
+        .done;
       expect(stdout).toMatch(/^E_BAD_REQUEST: .*\n400$/);
     }
     expect(uploader.seen.imports).toBe(0);
@@ -146,7 +163,9 @@ describe("while an upload runs", () => {
     await begin();
     const upload = curl("-T", "-", uploader.url);
     await upload.write(mebibyte);
-    const expression = new RegExp(`(?:registry_progress|kubevirt_cdi_import_progress_total)\\{ownerUID\\="${ownerUid}"\\} ([0-9e\\+\\-\\.]+)`);
+    const expression = new RegExp(
+      `(?:registry_progress|kubevirt_cdi_import_progress_total)\\{ownerUID\\="${ownerUid}"\\} ([0-9e\\+\\-\\.]+)`,
+    );
     const progress = await eventually(async () => {
       const value = Number(expression.exec(await uploader.scrape())?.[1]);
       return value > 0 ? value : undefined;
@@ -158,11 +177,27 @@ describe("while an upload runs", () => {
 });
 
 describe("a refusal in the middle of a large upload", () => {
-  const refusal = { failAt: { bytes: 2 ** 20, error: new DvcrError("E_BACKING_FILE", "the image needs the backing file base.qcow2") } };
+  const refusal = {
+    failAt: { bytes: 2 ** 20, error: new DvcrError("E_BACKING_FILE", "the image needs the backing file base.qcow2") },
+  };
 
-  it.each([["of known length", []], ["without Expect", ["-H", "Expect:"]]])("%s is printed by curl", async (_, args) => {
+  it.each([
+    ["of known length", []],
+    ["without Expect", ["-H", "Expect:"]],
+  ])("%s is printed by curl", async (_, args) => {
     await begin(refusal);
-    const { stdout } = await curl(...args, "-w", "%{http_code}", "-T", "/dev/zero", "-H", "Content-Length: 5000000000", "-H", "Transfer-Encoding:", uploader.url).done;
+    const { stdout } = await curl(
+      ...args,
+      "-w",
+      "%{http_code}",
+      "-T",
+      "/dev/zero",
+      "-H",
+      "Content-Length: 5000000000",
+      "-H",
+      "Transfer-Encoding:",
+      uploader.url,
+    ).done;
     expect(stdout).toMatch(/^E_BACKING_FILE: the image needs the backing file base\.qcow2\. .*\n422$/);
     expect(await uploader.exit).toBe(0);
     expect(uploader.message()?.["error-message"]).toMatch(/^E_BACKING_FILE: /);
@@ -177,7 +212,11 @@ describe("a refusal in the middle of a large upload", () => {
   it("reaches a client that sends everything before it reads", async () => {
     await begin(refusal);
     const body = Buffer.alloc(32 * 2 ** 20);
-    const answer = await sendThenRead(uploader.ports["upload"]!, `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`, body);
+    const answer = await sendThenRead(
+      uploader.ports["upload"]!,
+      `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`,
+      body,
+    );
     expect(answer).toMatch(/^HTTP\/1\.1 422 [^]*\r\n\r\nE_BACKING_FILE: /);
   });
 
@@ -192,7 +231,12 @@ describe("a refusal in the middle of a large upload", () => {
     const { stdout } = await curl("-i", "-H", "Accept: application/json", "-T", file, uploader.url).done;
     const [head, body] = stdout.split("\r\n\r\n").slice(-2);
     expect(head).toMatch(/content-type: application\/problem\+json/i);
-    expect(JSON.parse(body!)).toMatchObject({ type: "urn:dvcr:error:E_BACKING_FILE", status: 422, code: "E_BACKING_FILE", retryable: false });
+    expect(JSON.parse(body!)).toMatchObject({
+      type: "urn:dvcr:error:E_BACKING_FILE",
+      status: 422,
+      code: "E_BACKING_FILE",
+      retryable: false,
+    });
   });
 });
 
@@ -200,12 +244,15 @@ describe("requests that are no upload", () => {
   it("are told what is wrong with them", async () => {
     const file = await begin();
     const base = uploader.url.replace("/upload", "");
-    const status = async (...args: string[]) => (await curl("-o", "/dev/null", "-w", "%{http_code}", ...args).done).stdout;
+    const status = async (...args: string[]) =>
+      (await curl("-o", "/dev/null", "-w", "%{http_code}", ...args).done).stdout;
     expect(await status(`${base}/`)).toBe("404");
     expect(await status("-T", file, `${base}/other`)).toBe("404");
     expect(await status("-X", "DELETE", uploader.url)).toBe("405");
     expect(await status("-H", "Content-Encoding: gzip", "-T", file, uploader.url)).toBe("415");
-    expect((await curl("-i", "-X", "TRACE", uploader.url).done).stdout).toMatch(/^HTTP\/1\.1 405 [^]*\r\nallow: GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS\r\n/i);
+    expect((await curl("-i", "-X", "TRACE", uploader.url).done).stdout).toMatch(
+      /^HTTP\/1\.1 405 [^]*\r\nallow: GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS\r\n/i,
+    );
     expect(uploader.seen.imports).toBe(0);
   });
 });

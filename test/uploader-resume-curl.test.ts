@@ -27,7 +27,8 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-resume-"));
   const raw = join(directory, "disk.raw");
   await writeFile(raw, "");
-  for (let piece = 0; piece < megabytes / 32; piece += 1) await writeFile(raw, patternBytes(32 * mebibyte, piece + 1), { flag: "a" });
+  for (let piece = 0; piece < megabytes / 32; piece += 1)
+    await writeFile(raw, patternBytes(32 * mebibyte, piece + 1), { flag: "a" });
   disk = await qemuConvert(raw, join(directory, "disk.qcow2"), "-O", "qcow2");
   diskDigest = await fileDigest(raw);
   await rm(raw);
@@ -43,7 +44,10 @@ afterEach(() => uploader?.signal("SIGKILL"));
 
 describe("dvcr-uploader", () => {
   it("stores the same disk when curl is killed ten times and continues with -C, and no byte is asked for twice", async () => {
-    uploader = await startRegistryUploader(directory, registry, "cvi/resumed", { DVCR_SCRATCH_LIMIT: "64Mi", DVCR_UPLOAD_SILENCE: "1" });
+    uploader = await startRegistryUploader(directory, registry, "cvi/resumed", {
+      DVCR_SCRATCH_LIMIT: "64Mi",
+      DVCR_UPLOAD_SILENCE: "1",
+    });
     await using proxy = await startByteCounter(uploader.uploadPort);
     const url = `http://127.0.0.1:${proxy.port}/upload`;
     const { size } = await stat(disk);

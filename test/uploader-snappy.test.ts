@@ -31,7 +31,16 @@ async function sendClone(repository: string, body: Uint8Array, ...args: string[]
   uploader = await startRegistryUploader(directory, registry, repository);
   const file = join(directory, "clone.sz");
   await writeFile(file, body);
-  return await curl("-w", "%{http_code}", ...args, "-H", "x-cdi-content-type: blockdevice-clone", "-T", file, uploader.url).done;
+  return await curl(
+    "-w",
+    "%{http_code}",
+    ...args,
+    "-H",
+    "x-cdi-content-type: blockdevice-clone",
+    "-T",
+    file,
+    uploader.url,
+  ).done;
 }
 
 const digestOf = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
@@ -42,7 +51,12 @@ const disk = Buffer.concat([Buffer.from([0x1f, 0x8b, 0x08, 0x00]), textBytes(5 *
 describe("a block device's clone in snappy frames", () => {
   it("is stored as the device's own bytes, and a declared digest is of what was sent", async () => {
     const body = snappyFrames(disk);
-    const { stdout } = await sendClone("cvi/clone", body, "-H", `Repr-Digest: sha-256=:${digestOf(body).toString("base64")}:`);
+    const { stdout } = await sendClone(
+      "cvi/clone",
+      body,
+      "-H",
+      `Repr-Digest: sha-256=:${digestOf(body).toString("base64")}:`,
+    );
     expect(stdout).toMatch(/^stored .*: raw as raw, 5242880 bytes, .*\n200$/);
     expect(await uploader!.exit).toBe(0);
     const pulled = await pullUploaded(directory, registry, "cvi/clone");

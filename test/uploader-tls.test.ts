@@ -57,10 +57,14 @@ describe("an upload by mutual TLS", () => {
 
   it("needs the required name, as common name or as DNS name", async () => {
     await startWith({ CLIENT_CA_FILE: certificates.ca, CLIENT_NAME: "portal" });
-    expect((await upload(...as(certificates.issue("stranger")))).stdout).toMatch(/^E_CLIENT_DENIED: .*"portal".*\n403$/);
+    expect((await upload(...as(certificates.issue("stranger")))).stdout).toMatch(
+      /^E_CLIENT_DENIED: .*"portal".*\n403$/,
+    );
     expect((await upload(...as(certificates.issue("portal.evil.example")))).stdout).toMatch(/\n403$/);
     expect(uploader.message()).toBeUndefined();
-    expect((await upload(...as(certificates.issue("other", "subjectAltName=DNS:x.example,DNS:portal")))).stdout).toMatch(/^stored /);
+    expect(
+      (await upload(...as(certificates.issue("other", "subjectAltName=DNS:x.example,DNS:portal")))).stdout,
+    ).toMatch(/^stored /);
   });
 
   it("accepts the required name as common name", async () => {

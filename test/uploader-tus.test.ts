@@ -27,8 +27,17 @@ interface Answer {
   readonly text: string;
 }
 
-async function ask(method: Dispatcher.HttpMethod, query: string, headers: Record<string, string>, body?: Uint8Array): Promise<Answer> {
-  const response = await request(`${uploader.url}${query}`, { method, headers: { "tus-resumable": "1.0.0", ...headers }, ...(body === undefined ? {} : { body }) });
+async function ask(
+  method: Dispatcher.HttpMethod,
+  query: string,
+  headers: Record<string, string>,
+  body?: Uint8Array,
+): Promise<Answer> {
+  const response = await request(`${uploader.url}${query}`, {
+    method,
+    headers: { "tus-resumable": "1.0.0", ...headers },
+    ...(body === undefined ? {} : { body }),
+  });
   return { status: response.statusCode, headers: response.headers, text: await response.body.text() };
 }
 
@@ -40,8 +49,18 @@ async function create(headers: Record<string, string> = { "upload-length": Strin
   return answered["location"] as string;
 }
 
-const patch = (query: string, offset: number, body: Uint8Array, headers: Record<string, string> = {}): Promise<Answer> =>
-  ask("PATCH", query, { "content-type": "application/offset+octet-stream", "upload-offset": String(offset), ...headers }, body);
+const patch = (
+  query: string,
+  offset: number,
+  body: Uint8Array,
+  headers: Record<string, string> = {},
+): Promise<Answer> =>
+  ask(
+    "PATCH",
+    query,
+    { "content-type": "application/offset+octet-stream", "upload-offset": String(offset), ...headers },
+    body,
+  );
 
 describe("tus-js-client", () => {
   /** Uploads the content, aborting after each of `aborts` bytes. */
@@ -85,7 +104,12 @@ describe("tus-js-client", () => {
   });
 
   it("is told of a refusal by its last part", async () => {
-    await begin({ failAt: { bytes: content.length, error: new DvcrError("E_BACKING_FILE", "the image needs the backing file base.qcow2") } });
+    await begin({
+      failAt: {
+        bytes: content.length,
+        error: new DvcrError("E_BACKING_FILE", "the image needs the backing file base.qcow2"),
+      },
+    });
     await expect(upload([])).rejects.toThrow(/422.*E_BACKING_FILE/s);
     expect(await uploader.exit).toBe(0);
   });
@@ -98,10 +122,19 @@ describe("an upload by tus", () => {
     const query = await create();
     const socket = connect(uploader.ports["upload"]!, "127.0.0.1");
     socket.on("error", () => undefined);
-    const head = [`PATCH /upload${query} HTTP/1.1`, "Host: x", "Tus-Resumable: 1.0.0", "Upload-Offset: 0", "Content-Type: application/offset+octet-stream", `Content-Length: ${content.length}`];
+    const head = [
+      `PATCH /upload${query} HTTP/1.1`,
+      "Host: x",
+      "Tus-Resumable: 1.0.0",
+      "Upload-Offset: 0",
+      "Content-Type: application/offset+octet-stream",
+      `Content-Length: ${content.length}`,
+    ];
     socket.write([...head, "", ""].join("\r\n"));
     socket.write(content);
-    await eventually(async () => (await request(uploader.url, { method: "HEAD" })).headers["dvcr-upload-state"] === "importing");
+    await eventually(
+      async () => (await request(uploader.url, { method: "HEAD" })).headers["dvcr-upload-state"] === "importing",
+    );
     socket.destroy();
     return query;
   }
@@ -119,13 +152,20 @@ describe("an upload by tus", () => {
     expect((await ask("HEAD", query, {})).status).toBe(423);
     gate.open();
     const { status, headers } = await verdictOn(query);
-    expect([status, headers["upload-offset"], headers["docker-content-digest"]]).toEqual([200, String(content.length), sampleReport.manifestDigest]);
+    expect([status, headers["upload-offset"], headers["docker-content-digest"]]).toEqual([
+      200,
+      String(content.length),
+      sampleReport.manifestDigest,
+    ]);
     expect(await uploader.exit).toBe(0);
   });
 
   it("that was cut after its last byte tells a refusal to who asks", async () => {
     const gate = latch();
-    const query = await cutAfterLast({ before: () => gate.opened, failAt: { bytes: 1, error: new DvcrError("E_BACKING_FILE", "the image needs the backing file base.qcow2") } });
+    const query = await cutAfterLast({
+      before: () => gate.opened,
+      failAt: { bytes: 1, error: new DvcrError("E_BACKING_FILE", "the image needs the backing file base.qcow2") },
+    });
     expect((await ask("HEAD", query, {})).status).toBe(423);
     gate.open();
     expect((await verdictOn(query)).status).toBe(422);
@@ -136,7 +176,11 @@ describe("an upload by tus", () => {
     await begin();
     const { statusCode, headers } = await request(uploader.url, { method: "OPTIONS" });
     expect(statusCode).toBe(204);
-    expect(headers).toMatchObject({ "tus-version": "1.0.0", "tus-extension": "creation,creation-defer-length,termination,checksum", "tus-checksum-algorithm": "md5,sha1,sha256" });
+    expect(headers).toMatchObject({
+      "tus-version": "1.0.0",
+      "tus-extension": "creation,creation-defer-length,termination,checksum",
+      "tus-checksum-algorithm": "md5,sha1,sha256",
+    });
     expect(Number(headers["tus-max-size"])).toBeGreaterThan(2 ** 40);
   });
 
@@ -150,12 +194,20 @@ describe("an upload by tus", () => {
   it("tells its offset, and the result with the last part", async () => {
     await begin();
     const query = await create();
-    expect((await ask("HEAD", query, {})).headers).toMatchObject({ "upload-offset": "0", "upload-length": String(content.length), "cache-control": "no-store", "tus-resumable": "1.0.0" });
+    expect((await ask("HEAD", query, {})).headers).toMatchObject({
+      "upload-offset": "0",
+      "upload-length": String(content.length),
+      "cache-control": "no-store",
+      "tus-resumable": "1.0.0",
+    });
     const first = await patch(query, 0, content.subarray(0, mebibyte));
     expect([first.status, first.headers["upload-offset"]]).toEqual([204, String(mebibyte)]);
     expect((await ask("HEAD", query, {})).headers["upload-offset"]).toBe(String(mebibyte));
     const last = await patch(query, mebibyte, content.subarray(mebibyte));
-    expect(last).toMatchObject({ status: 204, headers: { "upload-offset": String(content.length), "docker-content-digest": sampleReport.manifestDigest } });
+    expect(last).toMatchObject({
+      status: 204,
+      headers: { "upload-offset": String(content.length), "docker-content-digest": sampleReport.manifestDigest },
+    });
     expect(await uploader.exit).toBe(0);
   });
 
@@ -184,14 +236,21 @@ describe("an upload by tus", () => {
     const query = await create();
     const running = request(uploader.url + query, {
       method: "PATCH",
-      headers: { "tus-resumable": "1.0.0", "content-type": "application/offset+octet-stream", "upload-offset": "0", "content-length": String(content.length) },
-      body: Readable.from((async function* () {
-        yield content.subarray(0, mebibyte);
-        await eventually(() => uploader.seen.bytes === mebibyte);
-        expect((await ask("POST", "", { "upload-length": "5" })).status).toBe(503);
-        expect((await patch(query, mebibyte, content.subarray(mebibyte))).status).toBe(503);
-        yield content.subarray(mebibyte);
-      })()),
+      headers: {
+        "tus-resumable": "1.0.0",
+        "content-type": "application/offset+octet-stream",
+        "upload-offset": "0",
+        "content-length": String(content.length),
+      },
+      body: Readable.from(
+        (async function* () {
+          yield content.subarray(0, mebibyte);
+          await eventually(() => uploader.seen.bytes === mebibyte);
+          expect((await ask("POST", "", { "upload-length": "5" })).status).toBe(503);
+          expect((await patch(query, mebibyte, content.subarray(mebibyte))).status).toBe(503);
+          yield content.subarray(mebibyte);
+        })(),
+      ),
     });
     expect((await running).statusCode).toBe(204);
   });
@@ -203,15 +262,41 @@ describe("an upload by tus", () => {
     ["an empty file", "POST", () => "", { "upload-length": "0" }, 422],
     ["a file that is too large", "POST", () => "", { "upload-length": "900000000000000" }, 413],
     ["a part of another type", "PATCH", (query) => query, { "upload-offset": "0", "content-type": "text/plain" }, 415],
-    ["a part at another offset", "PATCH", (query) => query, { "upload-offset": "7", "content-type": "application/offset+octet-stream" }, 409],
+    [
+      "a part at another offset",
+      "PATCH",
+      (query) => query,
+      { "upload-offset": "7", "content-type": "application/offset+octet-stream" },
+      409,
+    ],
     ["a part without an offset", "PATCH", (query) => query, { "content-type": "application/offset+octet-stream" }, 400],
-    ["a part of an unknown upload", "PATCH", () => "?tus=1", { "upload-offset": "0", "content-type": "application/offset+octet-stream" }, 404],
-    ["an unknown checksum algorithm", "PATCH", (query) => query, { "upload-offset": "0", "content-type": "application/offset+octet-stream", "upload-checksum": "crc32 AAAAAA==" }, 400],
-    ["a malformed checksum", "PATCH", (query) => query, { "upload-offset": "0", "content-type": "application/offset+octet-stream", "upload-checksum": "sha1 AAAA" }, 400],
+    [
+      "a part of an unknown upload",
+      "PATCH",
+      () => "?tus=1",
+      { "upload-offset": "0", "content-type": "application/offset+octet-stream" },
+      404,
+    ],
+    [
+      "an unknown checksum algorithm",
+      "PATCH",
+      (query) => query,
+      { "upload-offset": "0", "content-type": "application/offset+octet-stream", "upload-checksum": "crc32 AAAAAA==" },
+      400,
+    ],
+    [
+      "a malformed checksum",
+      "PATCH",
+      (query) => query,
+      { "upload-offset": "0", "content-type": "application/offset+octet-stream", "upload-checksum": "sha1 AAAA" },
+      400,
+    ],
   ])("refuses %s, and goes on after that", async (_, method, target, headers, status) => {
     await begin();
     const query = await create();
-    expect((await ask(method, target(query), headers, method === "PATCH" ? Buffer.from("x") : undefined)).status).toBe(status);
+    expect((await ask(method, target(query), headers, method === "PATCH" ? Buffer.from("x") : undefined)).status).toBe(
+      status,
+    );
     expect((await patch(query, 0, content)).status).toBe(204);
     expect(uploader.seen).toMatchObject({ imports: 1, sha256: hash("sha256").toString("hex") });
   });
@@ -225,18 +310,23 @@ describe("an upload by tus", () => {
 });
 
 describe("a part with Upload-Checksum", () => {
-  const checksum = (algorithm: string, bytes: Uint8Array): Record<string, string> => ({ "upload-checksum": `${algorithm} ${hash(algorithm, bytes).toString("base64")}` });
-
-  it.each(["md5", "sha1", "sha256"])("of %s is dropped with 460 when it is wrong, and taken when it is right", async (algorithm) => {
-    await begin();
-    const query = await create();
-    const wrong = await patch(query, 0, content, checksum(algorithm, Buffer.from("other")));
-    expect([wrong.status, wrong.headers["upload-offset"]]).toEqual([460, "0"]);
-    expect(wrong.text).toMatch(new RegExp(`^E_TUS_CHECKSUM: ${algorithm} sum mismatch: `));
-    expect(uploader.seen.bytes).toBe(0);
-    expect((await patch(query, 0, content, checksum(algorithm, content))).status).toBe(204);
-    expect(uploader.seen.sha256).toBe(hash("sha256").toString("hex"));
+  const checksum = (algorithm: string, bytes: Uint8Array): Record<string, string> => ({
+    "upload-checksum": `${algorithm} ${hash(algorithm, bytes).toString("base64")}`,
   });
+
+  it.each(["md5", "sha1", "sha256"])(
+    "of %s is dropped with 460 when it is wrong, and taken when it is right",
+    async (algorithm) => {
+      await begin();
+      const query = await create();
+      const wrong = await patch(query, 0, content, checksum(algorithm, Buffer.from("other")));
+      expect([wrong.status, wrong.headers["upload-offset"]]).toEqual([460, "0"]);
+      expect(wrong.text).toMatch(new RegExp(`^E_TUS_CHECKSUM: ${algorithm} sum mismatch: `));
+      expect(uploader.seen.bytes).toBe(0);
+      expect((await patch(query, 0, content, checksum(algorithm, content))).status).toBe(204);
+      expect(uploader.seen.sha256).toBe(hash("sha256").toString("hex"));
+    },
+  );
 
   it("larger than 16 MiB is answered 413, also when its length is not said", async () => {
     await begin();
@@ -245,10 +335,17 @@ describe("a part with Upload-Checksum", () => {
     expect((await patch(query, 0, large, checksum("sha1", large))).status).toBe(413);
     const chunked = await request(uploader.url + query, {
       method: "PATCH",
-      headers: { "tus-resumable": "1.0.0", "content-type": "application/offset+octet-stream", "upload-offset": "0", ...checksum("sha1", large) },
-      body: Readable.from((function* () {
-        for (let at = 0; at < large.length; at += mebibyte) yield large.subarray(at, at + mebibyte);
-      })()),
+      headers: {
+        "tus-resumable": "1.0.0",
+        "content-type": "application/offset+octet-stream",
+        "upload-offset": "0",
+        ...checksum("sha1", large),
+      },
+      body: Readable.from(
+        (function* () {
+          for (let at = 0; at < large.length; at += mebibyte) yield large.subarray(at, at + mebibyte);
+        })(),
+      ),
     });
     expect(chunked.statusCode).toBe(413);
     await chunked.body.dump();

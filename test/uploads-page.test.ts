@@ -23,7 +23,12 @@ beforeAll(async () => {
   script = join(directory, "upload.sh");
   const page = await readFile(new URL("../docs/uploads.md", import.meta.url), "utf8");
   await writeFile(script, /```sh\n(#!\/bin\/sh\n[\s\S]*?)```/.exec(page)?.[1] ?? "exit 99");
-  disk = await qemuConvert(await makeRawDisk(join(directory, "disk.raw")), join(directory, "disk.qcow2"), "-O", "qcow2");
+  disk = await qemuConvert(
+    await makeRawDisk(join(directory, "disk.raw")),
+    join(directory, "disk.qcow2"),
+    "-O",
+    "qcow2",
+  );
   registry = await startRegistry({ auth: true, tls: true });
 });
 
@@ -39,7 +44,8 @@ afterEach(async () => {
 });
 
 /** The page's script, as a user would run it. */
-const upload = (file: string, url: string): Promise<Finished> => start("env", ["no_proxy=*", "sh", script, file, url]).done;
+const upload = (file: string, url: string): Promise<Finished> =>
+  start("env", ["no_proxy=*", "sh", script, file, url]).done;
 
 describe("the script of the page on uploads", () => {
   it("goes on after a cut until the image is stored", async () => {
@@ -68,13 +74,23 @@ describe("the script of the page on uploads", () => {
 
   it.each([
     ["stored", undefined, 0, /^stored sha256:1{64}$/m],
-    ["refused", { bytes: 1, error: new DvcrError("E_BACKING_FILE", "it needs base.qcow2") }, 1, /^E_BACKING_FILE: it needs base\.qcow2\. Flatten it/m],
+    [
+      "refused",
+      { bytes: 1, error: new DvcrError("E_BACKING_FILE", "it needs base.qcow2") },
+      1,
+      /^E_BACKING_FILE: it needs base\.qcow2\. Flatten it/m,
+    ],
   ])("asks what became of an upload whose answer was lost: %s", async (_, failAt, code, said) => {
     const gate = latch();
-    const started = await startFakeUploaderWith(Buffer.alloc(1000, 7), { before: () => gate.opened, ...(failAt === undefined ? {} : { failAt }) });
+    const started = await startFakeUploaderWith(Buffer.alloc(1000, 7), {
+      before: () => gate.opened,
+      ...(failAt === undefined ? {} : { failAt }),
+    });
     fake = started.uploader;
     const lost = curl("-T", started.file, fake.url);
-    await eventually(async () => (await curl("-I", started.uploader.url).done).stdout.includes("dvcr-upload-state: importing"));
+    await eventually(async () =>
+      (await curl("-I", started.uploader.url).done).stdout.includes("dvcr-upload-state: importing"),
+    );
     lost.kill();
     await lost.done;
     const running = upload(started.file, fake.url);

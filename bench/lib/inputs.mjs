@@ -47,12 +47,20 @@ async function one(name, from, context) {
   try {
     const out = join(unfinished, definition.file);
     await build(definition, from, out, context);
-    const facts = { name, file: definition.file, size: await sizeOf(out), ...(await fileHash(out)), ...(await diskOf(definition, from, out, context)) };
+    const facts = {
+      name,
+      file: definition.file,
+      size: await sizeOf(out),
+      ...(await fileHash(out)),
+      ...(await diskOf(definition, from, out, context)),
+    };
     if (definition.unpack !== undefined) facts.unpack = definition.unpack;
     await rm(join(directory, definition.file), { recursive: true, force: true });
     await rename(out, join(directory, definition.file));
     await writeFile(record, `${JSON.stringify(facts, null, 1)}\n`);
-    say(`input ${name}: ${Math.round(facts.size / 1e6)} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    say(
+      `input ${name}: ${Math.round(facts.size / 1e6)} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+    );
     return located(facts, directory);
   } catch (error) {
     throw error instanceof Stop ? new Stop(`making the input ${name}: ${error.message}`, error.code) : error;
@@ -72,7 +80,15 @@ const located = (facts, directory) => ({
 async function build(definition, from, out, { size, workshop }) {
   const scale = sizes[size];
   if (definition.script !== undefined) {
-    const env = { in: from?.path ?? "", out, times: String(definition.times ?? 1), base: String(scale.base.virtualSize), random: String(scale.random), wide: String(scale.wide), grow: String(scale.grow) };
+    const env = {
+      in: from?.path ?? "",
+      out,
+      times: String(definition.times ?? 1),
+      base: String(scale.base.virtualSize),
+      random: String(scale.random),
+      wide: String(scale.wide),
+      grow: String(scale.grow),
+    };
     await workshop.run("bash", ["-euo", "pipefail", "-c", definition.script], { env });
     return;
   }
@@ -105,8 +121,21 @@ async function buildMany({ count, virtualSize, data }, directory, workshop) {
   for (let index = 0; index < count; index += 1) {
     await mkdir(own, { recursive: true });
     await workshop.run("openssl", ["rand", "-out", join(own, "random"), String(2 ** 20)]);
-    await buildRawDisk(raw, { virtualSize, contents: [{ directory: own, bytes: 2 ** 21 }, ...fromUsr(data)] }, workshop);
-    await workshop.run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", "-c", raw, join(directory, `${String(index).padStart(2, "0")}.qcow2`)]);
+    await buildRawDisk(
+      raw,
+      { virtualSize, contents: [{ directory: own, bytes: 2 ** 21 }, ...fromUsr(data)] },
+      workshop,
+    );
+    await workshop.run("qemu-img", [
+      "convert",
+      "-f",
+      "raw",
+      "-O",
+      "qcow2",
+      "-c",
+      raw,
+      join(directory, `${String(index).padStart(2, "0")}.qcow2`),
+    ]);
     await rm(raw);
   }
   await rm(own, { recursive: true });
@@ -119,17 +148,30 @@ async function diskOf(definition, from, out, { directory, workshop }) {
     for (const file of await filesIn(out)) disks.push((await convertedHash(file, workshop)).sha256);
     return { disks };
   }
-  if (definition.disk === "from") return { virtualSize: from.virtualSize, data: from.data, sha256: from.sha256, raw: baseName(from.raw, directory), extents: baseName(from.extents, directory) };
+  if (definition.disk === "from")
+    return {
+      virtualSize: from.virtualSize,
+      data: from.data,
+      sha256: from.sha256,
+      raw: baseName(from.raw, directory),
+      extents: baseName(from.extents, directory),
+    };
   if (definition.disk === "itself") {
     const extents = `${definition.file}.extents.json`;
     await writeFile(join(directory, extents), JSON.stringify(await extentsOf(out)));
     const { virtualSize, sha256 } = await hashDisk(out, join(directory, extents));
     return { virtualSize, data: await dataBytes(join(directory, extents)), sha256, raw: definition.file, extents };
   }
-  return { ...(await convertedHash(out, workshop)), data: from.data, raw: baseName(from.raw, directory), extents: baseName(from.extents, directory) };
+  return {
+    ...(await convertedHash(out, workshop)),
+    data: from.data,
+    raw: baseName(from.raw, directory),
+    extents: baseName(from.extents, directory),
+  };
 }
 
-const dataBytes = async (extents) => JSON.parse(await readFile(extents, "utf8")).reduce((sum, { length }) => sum + length, 0);
+const dataBytes = async (extents) =>
+  JSON.parse(await readFile(extents, "utf8")).reduce((sum, { length }) => sum + length, 0);
 
 async function convertedHash(path, workshop) {
   const raw = workshop.path("reference.raw");

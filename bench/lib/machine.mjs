@@ -18,13 +18,30 @@ export const machine = () => ({
 /** Versions of Node and of every Debian package that a side may use. */
 export async function versions() {
   const installed = distribution().isDebian ? await installedVersions(packagesFor("bench")) : new Map();
-  return { node: process.versions.node, openssl: process.versions.openssl, ...Object.fromEntries([...installed].sort()) };
+  return {
+    node: process.versions.node,
+    openssl: process.versions.openssl,
+    ...Object.fromEntries([...installed].sort()),
+  };
 }
 
 /** The commit that is measured, with "+" where the checkout differs from it. */
 export async function commit() {
   const git = (...args) => capture("git", ["-C", root, ...args]);
   const head = (await git("rev-parse", "--short=12", "HEAD")).stdout.trim();
-  const changes = (await git("status", "--porcelain", "--untracked-files=no", "--", "src", "native", "bin", "bench/*.mjs", "bench/lib", "bench/peers")).stdout;
+  const changes = (
+    await git(
+      "status",
+      "--porcelain",
+      "--untracked-files=no",
+      "--",
+      "src",
+      "native",
+      "bin",
+      "bench/*.mjs",
+      "bench/lib",
+      "bench/peers",
+    )
+  ).stdout;
   return `${head || "unknown"}${changes === "" ? "" : "+"}`;
 }

@@ -27,7 +27,9 @@ export function cpuSeconds(pid) {
 
 /** Bytes that the loopback interface has received so far. */
 export function loopbackBytes() {
-  const line = readFileSync("/proc/net/dev", "utf8").split("\n").find((one) => one.trim().startsWith("lo:"));
+  const line = readFileSync("/proc/net/dev", "utf8")
+    .split("\n")
+    .find((one) => one.trim().startsWith("lo:"));
   return line === undefined ? 0 : Number(line.split(":")[1].trim().split(/\s+/)[0]);
 }
 
@@ -49,14 +51,18 @@ export async function measure({ script, env = {}, directory, servers = {}, signa
   const before = Object.fromEntries(Object.entries(servers).map(([name, pid]) => [name, cpuSeconds(pid)]));
   const network = loopbackBytes();
   const started = performance.now();
-  const child = spawn("/usr/bin/time", ["-q", "-f", "%U %S %M %O", "-o", usage, ...prefix, "bash", "-euo", "pipefail", "-c", script, "side"], {
-    cwd: directory,
-    env: { ...cleanEnvironment(directory), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-    signal,
-    // A group of its own, so that all of it can be ended.
-    detached: true,
-  });
+  const child = spawn(
+    "/usr/bin/time",
+    ["-q", "-f", "%U %S %M %O", "-o", usage, ...prefix, "bash", "-euo", "pipefail", "-c", script, "side"],
+    {
+      cwd: directory,
+      env: { ...cleanEnvironment(directory), ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+      signal,
+      // A group of its own, so that all of it can be ended.
+      detached: true,
+    },
+  );
   const sink = createWriteStream(log);
   child.stderr.pipe(sink);
   let stdout = "";

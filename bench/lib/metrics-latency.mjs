@@ -28,9 +28,15 @@ export function watchMetrics(port) {
 /** True after an answer and after one that took too long; false where nobody listens, or the process ended meanwhile. */
 function ask(port) {
   return new Promise((resolve) => {
-    const call = request({ host: "127.0.0.1", port, path: "/metrics", agent: false, rejectUnauthorized: false, timeout: limit }, (answer) => {
-      answer.resume().once("end", () => resolve(answer.statusCode === 200)).once("error", () => resolve(false));
-    });
+    const call = request(
+      { host: "127.0.0.1", port, path: "/metrics", agent: false, rejectUnauthorized: false, timeout: limit },
+      (answer) => {
+        answer
+          .resume()
+          .once("end", () => resolve(answer.statusCode === 200))
+          .once("error", () => resolve(false));
+      },
+    );
     call.once("timeout", () => {
       resolve(true);
       call.destroy();

@@ -5,8 +5,19 @@ import { join } from "node:path";
 const period = "100000";
 /** Version 1 keeps a tree per controller; version 2 has one tree, whose root must hand the controller down. */
 const kinds = [
-  { parent: "/sys/fs/cgroup/cpu", prepare: [], files: [["cpu.cfs_period_us", period], ["cpu.cfs_quota_us", period]] },
-  { parent: "/sys/fs/cgroup", prepare: [["cgroup.subtree_control", "+cpu"]], files: [["cpu.max", `${period} ${period}`]] },
+  {
+    parent: "/sys/fs/cgroup/cpu",
+    prepare: [],
+    files: [
+      ["cpu.cfs_period_us", period],
+      ["cpu.cfs_quota_us", period],
+    ],
+  },
+  {
+    parent: "/sys/fs/cgroup",
+    prepare: [["cgroup.subtree_control", "+cpu"]],
+    files: [["cpu.max", `${period} ${period}`]],
+  },
 ];
 
 /** Makes such a group; a process enters by writing its id to `procs`. Nothing where the system allows none (it needs root). */

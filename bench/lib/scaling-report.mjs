@@ -10,7 +10,8 @@ const columns = ["", "wall", "CPU", "registry", "RSS of one", "RSS of all", "sto
 export function lineThrough(points) {
   const mean = (index) => points.reduce((sum, point) => sum + point[index], 0) / points.length;
   const [x, y] = [mean(0), mean(1)];
-  const slope = points.reduce((sum, [a, b]) => sum + (a - x) * (b - y), 0) / points.reduce((sum, [a]) => sum + (a - x) ** 2, 0);
+  const slope =
+    points.reduce((sum, [a, b]) => sum + (a - x) * (b - y), 0) / points.reduce((sum, [a]) => sum + (a - x) ** 2, 0);
   return { slope, intercept: y - slope * x };
 }
 
@@ -25,9 +26,12 @@ const growth = {
 export function scalingMarkdown(records) {
   return records
     .flatMap((record) => [
-      `### ${record.title}\n`, row(columns), row(columns.map((_, index) => (index === 0 ? "---" : "--:"))),
+      `### ${record.title}\n`,
+      row(columns),
+      row(columns.map((_, index) => (index === 0 ? "---" : "--:"))),
       ...Object.entries(record.sides).map(([name, side]) => rowOf(name, side)),
-      ...fitted(record), `\n${provenance(record)}\n`,
+      ...fitted(record),
+      `\n${provenance(record)}\n`,
     ])
     .join("\n");
 }
@@ -36,7 +40,15 @@ function rowOf(name, side) {
   const label = `${sides[name].label}${side.data === undefined ? "" : `: ${bytes(side.virtualSize)} virtual, ${bytes(side.data)} of data`}`;
   if (side.wall === undefined) return row([label, side.absent ?? "FAILED", "", "", "", "", ""]);
   const memory = side.memory === undefined ? "" : bytes(side.memory);
-  return row([label, `${seconds(side.wall)} s`, `${seconds(side.cpu)} s`, `${seconds(side.registryCpu)} s`, bytes(side.rss), memory, bytes(side.stored)]);
+  return row([
+    label,
+    `${seconds(side.wall)} s`,
+    `${seconds(side.cpu)} s`,
+    `${seconds(side.registryCpu)} s`,
+    bytes(side.rss),
+    memory,
+    bytes(side.stored),
+  ]);
 }
 
 function fitted({ name, sides: results }) {
@@ -47,5 +59,7 @@ function fitted({ name, sides: results }) {
     const { slope, intercept } = lineThrough(measured.map((side) => [x(side), figure(side)]));
     return `${intercept.toFixed(2)} s + ${slope.toFixed(3)} s`;
   };
-  return [`\nA straight line through them, per ${unit}: wall ${line((side) => side.wall)}, CPU ${line((side) => side.cpu)}, the registry's CPU ${line((side) => side.registryCpu)}.`];
+  return [
+    `\nA straight line through them, per ${unit}: wall ${line((side) => side.wall)}, CPU ${line((side) => side.cpu)}, the registry's CPU ${line((side) => side.registryCpu)}.`,
+  ];
 }

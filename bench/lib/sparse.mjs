@@ -11,7 +11,9 @@ const zeros = Buffer.alloc(MiB);
 export async function extentsOf(path) {
   const { code, stdout, stderr } = await capture("qemu-img", ["map", "-f", "raw", "--output=json", path]);
   if (code !== 0) throw new Stop(`qemu-img map: ${stderr}`);
-  return JSON.parse(stdout).filter((one) => one.data && !one.zero).map(({ start, length }) => ({ start, length }));
+  return JSON.parse(stdout)
+    .filter((one) => one.data && !one.zero)
+    .map(({ start, length }) => ({ start, length }));
 }
 
 /**
@@ -30,7 +32,7 @@ export function hashDisk(path, extents, size = 0) {
     };
     for (const { start, length } of JSON.parse(readFileSync(extents, "utf8"))) {
       zerosUpTo(start);
-      for (const end = start + length; at < end; ) {
+      for (const end = start + length; at < end;) {
         const read = readSync(file, buffer, 0, Math.min(MiB, end - at), at);
         hash.update(buffer.subarray(0, read));
         at += read;

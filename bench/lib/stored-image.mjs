@@ -5,7 +5,9 @@ import { join } from "node:path";
 
 import { capture, Stop } from "../../scripts/lib/process.mjs";
 
-const accept = ["oci.image.manifest.v1", "docker.distribution.manifest.v2"].map((kind) => `application/vnd.${kind}+json`).join(", ");
+const accept = ["oci.image.manifest.v1", "docker.distribution.manifest.v2"]
+  .map((kind) => `application/vnd.${kind}+json`)
+  .join(", ");
 
 /** Bytes of all blobs of `image` (host:port/repository:tag), as its manifest in the registry says. */
 export async function storedBytes(image) {
@@ -34,7 +36,14 @@ echo "$(cut -c1-64 diffid) $(cut -c1-64 disk)"
  * @throws Stop when it is another disk, or the config names another diffID.
  */
 export async function verifyImage(image, { to, holds, wanted, known, workshop }) {
-  await workshop.run("skopeo", ["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false", `docker://${image}`, `dir:${to}`]);
+  await workshop.run("skopeo", [
+    "copy",
+    "--quiet",
+    "--insecure-policy",
+    "--src-tls-verify=false",
+    `docker://${image}`,
+    `dir:${to}`,
+  ]);
   const read = async (name) => JSON.parse(await readFile(join(to, name), "utf8"));
   const blob = (digest) => digest.replace(/^sha256:/, "");
   const manifest = await read("manifest.json");
@@ -43,10 +52,13 @@ export async function verifyImage(image, { to, holds, wanted, known, workshop })
   const layer = join(to, digest);
   const { diffId, disk } = await digestsOf(layer, digest, known, workshop);
   const config = await read(blob(manifest.config.digest));
-  if (config.rootfs.diff_ids[0] !== `sha256:${diffId}`) throw new Stop(`${image}: WRONG IMAGE: its config names another diffID than its layer has`);
+  if (config.rootfs.diff_ids[0] !== `sha256:${diffId}`)
+    throw new Stop(`${image}: WRONG IMAGE: its config names another diffID than its layer has`);
   const found = Object.keys(wanted).find((name) => wanted[name] === disk);
   if (found === undefined || (holds !== "any" && wanted[holds] !== disk)) {
-    throw new Stop(`${image}: WRONG IMAGE: its disk is ${disk} (${found ?? "no disk we know"}), not ${wanted[holds] ?? "the raw or the original one"}`);
+    throw new Stop(
+      `${image}: WRONG IMAGE: its disk is ${disk} (${found ?? "no disk we know"}), not ${wanted[holds] ?? "the raw or the original one"}`,
+    );
   }
   return { found, layer, digest };
 }

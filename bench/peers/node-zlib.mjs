@@ -5,4 +5,8 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 
 const sink = new Writable({ write: (_chunk, _encoding, done) => done() });
-await pipeline(createReadStream(process.argv[2], { highWaterMark: 2 ** 20 }), createGunzip({ chunkSize: 2 ** 20 }), sink);
+await pipeline(
+  createReadStream(process.argv[2], { highWaterMark: 2 ** 20 }),
+  createGunzip({ chunkSize: 2 ** 20 }),
+  sink,
+);

@@ -47,7 +47,14 @@ tar.entry({ name: "disk/", type: "directory" });
 tar.entry({ name: "disk/disk.img" }, image);
 tar.finalize();
 const layer = await buffer(tar);
-const config = Buffer.from(JSON.stringify({ architecture: "amd64", os: "linux", config: {}, rootfs: { type: "layers", diff_ids: [digestOf(layer)] } }));
+const config = Buffer.from(
+  JSON.stringify({
+    architecture: "amd64",
+    os: "linux",
+    config: {},
+    rootfs: { type: "layers", diff_ids: [digestOf(layer)] },
+  }),
+);
 const oci = "application/vnd.oci.image";
 const manifest = {
   schemaVersion: 2,

@@ -20,15 +20,22 @@ afterAll(() => rm(work, { recursive: true, force: true }));
 function bench(args, env = {}) {
   const results = join(work, "results");
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [harness, "--smoke", "--no-setup", "--work", work, "--results", results, ...args], { env: { ...process.env, ...env } }, (_error, stdout, stderr) => {
-      const record = async (name) => JSON.parse(await readFile(join(results, `${name}.json`), "utf8"));
-      resolve({ code: child.exitCode, stdout, stderr, record });
-    });
+    const child = execFile(
+      process.execPath,
+      [harness, "--smoke", "--no-setup", "--work", work, "--results", results, ...args],
+      { env: { ...process.env, ...env } },
+      (_error, stdout, stderr) => {
+        const record = async (name) => JSON.parse(await readFile(join(results, `${name}.json`), "utf8"));
+        resolve({ code: child.exitCode, stdout, stderr, record });
+      },
+    );
   });
 }
 
 /** The fake importer, told what to do; a side sees no variables of ours, so that the command sets them. */
-const importer = (orders) => ({ BENCH_IMPORTER: ["env", ...Object.entries(orders).map(([name, value]) => `${name}=${value}`), fake].join(" ") });
+const importer = (orders) => ({
+  BENCH_IMPORTER: ["env", ...Object.entries(orders).map(([name, value]) => `${name}=${value}`), fake].join(" "),
+});
 
 describe("the harness", { timeout: 120_000 }, () => {
   it("measures a foreign importer by the kernel: scratch, memory, network, and what it stored", async () => {

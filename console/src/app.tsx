@@ -29,7 +29,13 @@ export function App() {
             {!signInNeeded.value && <StoreMeter />}
             <ThemeChoice />
             {token.value !== "" && (
-              <button type="button" class="button quiet icon-only" aria-label="Sign out" title="Sign out" onClick={signOut}>
+              <button
+                type="button"
+                class="button quiet icon-only"
+                aria-label="Sign out"
+                title="Sign out"
+                onClick={signOut}
+              >
                 <SignOutIcon />
               </button>
             )}

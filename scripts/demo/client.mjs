@@ -16,7 +16,9 @@ export async function openClient(url, workshop) {
 
 async function kubectlClient(kubectl, url, workshop) {
   const kubeconfig = workshop.path("kubeconfig");
-  await run("sh", ["-c", '"$0" kubeconfig --server "$1" >"$2"', inRoot("bin/dvcr"), url, kubeconfig], { signal: workshop.signal });
+  await run("sh", ["-c", '"$0" kubeconfig --server "$1" >"$2"', inRoot("bin/dvcr"), url, kubeconfig], {
+    signal: workshop.signal,
+  });
   const { stdout } = await capture(kubectl, ["version", "--client", "-o", "json"]);
   const minor = Number.parseInt(JSON.parse(stdout || "{}").clientVersion?.minor ?? "0", 10);
   const validate = minor < firstValidating ? ["--validate=false"] : [];
@@ -24,7 +26,12 @@ async function kubectlClient(kubectl, url, workshop) {
   return {
     name: "kubectl",
     kubeconfig,
-    apply: (manifest) => run(kubectl, ["--kubeconfig", kubeconfig, "apply", ...validate, "-f", "-"], { input: JSON.stringify(manifest), log: workshop.log, signal: workshop.signal }),
+    apply: (manifest) =>
+      run(kubectl, ["--kubeconfig", kubeconfig, "apply", ...validate, "-f", "-"], {
+        input: JSON.stringify(manifest),
+        log: workshop.log,
+        signal: workshop.signal,
+      }),
     get: async (name) => JSON.parse(await ask("get", "cvi", name, "-o", "json")),
     table: () => ask("get", "cvi", "-o", "wide"),
   };
@@ -35,7 +42,12 @@ function ownClient(url, workshop) {
   const ask = (...args) => output(dvcr, [...args, "--server", url]);
   return {
     name: "bin/dvcr",
-    apply: (manifest) => run(dvcr, ["apply", "-f", "-", "--server", url], { input: JSON.stringify(manifest), log: workshop.log, signal: workshop.signal }),
+    apply: (manifest) =>
+      run(dvcr, ["apply", "-f", "-", "--server", url], {
+        input: JSON.stringify(manifest),
+        log: workshop.log,
+        signal: workshop.signal,
+      }),
     get: async (name) => JSON.parse(await ask("get", "cvi", name, "-o", "json")),
     table: () => ask("get", "cvi", "-o", "wide"),
   };

@@ -5,7 +5,14 @@ import { Stop } from "../lib/process.mjs";
 
 /** Pulls `image` with skopeo into an OCI layout and returns its manifest, read from there. */
 export async function pull(image, layout, workshop) {
-  const args = ["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false", `docker://${image}`, `oci:${layout}:demo`];
+  const args = [
+    "copy",
+    "--quiet",
+    "--insecure-policy",
+    "--src-tls-verify=false",
+    `docker://${image}`,
+    `oci:${layout}:demo`,
+  ];
   await workshop.run("skopeo", args);
   const index = JSON.parse(await readFile(join(layout, "index.json"), "utf8"));
   const digest = index.manifests[0].digest;

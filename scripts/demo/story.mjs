@@ -22,7 +22,8 @@ const steps = 7;
  */
 export async function tellStory({ keep = false } = {}) {
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort(new Stop(`stopped by ${signal}`, 130)));
+  for (const signal of ["SIGINT", "SIGTERM"])
+    process.once(signal, () => stop.abort(new Stop(`stopped by ${signal}`, 130)));
   const workshop = await Workshop.open(stop.signal);
   try {
     await play(workshop, keep);
@@ -35,9 +36,19 @@ export async function tellStory({ keep = false } = {}) {
 
 async function play(workshop, keep) {
   const disk = workshop.path("demo-disk.qcow2");
-  await step(1, "building a disk: GPT, ext4, files of this machine, as compressed qcow2", () => buildDisk(disk, workshop), (content) => `${bytes(content)} of files`);
+  await step(
+    1,
+    "building a disk: GPT, ext4, files of this machine, as compressed qcow2",
+    () => buildDisk(disk, workshop),
+    (content) => `${bytes(content)} of files`,
+  );
   const sourceSize = (await stat(disk)).size;
-  const service = await step(2, "starting bin/dvcr serve", () => startService(workshop), ({ url }) => url);
+  const service = await step(
+    2,
+    "starting bin/dvcr serve",
+    () => startService(workshop),
+    ({ url }) => url,
+  );
   const client = await openClient(service.url, workshop);
   say(`      console     ${service.url}/`);
   say(`      kubeconfig  bin/dvcr kubeconfig --server ${service.url} > kubeconfig`);
@@ -45,35 +56,68 @@ async function play(workshop, keep) {
   const uploaded = image("uploaded-disk", { type: "Upload" });
   const uploadUrl = async () => {
     await client.apply(uploaded);
-    return await until(service, client, "uploaded-disk", ({ phase, imageUploadURLs }) => phase === "WaitForUserUpload" && imageUploadURLs?.inCluster);
+    return await until(
+      service,
+      client,
+      "uploaded-disk",
+      ({ phase, imageUploadURLs }) => phase === "WaitForUserUpload" && imageUploadURLs?.inCluster,
+    );
   };
-  const url = await step(3, `${client.name} apply: a ClusterVirtualImage that waits for its upload`, uploadUrl, (given) => given);
+  const url = await step(
+    3,
+    `${client.name} apply: a ClusterVirtualImage that waits for its upload`,
+    uploadUrl,
+    (given) => given,
+  );
   const uploadSeconds = await uploadStep(disk, url, workshop, service);
   await ready(service, client, "uploaded-disk");
 
   const source = await serveFile(disk, workshop);
-  const imported = image("imported-disk", { type: "HTTP", http: { url: source.url, checksum: { sha256: await sha256(disk) } } });
+  const imported = image("imported-disk", {
+    type: "HTTP",
+    http: { url: source.url, checksum: { sha256: await sha256(disk) } },
+  });
   const importIt = async () => {
     await client.apply(imported);
     return await ready(service, client, "imported-disk");
   };
-  await step(5, `${client.name} apply: another one from ${source.url}, with its SHA-256`, importIt, ({ phase, progress }) => `${phase}, ${progress}`).finally(() => source.close());
+  await step(
+    5,
+    `${client.name} apply: another one from ${source.url}, with its SHA-256`,
+    importIt,
+    ({ phase, progress }) => `${phase}, ${progress}`,
+  ).finally(() => source.close());
 
   const { status } = await client.get("imported-disk");
   const { registryURL } = status.target;
-  const pulled = await step(6, "pulling it from the service with skopeo", () => pull(registryURL, workshop.path("layout"), workshop), ({ layer }) => bytes(layer.size));
-  await step(7, "comparing /disk/disk.img with `qemu-img convert -O raw`, byte for byte", () => compare(pulled.layerPath, disk, workshop), () => "equal");
+  const pulled = await step(
+    6,
+    "pulling it from the service with skopeo",
+    () => pull(registryURL, workshop.path("layout"), workshop),
+    ({ layer }) => bytes(layer.size),
+  );
+  await step(
+    7,
+    "comparing /disk/disk.img with `qemu-img convert -O raw`, byte for byte",
+    () => compare(pulled.layerPath, disk, workshop),
+    () => "equal",
+  );
 
   say(`\n$ ${client.name} get cvi -o wide\n${await client.table()}`);
   say(
     table([
-      ["UPLOAD", `${uploadSeconds.toFixed(1)} s: ${bytes(sourceSize / uploadSeconds)}/s of upload, ${bytes(Number(status.size.unpackedBytes) / uploadSeconds)}/s of disk`],
+      [
+        "UPLOAD",
+        `${uploadSeconds.toFixed(1)} s: ${bytes(sourceSize / uploadSeconds)}/s of upload, ${bytes(Number(status.size.unpackedBytes) / uploadSeconds)}/s of disk`,
+      ],
       ["DIGEST", pulled.digest],
       ["PULL", `skopeo copy --src-tls-verify=false docker://${registryURL} oci:imported-disk:latest`],
     ]),
   );
   if (!keep) {
-    say("\nThe service and all files of the demo are removed now; `npm run demo -- --keep` leaves the service running.");
+    say(
+      "\nThe service and all files of the demo are removed now; `npm run demo -- --keep` leaves the service running.",
+    );
     return;
   }
   say(`\nThe service keeps running at ${service.url}/ until Ctrl-C.`);
@@ -86,22 +130,32 @@ async function uploadStep(disk, url, workshop, service) {
   const started = performance.now();
   const response = workshop.path("response");
   try {
-    await run("curl", ["--progress-bar", "--fail-with-body", "-o", response, "-T", disk, url], { signal: workshop.signal });
+    await run("curl", ["--progress-bar", "--fail-with-body", "-o", response, "-T", disk, url], {
+      signal: workshop.signal,
+    });
   } catch (error) {
-    throw new Stop(`step 4/${steps}, uploading: ${error.message}\n${tail(response)}\nthe end of the service's log:\n${tail(service.server.log)}`);
+    throw new Stop(
+      `step 4/${steps}, uploading: ${error.message}\n${tail(response)}\nthe end of the service's log:\n${tail(service.server.log)}`,
+    );
   }
   return seconds(started);
 }
 
 function image(name, dataSource) {
-  return { apiVersion: "virtualization.deckhouse.io/v1alpha2", kind: "ClusterVirtualImage", metadata: { name }, spec: { dataSource } };
+  return {
+    apiVersion: "virtualization.deckhouse.io/v1alpha2",
+    kind: "ClusterVirtualImage",
+    metadata: { name },
+    spec: { dataSource },
+  };
 }
 
 /** What `pick` gives for the image's status, once it gives something. */
 async function until({ server, workshop }, client, name, pick) {
   return await workshop.until(server, `${name} to get on`, 120, async () => {
     const { status = {} } = await client.get(name);
-    if (status.phase === "Failed") throw new Stop(`${name} has failed: ${status.conditions?.find(({ type }) => type === "Ready")?.message}`);
+    if (status.phase === "Failed")
+      throw new Stop(`${name} has failed: ${status.conditions?.find(({ type }) => type === "Ready")?.message}`);
     return pick(status) || undefined;
   });
 }

@@ -15,12 +15,20 @@ export function distribution() {
     // No such file: not a distribution we know.
   }
   const family = [fields.ID, ...(fields.ID_LIKE ?? "").split(" ")];
-  return { name: fields.PRETTY_NAME ?? "this system", isDebian: family.includes("debian") && findCommand("dpkg-query") !== undefined };
+  return {
+    name: fields.PRETTY_NAME ?? "this system",
+    isDebian: family.includes("debian") && findCommand("dpkg-query") !== undefined,
+  };
 }
 
 /** Installed version by package name; packages that are not (or half) installed are left out. */
 export async function installedVersions(packages) {
-  const { stdout } = await capture("dpkg-query", ["-W", "-f", "${db:Status-Abbrev}|${Package}|${Version}\n", ...packages]);
+  const { stdout } = await capture("dpkg-query", [
+    "-W",
+    "-f",
+    "${db:Status-Abbrev}|${Package}|${Version}\n",
+    ...packages,
+  ]);
   const rows = stdout.split("\n").map((line) => line.split("|"));
   return new Map(rows.filter(([status]) => status?.startsWith("ii")).map(([, name, version]) => [name, version]));
 }

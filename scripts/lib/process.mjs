@@ -63,7 +63,10 @@ export function run(command, args, { cwd, env, log, input, signal } = {}) {
 /** Runs a command and returns what it printed on stdout and how it ended. */
 export function capture(command, args, { env } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { env: { ...process.env, PATH: toolPath, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, {
+      env: { ...process.env, PATH: toolPath, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let stdout = "";
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));

@@ -30,7 +30,12 @@ export async function startRegistry(workshop) {
 
 /** The images service with a data directory of its own, on a port of the system's choice. Returns `{server, url, workshop}`. */
 export async function startService(workshop, flags = [], environment = {}) {
-  const server = workshop.start("dvcr-serve", inRoot("bin/dvcr"), ["serve", "--listen", "127.0.0.1:0", "--data-dir", workshop.path("data"), ...flags], environment);
+  const server = workshop.start(
+    "dvcr-serve",
+    inRoot("bin/dvcr"),
+    ["serve", "--listen", "127.0.0.1:0", "--data-dir", workshop.path("data"), ...flags],
+    environment,
+  );
   const url = await workshop.until(server, "the service's address", 30, async () => {
     const log = await readFile(server.log, "utf8").catch(() => "");
     return /"url":"(http:[^"]+)"/.exec(log)?.[1];
@@ -60,11 +65,15 @@ export async function serveFile(path, workshop) {
 /** Ports that nobody listens on, held together while they are chosen so that they differ. */
 export async function freePorts(count) {
   const holders = await Promise.all(
-    Array.from({ length: count }, () => new Promise((resolve, reject) => {
-      const holder = createServer();
-      holder.once("error", reject);
-      holder.listen(0, "127.0.0.1", () => resolve(holder));
-    })),
+    Array.from(
+      { length: count },
+      () =>
+        new Promise((resolve, reject) => {
+          const holder = createServer();
+          holder.once("error", reject);
+          holder.listen(0, "127.0.0.1", () => resolve(holder));
+        }),
+    ),
   );
   const ports = holders.map((holder) => holder.address().port);
   await Promise.all(holders.map((holder) => new Promise((resolve) => holder.close(resolve))));

@@ -20,7 +20,10 @@ export class Workshop {
   static async open(signal, { parent = tmpdir(), space = 2 * 2 ** 30 } = {}) {
     const { bavail, bsize } = await statfs(parent);
     if (bavail * bsize < space) {
-      throw new Stop(`${parent} has less than ${Math.ceil(space / 2 ** 30)} GiB free: set TMPDIR to a directory that has`, 2);
+      throw new Stop(
+        `${parent} has less than ${Math.ceil(space / 2 ** 30)} GiB free: set TMPDIR to a directory that has`,
+        2,
+      );
     }
     const workshop = new Workshop();
     workshop.signal = signal;
@@ -51,7 +54,9 @@ export class Workshop {
     }
     server.exit = new Promise((resolve) => {
       child.once("error", (error) => resolve({ reason: error.message }));
-      child.once("close", (code, signal) => resolve({ code, reason: signal ? `ended by ${signal}` : `exit code ${code}` }));
+      child.once("close", (code, signal) =>
+        resolve({ code, reason: signal ? `ended by ${signal}` : `exit code ${code}` }),
+      );
     }).then((outcome) => (server.ended = outcome));
     this.#processes.push(server);
     return server;
@@ -64,8 +69,10 @@ export class Workshop {
       this.signal.throwIfAborted();
       const answer = await ask();
       if (answer !== undefined) return answer;
-      if (server.ended) throw new Stop(`${server.name} stopped before ${what} (${server.ended.reason}):\n${tail(server.log)}`);
-      if (performance.now() > deadline) throw new Stop(`${what} did not come within ${seconds} s:\n${tail(server.log)}`);
+      if (server.ended)
+        throw new Stop(`${server.name} stopped before ${what} (${server.ended.reason}):\n${tail(server.log)}`);
+      if (performance.now() > deadline)
+        throw new Stop(`${what} did not come within ${seconds} s:\n${tail(server.log)}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

@@ -28,7 +28,10 @@ function reportTable(report: CopyReport): string {
   return formatTable([
     ["image", report.image],
     ["digest", report.manifestDigest],
-    ["blobs", `${copiedBlobs} copied (${formatBytes(report.copiedSize)}), ${mountedBlobs} mounted, ${presentBlobs} there already`],
+    [
+      "blobs",
+      `${copiedBlobs} copied (${formatBytes(report.copiedSize)}), ${mountedBlobs} mounted, ${presentBlobs} there already`,
+    ],
     ["time", formatSeconds(report.durationSeconds)],
   ]);
 }

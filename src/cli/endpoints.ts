@@ -18,7 +18,14 @@ import { parsePlatform } from "../source/registry/image.ts";
 import { registrySource } from "../source/registry/registry-source.ts";
 import type { Source } from "../source/source.ts";
 import { streamSource } from "../source/stream.ts";
-import type { CopyFlags, DestinationFlags, ImportFlags, RetryFlags, SourceAccessFlags, SourceFlags } from "./import-flags.ts";
+import type {
+  CopyFlags,
+  DestinationFlags,
+  ImportFlags,
+  RetryFlags,
+  SourceAccessFlags,
+  SourceFlags,
+} from "./import-flags.ts";
 
 export interface EndpointContext {
   readonly logger: Logger;
@@ -31,30 +38,44 @@ export function cliSource(text: string, flags: SourceFlags, context: EndpointCon
   if (/^https?:\/\//i.test(text)) return cliHttpSource(text, flags, context);
   if (text.startsWith("docker://")) return cliRegistrySource(text, flags, context);
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1];
-  if (scheme !== undefined) throw new DvcrError("E_USAGE", `the source scheme "${scheme}" is unknown: it must be a file, -, http://, https:// or docker://`);
+  if (scheme !== undefined)
+    throw new DvcrError(
+      "E_USAGE",
+      `the source scheme "${scheme}" is unknown: it must be a file, -, http://, https:// or docker://`,
+    );
   return fileSource(text);
 }
 
 /** The destination that a command line names. Throws DvcrError E_USAGE. */
 export function cliDestination(text: string, flags: ImportFlags, context: EndpointContext): Destination {
-  return openDestination(parseDestination(text), { ...destinationAccess(flags, context), upload: logUploads(context.logger) });
+  return openDestination(parseDestination(text), {
+    ...destinationAccess(flags, context),
+    upload: logUploads(context.logger),
+  });
 }
 
 /** Both ends of `dvcr copy`, which the caller closes. Throws DvcrError E_USAGE. */
 export function cliCopyEnds(from: string, to: string, flags: CopyFlags, context: EndpointContext) {
   const source = parseDockerReference(from, "the source");
   const destination = parseDestination(to);
-  if (destination.kind !== "docker") throw new DvcrError("E_USAGE", "a copy's destination must be docker://HOST/REPO:TAG");
+  if (destination.kind !== "docker")
+    throw new DvcrError("E_USAGE", "a copy's destination must be docker://HOST/REPO:TAG");
   return {
     source: { reference: source, client: openRegistry(source, sourceAccess(flags, context)) },
-    destination: { reference: destination.reference, client: openRegistry(destination.reference, destinationAccess(flags, context)) },
+    destination: {
+      reference: destination.reference,
+      client: openRegistry(destination.reference, destinationAccess(flags, context)),
+    },
     upload: logUploads(context.logger),
   };
 }
 
 function destinationAccess(flags: DestinationFlags & RetryFlags, context: EndpointContext): RegistryAccess {
   return {
-    tls: { verify: flags.destTlsVerify, ...(flags.destCertDir === undefined ? {} : { certDirectory: flags.destCertDir }) },
+    tls: {
+      verify: flags.destTlsVerify,
+      ...(flags.destCertDir === undefined ? {} : { certDirectory: flags.destCertDir }),
+    },
     credentials: {
       ...(flags.destCreds === undefined ? {} : { userPassword: flags.destCreds }),
       ...(flags.authfile === undefined ? {} : { authFile: flags.authfile }),
@@ -102,7 +123,9 @@ function cliHttpSource(url: string, flags: SourceFlags, context: EndpointContext
     ...(flags.srcCreds === undefined ? {} : { credentials: splitCredentials(flags.srcCreds, "--src-creds") }),
     policy: retryPolicy(flags),
     onRetry: logRetries(context.logger, "source"),
-    onNotice: (text) => { context.logger.warn(text); },
+    onNotice: (text) => {
+      context.logger.warn(text);
+    },
   });
 }
 

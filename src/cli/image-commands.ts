@@ -11,7 +11,10 @@ export interface ImageCommands {
 
 /** Adds `import`, `inspect` and `copy` with all their options and help, and without what they do. */
 export function addImageCommands(program: Command, scratchDirectory: string, problems: UsageProblems): ImageCommands {
-  const importing = addImportFlags(addSourceFlags(withOperands(program.command("import"), ["source", "destination"]), scratchDirectory, problems), problems)
+  const importing = addImportFlags(
+    addSourceFlags(withOperands(program.command("import"), ["source", "destination"]), scratchDirectory, problems),
+    problems,
+  )
     .description("Convert a disk image to raw and store it as a container image with /disk/disk.img.")
     .addHelpText("after", SOURCE_HELP + DESTINATION_HELP + IMPORT_HELP);
 

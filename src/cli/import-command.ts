@@ -15,7 +15,12 @@ export async function runImport(
   flags: ImportFlags,
   context: { readonly sourceDateEpoch?: number | undefined; readonly logger: Logger; readonly signal: AbortSignal },
 ): Promise<string> {
-  const options = { ...importOptions(flags, context.sourceDateEpoch), onNotice: (text: string) => { context.logger.warn(text); } };
+  const options = {
+    ...importOptions(flags, context.sourceDateEpoch),
+    onNotice: (text: string) => {
+      context.logger.warn(text);
+    },
+  };
   const running = importImage(source, destination, options, context.signal);
   const endProgress = flags.quiet ? () => undefined : showProgress(running, process.stderr, context.logger);
   try {
@@ -39,7 +44,11 @@ function importOptions(flags: ImportFlags, sourceDateEpoch: number | undefined):
     allowNested: flags.allowNested,
     reuse: flags.reuse,
     manifestKind: flags.manifest,
-    limits: { maxVirtualSize: flags.maxVirtualSize, maxScratch: flags.scratchLimit, maxDecoderMemory: flags.maxDecoderMemory },
+    limits: {
+      maxVirtualSize: flags.maxVirtualSize,
+      maxScratch: flags.scratchLimit,
+      maxDecoderMemory: flags.maxDecoderMemory,
+    },
     scratchDirectory: flags.scratchDir,
     ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }),
   };
@@ -49,12 +58,22 @@ function reportTable(report: ImportReport): string {
   return formatTable([
     ["image", report.image],
     ["digest", report.manifestDigest],
-    ["format", report.sourceFormat === report.format ? report.format : `${report.sourceFormat}, stored as ${report.format}`],
+    [
+      "format",
+      report.sourceFormat === report.format ? report.format : `${report.sourceFormat}, stored as ${report.format}`,
+    ],
     ["virtual size", formatBytes(report.virtualSize)],
-    ["stored size", report.layerPushed ? formatBytes(report.storedSize) : `${formatBytes(report.storedSize)}, there already: nothing was pushed`],
+    [
+      "stored size",
+      report.layerPushed
+        ? formatBytes(report.storedSize)
+        : `${formatBytes(report.storedSize)}, there already: nothing was pushed`,
+    ],
     ["time", `${formatSeconds(report.durationSeconds)} (${formatBytes(report.averageSpeed)}/s of source)`],
     ...(report.scratchPeak > 0 ? [["scratch used", formatBytes(report.scratchPeak)] as const] : []),
-    ...(report.restarts > 0 ? [["layer sent again", report.restarts === 1 ? "once" : `${report.restarts} times`] as const] : []),
+    ...(report.restarts > 0
+      ? [["layer sent again", report.restarts === 1 ? "once" : `${report.restarts} times`] as const]
+      : []),
     ...Object.entries(report.checksums).map(([algorithm, sum]) => [algorithm, sum] as const),
     ...report.warnings.map((warning) => ["warning", warning] as const),
   ]);

@@ -61,7 +61,12 @@ const GIB = 2 ** 30;
 /** Adds the flags that say what the source is and how it is reached; shared by import and inspect. */
 export function addSourceFlags(command: Command, scratchDirectory: string, problems: UsageProblems): Command {
   return addSourceAccessFlags(command, problems)
-    .addOption(problems.choice(new Option("--src-format <format>", "declare the source's format; other content is refused"), SOURCE_FORMATS))
+    .addOption(
+      problems.choice(
+        new Option("--src-format <format>", "declare the source's format; other content is refused"),
+        SOURCE_FORMATS,
+      ),
+    )
     .option("--src-header <name: value>", "extra header for an HTTP source; repeatable", collect, [])
     .option("--platform <os/arch>", "which image of a docker:// source's index; linux/amd64 if not given")
     .addOption(bytesFlag(problems, "--max-virtual-size", "largest disk accepted", 64 * 1024 * GIB, "64Ti"))
@@ -78,35 +83,84 @@ export function addCopyFlags(command: Command, problems: UsageProblems): Command
 export function addImportFlags(command: Command, problems: UsageProblems): Command {
   command
     .addOption(checksumFlag(problems))
-    .addOption(problems.choice(new Option("--compression <codec>", "compression of the layer"), ["gzip", "zstd", "none"]).default("gzip"))
-    .addOption(problems.choice(new Option("--format <what>", "what /disk/disk.img holds: the disk (raw) or the source file, unpacked (source)"), ["raw", "source"]).default("raw"))
-    .addOption(problems.choice(new Option("--manifest <kind>", "media types of the image"), ["oci", "docker"]).default("oci"))
-    .option("--reuse", "where the destination repository holds an image of this checksum, tag that and download nothing", false)
+    .addOption(
+      problems
+        .choice(new Option("--compression <codec>", "compression of the layer"), ["gzip", "zstd", "none"])
+        .default("gzip"),
+    )
+    .addOption(
+      problems
+        .choice(
+          new Option(
+            "--format <what>",
+            "what /disk/disk.img holds: the disk (raw) or the source file, unpacked (source)",
+          ),
+          ["raw", "source"],
+        )
+        .default("raw"),
+    )
+    .addOption(
+      problems.choice(new Option("--manifest <kind>", "media types of the image"), ["oci", "docker"]).default("oci"),
+    )
+    .option(
+      "--reuse",
+      "where the destination repository holds an image of this checksum, tag that and download nothing",
+      false,
+    )
     .option("--allow-nested", "accept a disk whose content is itself a disk image", false);
-  return addReportFlags(addDestinationFlags(command, problems).addOption(bytesFlag(problems, "--scratch-limit", "most bytes kept in scratch; 0 allows only images in order", 64 * GIB, "64Gi")));
+  return addReportFlags(
+    addDestinationFlags(command, problems).addOption(
+      bytesFlag(
+        problems,
+        "--scratch-limit",
+        "most bytes kept in scratch; 0 allows only images in order",
+        64 * GIB,
+        "64Gi",
+      ),
+    ),
+  );
 }
 
 function addSourceAccessFlags(command: Command, problems: UsageProblems): Command {
   return command
     .option("--src-creds <user:password>", "credentials for the source")
     .option("--src-authfile <file>", "docker config.json with credentials for a docker:// source")
-    .addOption(booleanFlag(problems, "--src-tls-verify", "verify the source's certificate; false allows a registry plain HTTP too"))
-    .addOption(secondsFlag(problems, "--retry-time", "how long a source or registry that is away or read-only is waited for", 17 * 60))
-    .option("--src-cert-dir <dir>", "directory with CA (*.crt) and client (*.cert, *.key) files for the source, or one file of CAs");
+    .addOption(
+      booleanFlag(
+        problems,
+        "--src-tls-verify",
+        "verify the source's certificate; false allows a registry plain HTTP too",
+      ),
+    )
+    .addOption(
+      secondsFlag(
+        problems,
+        "--retry-time",
+        "how long a source or registry that is away or read-only is waited for",
+        17 * 60,
+      ),
+    )
+    .option(
+      "--src-cert-dir <dir>",
+      "directory with CA (*.crt) and client (*.cert, *.key) files for the source, or one file of CAs",
+    );
 }
 
 function addDestinationFlags(command: Command, problems: UsageProblems): Command {
   return command
     .option("--dest-creds <user:password>", "credentials for the destination")
     .option("--authfile <file>", "docker config.json with credentials")
-    .addOption(booleanFlag(problems, "--dest-tls-verify", "verify the destination's certificate; false allows plain HTTP too"))
-    .option("--dest-cert-dir <dir>", "directory with CA (*.crt) and client (*.cert, *.key) files for the destination, or one file of CAs");
+    .addOption(
+      booleanFlag(problems, "--dest-tls-verify", "verify the destination's certificate; false allows plain HTTP too"),
+    )
+    .option(
+      "--dest-cert-dir <dir>",
+      "directory with CA (*.crt) and client (*.cert, *.key) files for the destination, or one file of CAs",
+    );
 }
 
 function addReportFlags(command: Command): Command {
-  return command
-    .option("--quiet", "no progress", false)
-    .option("--json", "print one JSON report on stdout", false);
+  return command.option("--quiet", "no progress", false).option("--json", "print one JSON report on stdout", false);
 }
 
 function collect(value: string, before: readonly string[]): string[] {
@@ -114,26 +168,41 @@ function collect(value: string, before: readonly string[]): string[] {
 }
 
 function checksumFlag(problems: UsageProblems): Option {
-  const option = new Option("--checksum <algo:hex>", `${checksumAlgorithms.join(", ")} of the source as sent; repeatable`);
+  const option = new Option(
+    "--checksum <algo:hex>",
+    `${checksumAlgorithms.join(", ")} of the source as sent; repeatable`,
+  );
   const parse = (value: string, before: readonly Checksum[]) => {
     const checksum = parseChecksum(value);
     return checksum && [...before, checksum];
   };
-  return problems.parsed<readonly Checksum[]>(option, "algo:hex with the hex digits that the algorithm has", parse, []).default([]);
+  return problems
+    .parsed<readonly Checksum[]>(option, "algo:hex with the hex digits that the algorithm has", parse, [])
+    .default([]);
 }
 
-function bytesFlag(problems: UsageProblems, flag: string, description: string, fallback: number, shown: string): Option {
+function bytesFlag(
+  problems: UsageProblems,
+  flag: string,
+  description: string,
+  fallback: number,
+  shown: string,
+): Option {
   const option = new Option(`${flag} <bytes>`, `${description}; plain or with Ki, Mi, Gi, Ti`);
   return problems.parsed(option, "bytes, plain or with Ki, Mi, Gi, Ti", parseBytes, fallback).default(fallback, shown);
 }
 
 function secondsFlag(problems: UsageProblems, flag: string, description: string, fallback: number): Option {
   const parse = (value: string) => seconds.parse(value);
-  return problems.parsed(new Option(`${flag} <seconds>`, description), seconds.expected, parse, fallback).default(fallback);
+  return problems
+    .parsed(new Option(`${flag} <seconds>`, description), seconds.expected, parse, fallback)
+    .default(fallback);
 }
 
 /** `--flag`, `--flag=true` or `--flag=false`, as skopeo has them. */
 function booleanFlag(problems: UsageProblems, flag: string, description: string): Option {
   const parse = (value: string) => (value === "true" ? true : value === "false" ? false : undefined);
-  return problems.parsed<boolean>(new Option(`${flag} [boolean]`, description), "true or false", parse, true).default(true);
+  return problems
+    .parsed<boolean>(new Option(`${flag} [boolean]`, description), "true or false", parse, true)
+    .default(true);
 }

@@ -1,4 +1,3 @@
-
 import { inspectSource } from "../pipeline/inspection.ts";
 import type { NativeImage } from "../native/addon.ts";
 import type { Source } from "../source/source.ts";
@@ -16,20 +15,28 @@ export async function inspect(source: Source, options: InspectOptions, signal: A
   const opened = await source.open(signal);
   try {
     const image = await inspectSource(opened, options);
-    return options.json ? `${JSON.stringify(inspectJson(image, source.description, opened.size), undefined, 2)}\n` : inspectTable(image, source.description, opened.size);
+    return options.json
+      ? `${JSON.stringify(inspectJson(image, source.description, opened.size), undefined, 2)}\n`
+      : inspectTable(image, source.description, opened.size);
   } finally {
     await opened.close();
   }
 }
 
 /** The field names of `qemu-img info --output=json`, plus `compression`, `source-size` and `warnings` of ours. */
-export function inspectJson(image: NativeImage, filename: string, sourceSize: number | undefined): Record<string, unknown> {
+export function inspectJson(
+  image: NativeImage,
+  filename: string,
+  sourceSize: number | undefined,
+): Record<string, unknown> {
   return {
     filename,
     format: image.format,
     ...(image.virtualSize === undefined ? {} : { "virtual-size": image.virtualSize }),
     ...(image.clusterSize === 0 ? {} : { "cluster-size": image.clusterSize }),
-    ...(Object.keys(image.specific).length === 0 ? {} : { "format-specific": { type: image.format, data: image.specific } }),
+    ...(Object.keys(image.specific).length === 0
+      ? {}
+      : { "format-specific": { type: image.format, data: image.specific } }),
     compression: image.compressions,
     ...(sourceSize === undefined ? {} : { "source-size": sourceSize }),
     warnings: image.warnings,
@@ -41,7 +48,12 @@ function inspectTable(image: NativeImage, filename: string, sourceSize: number |
   return formatTable([
     ["source", filename],
     ["format", [image.format, ...[...image.compressions].reverse().map((name) => `in ${name}`)].join(" ")],
-    ["virtual size", image.virtualSize === undefined ? "not known before it is unpacked" : `${formatBytes(image.virtualSize)} (${image.virtualSize} bytes)`],
+    [
+      "virtual size",
+      image.virtualSize === undefined
+        ? "not known before it is unpacked"
+        : `${formatBytes(image.virtualSize)} (${image.virtualSize} bytes)`,
+    ],
     ...(sourceSize === undefined ? [] : [["source size", `${formatBytes(sourceSize)} (${sourceSize} bytes)`] as const]),
     ...(image.clusterSize === 0 ? [] : [["cluster size", formatBytes(image.clusterSize)] as const]),
     ...specific,
@@ -53,4 +65,3 @@ function inspectTable(image: NativeImage, filename: string, sourceSize: number |
 export function refusalJson(filename: string, code: string, reason: string, fix: string): string {
   return `${JSON.stringify({ filename, refused: { code, reason, fix } }, undefined, 2)}\n`;
 }
-

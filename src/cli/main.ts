@@ -35,7 +35,9 @@ export async function main(argv: readonly string[], environment: Environment): P
     if (!(error instanceof CommanderError)) return run.report(toDvcrError(error));
     // Help and version were printed; nothing else is by commander itself.
     if (error.exitCode === 0) return 0;
-    return error.code === "commander.help" ? 2 : run.report(new DvcrError("E_USAGE", error.message.replace(/^error: /, "")));
+    return error.code === "commander.help"
+      ? 2
+      : run.report(new DvcrError("E_USAGE", error.message.replace(/^error: /, "")));
   } finally {
     run.dispose();
   }
@@ -80,12 +82,31 @@ class CliRun {
     inspecting.action(() => this.#inspect(inspecting, settings));
     copying.action(() => this.#copy(copying, settings));
 
-    addServiceCommands(program, { environment: settings, problems: this.#problems, logger: this.#logger, signal: this.#abort.signal });
+    addServiceCommands(program, {
+      environment: settings,
+      problems: this.#problems,
+      logger: this.#logger,
+      signal: this.#abort.signal,
+    });
 
-    program.command("gc").description("Say which stored images no resource stands for (gc check), or remove them (gc run).").helpOption(false);
-    program.command("serve").description("Run the images service: kubectl, uploads, web console (flags, environment and file: docs/configuration.md).").helpOption(false);
-    program.command("uploader").description("Run the upload server (environment and flags: docs/configuration.md).").helpOption(false);
-    program.command("importer").description("Run the environment-driven importer (docs/configuration.md).").helpOption(false);
+    program
+      .command("gc")
+      .description("Say which stored images no resource stands for (gc check), or remove them (gc run).")
+      .helpOption(false);
+    program
+      .command("serve")
+      .description(
+        "Run the images service: kubectl, uploads, web console (flags, environment and file: docs/configuration.md).",
+      )
+      .helpOption(false);
+    program
+      .command("uploader")
+      .description("Run the upload server (environment and flags: docs/configuration.md).")
+      .helpOption(false);
+    program
+      .command("importer")
+      .description("Run the environment-driven importer (docs/configuration.md).")
+      .helpOption(false);
     addCompletion(program);
     return program;
   }
@@ -117,12 +138,23 @@ class CliRun {
   async #inspect(command: Command, settings: CliEnvironment): Promise<void> {
     const flags = command.opts<SourceFlags & { readonly json: boolean }>();
     const [from] = operandsOf(command, this.#problems) as [string];
-    const source = this.#problems.attempt(() => cliSource(from, flags, { logger: this.#logger, environment: settings }))!;
+    const source = this.#problems.attempt(() =>
+      cliSource(from, flags, { logger: this.#logger, environment: settings }),
+    )!;
     this.#problems.throwIfAny();
     try {
       const limits = { maxVirtualSize: flags.maxVirtualSize, maxScratch: 0, maxDecoderMemory: flags.maxDecoderMemory };
       process.stdout.write(
-        await inspect(source, { json: flags.json, limits, scratchDirectory: flags.scratchDir, ...(flags.srcFormat === undefined ? {} : { declaredFormat: flags.srcFormat }) }, this.#abort.signal),
+        await inspect(
+          source,
+          {
+            json: flags.json,
+            limits,
+            scratchDirectory: flags.scratchDir,
+            ...(flags.srcFormat === undefined ? {} : { declaredFormat: flags.srcFormat }),
+          },
+          this.#abort.signal,
+        ),
       );
     } catch (error) {
       const known = toDvcrError(error);

@@ -7,14 +7,20 @@ const LOG_INTERVAL_MS = 5000;
 const BAR_WIDTH = 28;
 
 /** Shows what runs on a terminal as a bar, elsewhere as a log line every few seconds. Returns how to end it. */
-export function showProgress(running: Pick<RunningImport, "progress">, stream: NodeJS.WriteStream, logger: Logger): () => void {
+export function showProgress(
+  running: Pick<RunningImport, "progress">,
+  stream: NodeJS.WriteStream,
+  logger: Logger,
+): () => void {
   const meter = new SpeedMeter();
   if (!stream.isTTY) {
     const timer = setInterval(() => {
       const progress = running.progress();
       logger.info({ ...progress, bytesPerSecond: Math.round(meter.sample(progress.sourceBytes)) }, "importing");
     }, LOG_INTERVAL_MS);
-    return () => { clearInterval(timer); };
+    return () => {
+      clearInterval(timer);
+    };
   }
   const draw = () => {
     const progress = running.progress();
@@ -40,7 +46,10 @@ export function barLine(progress: ImportProgress, bytesPerSecond: number, column
   const bar = "#".repeat(filled) + "-".repeat(BAR_WIDTH - filled);
   const left = share < 1 ? `, ${formatSeconds((sourceSize - sourceBytes) / bytesPerSecond)} left` : "";
   const percent = (Math.floor(share * 1000) / 10).toFixed(1).padStart(5);
-  return `[${bar}] ${percent}% ${formatBytes(sourceBytes)} of ${formatBytes(sourceSize)}, ${speed}${left}`.slice(0, columns - 1);
+  return `[${bar}] ${percent}% ${formatBytes(sourceBytes)} of ${formatBytes(sourceSize)}, ${speed}${left}`.slice(
+    0,
+    columns - 1,
+  );
 }
 
 /** Bytes per second over the last few samples. */

@@ -50,7 +50,10 @@ export class UsageProblems {
 export function withOperands(command: Command, names: readonly string[]): Command {
   for (const name of names) command.argument(`[${name}]`);
   const usage = names.map((name) => (name.endsWith("?") ? `[${name.slice(0, -1)}]` : `<${name}>`));
-  return command.allowUnknownOption().allowExcessArguments().usage(["[options]", ...usage].join(" "));
+  return command
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .usage(["[options]", ...usage].join(" "));
 }
 
 /** The arguments of a command made by withOperands(), in order; those missing are empty and gathered as problems. */

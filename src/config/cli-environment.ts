@@ -22,14 +22,24 @@ export interface CliEnvironment {
 
 /** By their variables. */
 export const cliFields = {
-  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources and for registries without TLS." }),
+  httpProxy: optional("http_proxy", text, {
+    secret: true,
+    description: "Proxy for http:// sources and for registries without TLS.",
+  }),
   httpProxyUpper: optional("HTTP_PROXY", text, { secret: true, description: "The same; http_proxy wins." }),
-  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources and for registries." }),
+  httpsProxy: optional("https_proxy", text, {
+    secret: true,
+    description: "Proxy for https:// sources and for registries.",
+  }),
   httpsProxyUpper: optional("HTTPS_PROXY", text, { secret: true, description: "The same; https_proxy wins." }),
   noProxy: optional("no_proxy", text, { description: "Hosts reached without a proxy, separated by commas." }),
   noProxyUpper: optional("NO_PROXY", text, { description: "The same; no_proxy wins." }),
-  sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), { description: "Creation time that the image carries, in seconds since 1970; without it 1970-01-01T00:00:00Z." }),
-  server: withDefault("DVCR_SERVER", text, "http://127.0.0.1:8480", { description: "Default of --server: the images service." }),
+  sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), {
+    description: "Creation time that the image carries, in seconds since 1970; without it 1970-01-01T00:00:00Z.",
+  }),
+  server: withDefault("DVCR_SERVER", text, "http://127.0.0.1:8480", {
+    description: "Default of --server: the images service.",
+  }),
   token: optional("DVCR_TOKEN", text, { secret: true, description: "Token for the images service." }),
   caFile: optional("DVCR_CA", path, { description: "Default of --ca, for the images service." }),
   temporary: optional("TMPDIR", path, { description: "Default of --scratch-dir." }),

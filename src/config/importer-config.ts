@@ -21,9 +21,15 @@ export const importerFields = {
   }),
   accessKeyId: optional("IMPORTER_ACCESS_KEY_ID", text, { description: "User name for the source." }),
   secretKey: optional("IMPORTER_SECRET_KEY", text, { secret: true, description: "Password for the source." }),
-  authConfig: optional("IMPORTER_AUTH_CONFIG", path, { description: "docker config.json with credentials for the source registry." }),
-  certDir: optional("IMPORTER_CERT_DIR", path, { description: "Directory with CA certificates for the source, beside the system's." }),
-  proxyCertDir: optional("IMPORTER_PROXY_CERT_DIR", path, { description: "Directory with CA certificates of a proxy." }),
+  authConfig: optional("IMPORTER_AUTH_CONFIG", path, {
+    description: "docker config.json with credentials for the source registry.",
+  }),
+  certDir: optional("IMPORTER_CERT_DIR", path, {
+    description: "Directory with CA certificates for the source, beside the system's.",
+  }),
+  proxyCertDir: optional("IMPORTER_PROXY_CERT_DIR", path, {
+    description: "Directory with CA certificates of a proxy.",
+  }),
   ...proxyFields,
   filesystem: withDefault("IMPORTER_FILESYSTEM", path, "/tmp/fs", {
     description: "Directory with disk.img, for filesystem sources.",
@@ -40,9 +46,13 @@ export const importerFields = {
   destinationAccessKeyId: optional("IMPORTER_DESTINATION_ACCESS_KEY_ID", text, {
     description: "User name for the destination; wins over the file.",
   }),
-  destinationSecretKey: optional("IMPORTER_DESTINATION_SECRET_KEY", text, { secret: true, description: "Password for the destination." }),
+  destinationSecretKey: optional("IMPORTER_DESTINATION_SECRET_KEY", text, {
+    secret: true,
+    description: "Password for the destination.",
+  }),
   destinationCaBundle: optional("IMPORTER_DESTINATION_CA_BUNDLE", path, {
-    description: "CA certificates for the destination, a file or a directory of *.crt files; not looked at when verification is off.",
+    description:
+      "CA certificates for the destination, a file or a directory of *.crt files; not looked at when verification is off.",
   }),
   extraHeadersDir: withDefault("DVCR_EXTRA_HEADERS_DIR", path, "/extraheaders", {
     description: "Directory whose files hold HTTP headers for http sources, one `Name: value` a line; need not exist.",
@@ -90,9 +100,13 @@ export function parseImporterConfig(environment: Environment, argv: readonly str
     problems.push("IMPORTER_ACCESS_KEY_ID and IMPORTER_SECRET_KEY: got one of them, expected both or none");
   }
   if ((values.destinationAccessKeyId === undefined) !== (values.destinationSecretKey === undefined)) {
-    problems.push("IMPORTER_DESTINATION_ACCESS_KEY_ID and IMPORTER_DESTINATION_SECRET_KEY: got one of them, expected both or none");
+    problems.push(
+      "IMPORTER_DESTINATION_ACCESS_KEY_ID and IMPORTER_DESTINATION_SECRET_KEY: got one of them, expected both or none",
+    );
   }
-  const headers = Object.entries(environment).filter(([name, value]) => name.startsWith(headerPrefix) && (value ?? "") !== "");
+  const headers = Object.entries(environment).filter(
+    ([name, value]) => name.startsWith(headerPrefix) && (value ?? "") !== "",
+  );
   for (const [name, value] of headers) {
     if (parseHeaderLine(value ?? "") === undefined) problems.push(`${name}: got (hidden), expected \`Name: value\``);
   }

@@ -20,7 +20,9 @@ export function parseBytes(text: string): number | undefined {
 
 /** Bytes in the largest unit that needs no fraction: 65536 is `64Ki`. */
 export function formatBytes(bytes: number): string {
-  const unit = Object.entries(byteUnits).reverse().find(([, size]) => bytes >= size && bytes % size === 0);
+  const unit = Object.entries(byteUnits)
+    .reverse()
+    .find(([, size]) => bytes >= size && bytes % size === 0);
   return unit === undefined ? String(bytes) : `${bytes / unit[1]}${unit[0]}`;
 }
 
@@ -113,7 +115,10 @@ function opensslCipher(name: string): string {
   const withKeyExchange = /^TLS_(.+)_WITH_(.+)$/.exec(name);
   if (withKeyExchange === null) return name;
   const exchange = withKeyExchange[1] === "RSA" ? "" : `${withKeyExchange[1] ?? ""}-`;
-  const cipher = (withKeyExchange[2] ?? "").replace(/^AES_(\d+)_CBC_/, "AES$1_").replace(/^AES_/, "AES").replace(/^(CHACHA20_POLY1305)_SHA256$/, "$1");
+  const cipher = (withKeyExchange[2] ?? "")
+    .replace(/^AES_(\d+)_CBC_/, "AES$1_")
+    .replace(/^AES_/, "AES")
+    .replace(/^(CHACHA20_POLY1305)_SHA256$/, "$1");
   return (exchange + cipher).replaceAll("_", "-");
 }
 
@@ -131,7 +136,11 @@ export const ciphers: Kind<string> = {
 /** Texts separated by commas. */
 export const texts: Kind<readonly string[]> = {
   expected: "texts, separated by commas",
-  parse: (value) => value.split(",").map((one) => one.trim()).filter((one) => one !== ""),
+  parse: (value) =>
+    value
+      .split(",")
+      .map((one) => one.trim())
+      .filter((one) => one !== ""),
   format: (value) => value.join(","),
 };
 
@@ -157,7 +166,9 @@ export const baseUrl: Kind<string> = {
   expected: "an http:// or https:// URL without a query",
   parse: (value) => {
     const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
-    return url === undefined || url.search !== "" || url.hash !== "" || url.username !== "" ? undefined : url.href.replace(/\/+$/, "");
+    return url === undefined || url.search !== "" || url.hash !== "" || url.username !== ""
+      ? undefined
+      : url.href.replace(/\/+$/, "");
   },
   format: (value) => value,
 };

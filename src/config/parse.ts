@@ -17,14 +17,22 @@ function quote(field: Field<unknown>, value: string): string {
 
 /** Flags by name from `argv`; the table says which exist. `-v=3`, `-v 3` and `--v=3` are the flag `v`. */
 function readFlags(table: FieldTable, argv: readonly string[], problems: Problem[]): Map<string, string> {
-  const flags = new Map(Object.values(table).flatMap((field) => (field.flag === undefined ? [] : [[field.flag, field] as const])));
+  const flags = new Map(
+    Object.values(table).flatMap((field) => (field.flag === undefined ? [] : [[field.flag, field] as const])),
+  );
   const { tokens } = parseArgs({
     args: [...argv],
     strict: false,
     allowPositionals: true,
     tokens: true,
     options: Object.fromEntries(
-      [...flags].map(([name, { kind }]) => [name, { type: kind.isSwitch ? "boolean" : "string", ...(name.length === 1 ? { short: name } : {}) }] as const),
+      [...flags].map(
+        ([name, { kind }]) =>
+          [
+            name,
+            { type: kind.isSwitch ? "boolean" : "string", ...(name.length === 1 ? { short: name } : {}) },
+          ] as const,
+      ),
     ),
   });
   const values = new Map<string, string>();
@@ -33,8 +41,10 @@ function readFlags(table: FieldTable, argv: readonly string[], problems: Problem
     if (token.kind === "positional") problems.push(`argument ${token.index + 1}: got a word, expected only flags`);
     if (token.kind !== "option") continue;
     const field = flags.get(token.name);
-    if (field === undefined) problems.push(`flag ${token.rawName.slice(0, gotLimit)}: not known, expected one of those in --help`);
-    else if (token.value === undefined && !field.kind.isSwitch) problems.push(`flag ${token.rawName}: got no value, expected ${field.kind.expected}`);
+    if (field === undefined)
+      problems.push(`flag ${token.rawName.slice(0, gotLimit)}: not known, expected one of those in --help`);
+    else if (token.value === undefined && !field.kind.isSwitch)
+      problems.push(`flag ${token.rawName}: got no value, expected ${field.kind.expected}`);
     // parseArgs reads the short form `-v=3` as the value "=3".
     else values.set(token.name, token.value?.replace(/^=/, "") ?? "true");
   }
@@ -42,7 +52,12 @@ function readFlags(table: FieldTable, argv: readonly string[], problems: Problem
 }
 
 /** The value of one field; adds to `problems` and gives the fallback when the text is wrong. Empty counts as unset. */
-function readField<T>(field: Field<T>, environment: Environment, flags: ReadonlyMap<string, string>, problems: Problem[]): T {
+function readField<T>(
+  field: Field<T>,
+  environment: Environment,
+  flags: ReadonlyMap<string, string>,
+  problems: Problem[],
+): T {
   const flagged = field.flag === undefined ? undefined : flags.get(field.flag);
   const name = flagged === undefined ? field.env : `--${field.flag ?? ""}`;
   const text = (flagged ?? environment[field.env] ?? "").trim();
@@ -64,7 +79,9 @@ export function parseFields<Table extends FieldTable>(
   problems: Problem[],
 ): ValuesOf<Table> {
   const flags = readFlags(table, argv, problems);
-  const values = Object.entries(table).map(([name, field]) => [name, readField(field, environment, flags, problems)] as const);
+  const values = Object.entries(table).map(
+    ([name, field]) => [name, readField(field, environment, flags, problems)] as const,
+  );
   return Object.freeze(Object.fromEntries(values)) as ValuesOf<Table>;
 }
 

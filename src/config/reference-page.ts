@@ -17,8 +17,17 @@ function defaultOf(field: Field<unknown>): string {
 /** `withKeys`: also what a value is called in a configuration file. */
 function rowsOf(table: FieldTable, withKeys: boolean): string[][] {
   return Object.entries(table).map(([key, field]) => {
-    const names = [`\`${field.env}\``, ...(field.flag === undefined ? [] : [`\`${field.flag.length === 1 ? "-" : "--"}${field.flag}\``])];
-    return [names.join("<br>"), escapeCell(field.kind.expected), defaultOf(field), escapeCell(field.description), ...(withKeys ? [`\`${key}\``] : [])];
+    const names = [
+      `\`${field.env}\``,
+      ...(field.flag === undefined ? [] : [`\`${field.flag.length === 1 ? "-" : "--"}${field.flag}\``]),
+    ];
+    return [
+      names.join("<br>"),
+      escapeCell(field.kind.expected),
+      defaultOf(field),
+      escapeCell(field.description),
+      ...(withKeys ? [`\`${key}\``] : []),
+    ];
   });
 }
 
@@ -43,9 +52,22 @@ export function configurationPage(): string {
     "importer the verbosity, can be set by flags too; a flag wins over its variable. The images service (`dvcr serve`) also",
     "reads a configuration file. An empty variable counts as unset. All problems are reported at once as `E_CONFIG`, by name,",
     "with what was given and what was expected; secrets are never shown.\n",
-    section("Both processes", "What is reported, where, and what becomes of the image, and how long faults are waited out.", { ...earlyFields, ...imageFields, ...patienceFields }),
+    section(
+      "Both processes",
+      "What is reported, where, and what becomes of the image, and how long faults are waited out.",
+      { ...earlyFields, ...imageFields, ...patienceFields },
+    ),
     section("dvcr-uploader", "Ports, TLS and destination of the upload server.", ownFields(uploaderFields)),
-    section("dvcr-importer", "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` holds one more HTTP header, `Name: value`, for http sources.", ownFields(importerFields)),
-    section("dvcr serve", "The images service. Flags win over variables, variables over the file that `--config` names. After SIGHUP `capacity`, `nearlyFull`, `namespaceBytes` and `namespaceImages` are read again.", serveFields, true),
+    section(
+      "dvcr-importer",
+      "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` holds one more HTTP header, `Name: value`, for http sources.",
+      ownFields(importerFields),
+    ),
+    section(
+      "dvcr serve",
+      "The images service. Flags win over variables, variables over the file that `--config` names. After SIGHUP `capacity`, `nearlyFull`, `namespaceBytes` and `namespaceImages` are read again.",
+      serveFields,
+      true,
+    ),
   ].join("\n");
 }

@@ -3,7 +3,19 @@ import { BlockList, isIP } from "node:net";
 import { join } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { optional, withDefault, type Field, type FieldTable, type ValuesOf } from "./field.ts";
-import { baseUrl, bytes, choice, flag, integer, listenAddress, path, seconds, text, texts, tlsVersion } from "./kinds.ts";
+import {
+  baseUrl,
+  bytes,
+  choice,
+  flag,
+  integer,
+  listenAddress,
+  path,
+  seconds,
+  text,
+  texts,
+  tlsVersion,
+} from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
 import { earlyFields, imageFields, patienceFields, proxyFields } from "./shared-fields.ts";
 
@@ -16,54 +28,148 @@ function renamed<T>(field: Field<T>): Field<T> {
 
 /** Where the service listens, and who may do what. */
 const frontFields = {
-  config: optional("DVCR_SERVE_CONFIG", path, { flag: "config", description: "Configuration file, YAML or JSON: the names of the last column, with the values that the variables take. Variables and flags win over it." }),
-  listen: withDefault("DVCR_SERVE_LISTEN", listenAddress, { host: "127.0.0.1", port: 8480 }, { flag: "listen", description: "Address and port of everything. Port 0 lets the system choose." }),
-  publicUrl: optional("DVCR_SERVE_PUBLIC_URL", baseUrl, { flag: "public-url", description: "URL under which clients reach the service: in status.imageUploadURLs.external, in image names, in the kubeconfig. Without it, that of --listen." }),
-  tokenFile: optional("DVCR_SERVE_TOKEN_FILE", path, { flag: "token-file", description: "Users, their tokens and roles, YAML or JSON. Without it nobody is asked for a token, and only loopback addresses are listened on." }),
-  insecureNoAuth: withDefault("DVCR_SERVE_INSECURE_NO_AUTH", flag, false, { flag: "insecure-no-auth", description: "Listen on any address without a token file: whoever reaches the port may do everything." }),
-  tlsCertFile: optional("DVCR_SERVE_TLS_CERT_FILE", path, { flag: "tls-cert-file", description: "Certificate chain, PEM. Without it the service speaks plain HTTP." }),
-  tlsKeyFile: optional("DVCR_SERVE_TLS_KEY_FILE", path, { flag: "tls-key-file", description: "Private key of the certificate, PEM." }),
-  tlsMinVersion: withDefault("DVCR_SERVE_TLS_MIN_VERSION", tlsVersion, "TLSv1.2", { description: "Lowest TLS version." }),
-  allowedOrigins: withDefault("DVCR_SERVE_ALLOWED_ORIGINS", texts, [], { description: "Origins, such as https://portal.example.com, whose web pages may send uploads and changes." }),
-  requestsPerMinute: withDefault("DVCR_SERVE_REQUESTS_PER_MINUTE", integer(0, 1_000_000), 6000, { description: "Requests that one address may send in a minute; 0: any number." }),
-  trustedProxies: withDefault("DVCR_SERVE_TRUSTED_PROXIES", texts, [], { description: "Addresses and networks of reverse proxies in front of the service: a request from one of them counts, and is logged, as from the address that its X-Forwarded-For names last before such proxies. Without them that header is not looked at." }),
+  config: optional("DVCR_SERVE_CONFIG", path, {
+    flag: "config",
+    description:
+      "Configuration file, YAML or JSON: the names of the last column, with the values that the variables take. Variables and flags win over it.",
+  }),
+  listen: withDefault(
+    "DVCR_SERVE_LISTEN",
+    listenAddress,
+    { host: "127.0.0.1", port: 8480 },
+    { flag: "listen", description: "Address and port of everything. Port 0 lets the system choose." },
+  ),
+  publicUrl: optional("DVCR_SERVE_PUBLIC_URL", baseUrl, {
+    flag: "public-url",
+    description:
+      "URL under which clients reach the service: in status.imageUploadURLs.external, in image names, in the kubeconfig. Without it, that of --listen.",
+  }),
+  tokenFile: optional("DVCR_SERVE_TOKEN_FILE", path, {
+    flag: "token-file",
+    description:
+      "Users, their tokens and roles, YAML or JSON. Without it nobody is asked for a token, and only loopback addresses are listened on.",
+  }),
+  insecureNoAuth: withDefault("DVCR_SERVE_INSECURE_NO_AUTH", flag, false, {
+    flag: "insecure-no-auth",
+    description: "Listen on any address without a token file: whoever reaches the port may do everything.",
+  }),
+  tlsCertFile: optional("DVCR_SERVE_TLS_CERT_FILE", path, {
+    flag: "tls-cert-file",
+    description: "Certificate chain, PEM. Without it the service speaks plain HTTP.",
+  }),
+  tlsKeyFile: optional("DVCR_SERVE_TLS_KEY_FILE", path, {
+    flag: "tls-key-file",
+    description: "Private key of the certificate, PEM.",
+  }),
+  tlsMinVersion: withDefault("DVCR_SERVE_TLS_MIN_VERSION", tlsVersion, "TLSv1.2", {
+    description: "Lowest TLS version.",
+  }),
+  allowedOrigins: withDefault("DVCR_SERVE_ALLOWED_ORIGINS", texts, [], {
+    description: "Origins, such as https://portal.example.com, whose web pages may send uploads and changes.",
+  }),
+  requestsPerMinute: withDefault("DVCR_SERVE_REQUESTS_PER_MINUTE", integer(0, 1_000_000), 6000, {
+    description: "Requests that one address may send in a minute; 0: any number.",
+  }),
+  trustedProxies: withDefault("DVCR_SERVE_TRUSTED_PROXIES", texts, [], {
+    description:
+      "Addresses and networks of reverse proxies in front of the service: a request from one of them counts, and is logged, as from the address that its X-Forwarded-For names last before such proxies. Without them that header is not looked at.",
+  }),
 };
 
 /** Where images are kept. */
 const placeFields = {
-  dataDir: withDefault("DVCR_SERVE_DATA_DIR", path, "./dvcr-data", { flag: "data-dir", description: "Directory of the resources and, unless a registry is named, of the images." }),
-  capacity: optional("DVCR_SERVE_CAPACITY", bytes, { flag: "capacity", description: "Bytes that the images may take. Without it, the disk's size. Can be changed while the service runs; without effect where a registry keeps the images." }),
-  nearlyFull: withDefault("DVCR_SERVE_NEARLY_FULL", integer(1, 100, "percent"), 95, { description: "Percent of the capacity from which on no new image is taken." }),
-  registry: optional("DVCR_SERVE_REGISTRY", text, { flag: "registry", description: "Registry (HOST or HOST:PORT) that keeps the images in place of the data directory." }),
-  registryAuthConfig: optional("DVCR_SERVE_REGISTRY_AUTH_CONFIG", path, { description: "docker config.json with credentials for that registry." }),
-  registryInsecureTls: withDefault("DVCR_SERVE_REGISTRY_INSECURE_TLS", flag, false, { description: "Do not verify that registry's certificate; plain HTTP is allowed too." }),
-  registryCaBundle: optional("DVCR_SERVE_REGISTRY_CA_BUNDLE", path, { description: "CA certificates for that registry, a file or a directory." }),
-  presenceCheckSeconds: withDefault("DVCR_SERVE_PRESENCE_CHECK_SECONDS", seconds, 300, { description: "How often it is looked whether stored images are still there." }),
-  gcSchedule: optional("DVCR_SERVE_GC_SCHEDULE", text, { description: "Cron expression of the garbage collection, such as `0 2 * * *`. Without it, it runs when asked for. Read at start." }),
+  dataDir: withDefault("DVCR_SERVE_DATA_DIR", path, "./dvcr-data", {
+    flag: "data-dir",
+    description: "Directory of the resources and, unless a registry is named, of the images.",
+  }),
+  capacity: optional("DVCR_SERVE_CAPACITY", bytes, {
+    flag: "capacity",
+    description:
+      "Bytes that the images may take. Without it, the disk's size. Can be changed while the service runs; without effect where a registry keeps the images.",
+  }),
+  nearlyFull: withDefault("DVCR_SERVE_NEARLY_FULL", integer(1, 100, "percent"), 95, {
+    description: "Percent of the capacity from which on no new image is taken.",
+  }),
+  registry: optional("DVCR_SERVE_REGISTRY", text, {
+    flag: "registry",
+    description: "Registry (HOST or HOST:PORT) that keeps the images in place of the data directory.",
+  }),
+  registryAuthConfig: optional("DVCR_SERVE_REGISTRY_AUTH_CONFIG", path, {
+    description: "docker config.json with credentials for that registry.",
+  }),
+  registryInsecureTls: withDefault("DVCR_SERVE_REGISTRY_INSECURE_TLS", flag, false, {
+    description: "Do not verify that registry's certificate; plain HTTP is allowed too.",
+  }),
+  registryCaBundle: optional("DVCR_SERVE_REGISTRY_CA_BUNDLE", path, {
+    description: "CA certificates for that registry, a file or a directory.",
+  }),
+  presenceCheckSeconds: withDefault("DVCR_SERVE_PRESENCE_CHECK_SECONDS", seconds, 300, {
+    description: "How often it is looked whether stored images are still there.",
+  }),
+  gcSchedule: optional("DVCR_SERVE_GC_SCHEDULE", text, {
+    description:
+      "Cron expression of the garbage collection, such as `0 2 * * *`. Without it, it runs when asked for. Read at start.",
+  }),
 };
 
 /** What one import, one namespace and all of them together may take. */
 const limitFields = {
-  maxImports: withDefault("DVCR_SERVE_MAX_IMPORTS", integer(1, 1000), 2, { description: "Imports at once; others wait in Pending." }),
-  maxUploads: withDefault("DVCR_SERVE_MAX_UPLOADS", integer(1, 1000), 4, { description: "Uploads that are converted at once; others are held back at their first bytes." }),
-  maxUploadSize: withDefault("DVCR_SERVE_MAX_UPLOAD_SIZE", bytes, 1024 * gibi, { description: "Largest file that may be uploaded, as it is sent." }),
-  namespaceBytes: optional("DVCR_SERVE_NAMESPACE_BYTES", bytes, { description: "Bytes that the images of one namespace may take in the store." }),
-  namespaceImages: optional("DVCR_SERVE_NAMESPACE_IMAGES", integer(0, 1_000_000), { description: "Images that one namespace may have." }),
-  uploadStartTimeout: withDefault("DVCR_SERVE_UPLOAD_START_TIMEOUT", seconds, 600, { description: "Seconds that an upload may take to begin before the image fails with WaitForUserUploadTimeout." }),
-  uploadIdleTimeout: withDefault("DVCR_SERVE_UPLOAD_IDLE_TIMEOUT", seconds, 120, { description: "Seconds that a client may send nothing, or next to nothing, before it is answered 408; its upload can then be continued." }),
-  uploadResumeTimeout: withDefault("DVCR_SERVE_UPLOAD_RESUME_TIMEOUT", seconds, 3600, { description: "Seconds that an interrupted upload is kept to be continued." }),
-  uploadSilence: withDefault("DVCR_SERVE_UPLOAD_SILENCE", seconds, 2, { description: "Seconds without a byte after which HEAD ends the connection that sends an upload, so that another can continue it." }),
+  maxImports: withDefault("DVCR_SERVE_MAX_IMPORTS", integer(1, 1000), 2, {
+    description: "Imports at once; others wait in Pending.",
+  }),
+  maxUploads: withDefault("DVCR_SERVE_MAX_UPLOADS", integer(1, 1000), 4, {
+    description: "Uploads that are converted at once; others are held back at their first bytes.",
+  }),
+  maxUploadSize: withDefault("DVCR_SERVE_MAX_UPLOAD_SIZE", bytes, 1024 * gibi, {
+    description: "Largest file that may be uploaded, as it is sent.",
+  }),
+  namespaceBytes: optional("DVCR_SERVE_NAMESPACE_BYTES", bytes, {
+    description: "Bytes that the images of one namespace may take in the store.",
+  }),
+  namespaceImages: optional("DVCR_SERVE_NAMESPACE_IMAGES", integer(0, 1_000_000), {
+    description: "Images that one namespace may have.",
+  }),
+  uploadStartTimeout: withDefault("DVCR_SERVE_UPLOAD_START_TIMEOUT", seconds, 600, {
+    description: "Seconds that an upload may take to begin before the image fails with WaitForUserUploadTimeout.",
+  }),
+  uploadIdleTimeout: withDefault("DVCR_SERVE_UPLOAD_IDLE_TIMEOUT", seconds, 120, {
+    description:
+      "Seconds that a client may send nothing, or next to nothing, before it is answered 408; its upload can then be continued.",
+  }),
+  uploadResumeTimeout: withDefault("DVCR_SERVE_UPLOAD_RESUME_TIMEOUT", seconds, 3600, {
+    description: "Seconds that an interrupted upload is kept to be continued.",
+  }),
+  uploadSilence: withDefault("DVCR_SERVE_UPLOAD_SILENCE", seconds, 2, {
+    description:
+      "Seconds without a byte after which HEAD ends the connection that sends an upload, so that another can continue it.",
+  }),
 };
 
 /** Where images may be fetched from. */
 const sourceFields = {
-  sourceInsecureTls: withDefault("DVCR_SERVE_SOURCE_INSECURE_TLS", flag, false, { description: "Do not verify certificates of sources; their registries may speak plain HTTP." }),
-  outboundAllowHosts: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_HOSTS", texts, [], { description: "Hosts that sources, registries and token services may have; `*.example.com` stands for every name below. Empty: all." }),
-  outboundDenyHosts: withDefault("DVCR_SERVE_OUTBOUND_DENY_HOSTS", texts, [], { description: "Hosts that they may not have." }),
-  outboundAllowAddresses: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_ADDRESSES", texts, [], { description: "Addresses and networks that may be reached whatever the other rules say." }),
-  outboundDenyAddresses: withDefault("DVCR_SERVE_OUTBOUND_DENY_ADDRESSES", texts, [], { description: "Addresses and networks that may not be reached, nor on redirects." }),
-  outboundRefuseLocal: optional("DVCR_SERVE_OUTBOUND_REFUSE_LOCAL", choice("true", "false"), { description: "Refuse loopback, link-local and cloud metadata addresses. Without it: true where there is a token file." }),
-  retries: withDefault("DVCR_SERVE_RETRIES", integer(0, 1000), 20, { description: "How often an import is started again after a failure that may pass." }),
+  sourceInsecureTls: withDefault("DVCR_SERVE_SOURCE_INSECURE_TLS", flag, false, {
+    description: "Do not verify certificates of sources; their registries may speak plain HTTP.",
+  }),
+  outboundAllowHosts: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_HOSTS", texts, [], {
+    description:
+      "Hosts that sources, registries and token services may have; `*.example.com` stands for every name below. Empty: all.",
+  }),
+  outboundDenyHosts: withDefault("DVCR_SERVE_OUTBOUND_DENY_HOSTS", texts, [], {
+    description: "Hosts that they may not have.",
+  }),
+  outboundAllowAddresses: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_ADDRESSES", texts, [], {
+    description: "Addresses and networks that may be reached whatever the other rules say.",
+  }),
+  outboundDenyAddresses: withDefault("DVCR_SERVE_OUTBOUND_DENY_ADDRESSES", texts, [], {
+    description: "Addresses and networks that may not be reached, nor on redirects.",
+  }),
+  outboundRefuseLocal: optional("DVCR_SERVE_OUTBOUND_REFUSE_LOCAL", choice("true", "false"), {
+    description:
+      "Refuse loopback, link-local and cloud metadata addresses. Without it: true where there is a token file.",
+  }),
+  retries: withDefault("DVCR_SERVE_RETRIES", integer(0, 1000), 20, {
+    description: "How often an import is started again after a failure that may pass.",
+  }),
   retrySeconds: renamed(patienceFields.retrySeconds),
   ...proxyFields,
 };
@@ -77,7 +183,9 @@ const serveImageFields = {
   maxVirtualSize: renamed(imageFields.maxVirtualSize),
   maxDecoderMemory: renamed(imageFields.maxDecoderMemory),
   scratchLimit: renamed(imageFields.scratchLimit),
-  scratchDir: optional("DVCR_SERVE_SCRATCH_DIR", path, { description: "Directory of the scratch files. Without it, `scratch` in the data directory." }),
+  scratchDir: optional("DVCR_SERVE_SCRATCH_DIR", path, {
+    description: "Directory of the scratch files. Without it, `scratch` in the data directory.",
+  }),
 };
 
 const processFields = {
@@ -86,7 +194,14 @@ const processFields = {
 };
 
 /** Everything that `dvcr serve` reads from flags, environment and its configuration file. */
-export const serveFields = { ...frontFields, ...placeFields, ...limitFields, ...sourceFields, ...serveImageFields, ...processFields };
+export const serveFields = {
+  ...frontFields,
+  ...placeFields,
+  ...limitFields,
+  ...sourceFields,
+  ...serveImageFields,
+  ...processFields,
+};
 
 type ServeValues = ValuesOf<typeof serveFields>;
 
@@ -104,15 +219,19 @@ export function parseServeConfig(environment: Environment, argv: readonly string
   // An empty variable counts as unset, for the file's value too.
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => (value ?? "").trim() !== ""));
   const values = parseFields(serveFields, { ...fromFile, ...given }, argv, problems);
-  if ((values.tlsCertFile === undefined) !== (values.tlsKeyFile === undefined)) problems.push("DVCR_SERVE_TLS_CERT_FILE and DVCR_SERVE_TLS_KEY_FILE: got one of them, expected both or none");
+  if ((values.tlsCertFile === undefined) !== (values.tlsKeyFile === undefined))
+    problems.push("DVCR_SERVE_TLS_CERT_FILE and DVCR_SERVE_TLS_KEY_FILE: got one of them, expected both or none");
   if (values.tokenFile === undefined && !values.insecureNoAuth && !isLoopback(values.listen.host)) {
-    problems.push(`--listen: got ${JSON.stringify(listenAddress.format(values.listen))}, expected a loopback address where there is no --token-file (or --insecure-no-auth)`);
+    problems.push(
+      `--listen: got ${JSON.stringify(listenAddress.format(values.listen))}, expected a loopback address where there is no --token-file (or --insecure-no-auth)`,
+    );
   }
   failOnProblems(problems);
   return Object.freeze({
     ...values,
     scratchDir: values.scratchDir ?? join(values.dataDir, "scratch"),
-    refuseLocal: values.outboundRefuseLocal === undefined ? values.tokenFile !== undefined : values.outboundRefuseLocal === "true",
+    refuseLocal:
+      values.outboundRefuseLocal === undefined ? values.tokenFile !== undefined : values.outboundRefuseLocal === "true",
   });
 }
 
@@ -134,9 +253,14 @@ function readConfigFile(file: string, table: FieldTable, problems: Problem[]): R
   for (const [name, value] of Object.entries(content as Record<string, unknown>)) {
     const field = Object.hasOwn(table, name) ? table[name] : undefined;
     const scalar = Array.isArray(value) ? value.join(",") : value;
-    if (field === undefined || name === "config") problems.push(`${name} in ${file}: not known, expected one of those in docs/configuration.md`);
-    else if (typeof scalar === "string" || typeof scalar === "number" || typeof scalar === "boolean") values[field.env] = String(scalar);
-    else problems.push(`${name} in ${file}: got ${scalar === null ? "nothing" : "a structure"}, expected ${field.kind.expected}`);
+    if (field === undefined || name === "config")
+      problems.push(`${name} in ${file}: not known, expected one of those in docs/configuration.md`);
+    else if (typeof scalar === "string" || typeof scalar === "number" || typeof scalar === "boolean")
+      values[field.env] = String(scalar);
+    else
+      problems.push(
+        `${name} in ${file}: got ${scalar === null ? "nothing" : "a structure"}, expected ${field.kind.expected}`,
+      );
   }
   return values;
 }

@@ -16,17 +16,20 @@ export const earlyFields = {
   }),
   verbosity: withDefault("DVCR_VERBOSITY", integer(0, 10, "a level"), 3, {
     flag: "v",
-    description: "How much is logged: up to 1 warnings, up to 3 what a person wants to know, 4 and 5 debug, more traces everything.",
+    description:
+      "How much is logged: up to 1 warnings, up to 3 what a person wants to know, 4 and 5 debug, more traces everything.",
   }),
 };
 
 /** How long faults are waited out; the same in both processes. */
 export const patienceFields = {
   retrySeconds: withDefault("DVCR_RETRY_SECONDS", seconds, 17 * 60, {
-    description: "How long a registry or source that is away or read-only is waited for, in seconds, before the import fails. The default covers the registry's garbage collection.",
+    description:
+      "How long a registry or source that is away or read-only is waited for, in seconds, before the import fails. The default covers the registry's garbage collection.",
   }),
   stopSeconds: withDefault("DVCR_STOP_SECONDS", seconds, 25, {
-    description: "How long, in seconds, the removal of an unfinished upload from the registry is tried after the signal to stop. A little less than the pod's grace period.",
+    description:
+      "How long, in seconds, the removal of an unfinished upload from the registry is tried after the signal to stop. A little less than the pod's grace period.",
   }),
 };
 
@@ -60,13 +63,20 @@ export const imageFields = {
     description: "Directory of the scratch files.",
   }),
   sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), {
-    description: "Creation time that the image's config carries. Without it that is 1970-01-01T00:00:00Z, so that the digest does not depend on the clock.",
+    description:
+      "Creation time that the image's config carries. Without it that is 1970-01-01T00:00:00Z, so that the digest does not depend on the clock.",
   }),
 };
 
 /** Proxies by the usual names. */
 export const proxyFields = {
-  httpProxy: optional("http_proxy", text, { secret: true, description: "Proxy for http:// sources and for source registries without TLS." }),
-  httpsProxy: optional("https_proxy", text, { secret: true, description: "Proxy for https:// sources and for source registries." }),
+  httpProxy: optional("http_proxy", text, {
+    secret: true,
+    description: "Proxy for http:// sources and for source registries without TLS.",
+  }),
+  httpsProxy: optional("https_proxy", text, {
+    secret: true,
+    description: "Proxy for https:// sources and for source registries.",
+  }),
   noProxy: optional("no_proxy", text, { description: "Hosts that are reached without a proxy, separated by commas." }),
 };

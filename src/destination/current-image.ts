@@ -37,5 +37,7 @@ export function currentImage(manifestDigest: string, manifest: unknown, config: 
 
 function strings(record: unknown): Record<string, string> {
   if (typeof record !== "object" || record === null) return {};
-  return Object.fromEntries(Object.entries(record).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+  return Object.fromEntries(
+    Object.entries(record).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+  );
 }

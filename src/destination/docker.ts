@@ -47,7 +47,12 @@ export class RegistryDestination implements Destination {
   async tagImage(image: CurrentImage, signal: AbortSignal): Promise<void> {
     const { repository, tag } = this.#name;
     const manifest = await getManifest(this.client, repository, image.manifestDigest, signal);
-    if (manifest === undefined) throw new RegistryError("E_REGISTRY_UNAVAILABLE", `registry ${this.client.host}: the image ${image.manifestDigest} went away`, {});
+    if (manifest === undefined)
+      throw new RegistryError(
+        "E_REGISTRY_UNAVAILABLE",
+        `registry ${this.client.host}: the image ${image.manifestDigest} went away`,
+        {},
+      );
     await putManifest(this.client, repository, tag, manifest, signal);
   }
 
@@ -60,7 +65,10 @@ export class RegistryDestination implements Destination {
   }
 
   beginLayer(signal: AbortSignal, insurance?: LayerInsurance, backlog?: LayerBacklog): Promise<BlobUpload> {
-    const scratch = { ...(insurance === undefined ? {} : { insurance }), ...(backlog === undefined ? {} : { backlog }) };
+    const scratch = {
+      ...(insurance === undefined ? {} : { insurance }),
+      ...(backlog === undefined ? {} : { backlog }),
+    };
     return BlobUpload.begin(this.client, this.#name.repository, signal, { ...this.#upload, ...scratch });
   }
 
@@ -77,7 +85,8 @@ export class RegistryDestination implements Destination {
 
   async #readConfig(config: ManifestDocument["config"], signal: AbortSignal): Promise<unknown> {
     const { digest, size } = config ?? {};
-    if (typeof digest !== "string" || !isDigest(digest) || typeof size !== "number" || size > maxConfigBytes) return undefined;
+    if (typeof digest !== "string" || !isDigest(digest) || typeof size !== "number" || size > maxConfigBytes)
+      return undefined;
     const parts: Uint8Array[] = [];
     try {
       for await (const part of readBlob(this.client, this.#name.repository, { digest, size }, signal)) parts.push(part);

@@ -44,7 +44,8 @@ async function isStale(path: string): Promise<boolean> {
   try {
     const [owner, status] = await Promise.all([readFile(path, "utf8"), stat(path)]);
     const [pid, host, token] = owner.trim().split(" ");
-    if (host === hostname() && pid !== undefined) return Number(pid) === process.pid ? token !== processToken : !isAlive(Number(pid));
+    if (host === hostname() && pid !== undefined)
+      return Number(pid) === process.pid ? token !== processToken : !isAlive(Number(pid));
     return Date.now() - status.mtimeMs > staleAfterMs;
   } catch {
     return false;

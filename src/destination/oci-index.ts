@@ -29,7 +29,11 @@ export async function readTag(directory: string, tag: string): Promise<IndexEntr
 /** What stands at which tag, in the order of the index. */
 export async function readTags(directory: string): Promise<ReadonlyMap<string, IndexEntry>> {
   const index = await readIndex(directory);
-  return new Map(index.manifests.flatMap((entry) => (entry.annotations?.[refName] === undefined ? [] : [[entry.annotations[refName], entry] as const])));
+  return new Map(
+    index.manifests.flatMap((entry) =>
+      entry.annotations?.[refName] === undefined ? [] : [[entry.annotations[refName], entry] as const],
+    ),
+  );
 }
 
 /** Takes `tag` out of the index; false where it was not there. Blobs stay. */
@@ -46,7 +50,10 @@ export async function writeTag(directory: string, tag: string, entry: IndexEntry
   const index = await readIndex(directory);
   const others = index.manifests.filter((one) => one.annotations?.[refName] !== tag);
   const tagged = { ...entry, annotations: { ...entry.annotations, [refName]: tag } };
-  await replaceFile(join(directory, "index.json"), Buffer.from(JSON.stringify({ ...index, manifests: [...others, tagged] })));
+  await replaceFile(
+    join(directory, "index.json"),
+    Buffer.from(JSON.stringify({ ...index, manifests: [...others, tagged] })),
+  );
 }
 
 /** Writes a file so that a reader or a crash sees the old content or the new one, never a part. */

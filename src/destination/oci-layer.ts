@@ -15,7 +15,9 @@ export function blobPath(directory: string, digest: string): string {
 export function layoutError(directory: string, error: unknown): DvcrError {
   if (error instanceof DvcrError) return error;
   const reason = (error as NodeJS.ErrnoException).code;
-  return new DvcrError("E_LAYOUT_IO", `OCI layout "${directory}": ${reason ?? toDvcrError(error).message}`, { cause: error });
+  return new DvcrError("E_LAYOUT_IO", `OCI layout "${directory}": ${reason ?? toDvcrError(error).message}`, {
+    cause: error,
+  });
 }
 
 /** Makes renames and new files in a directory survive a power cut. */
@@ -40,7 +42,13 @@ export class OciLayerUpload implements LayerUpload {
   #failure: DvcrError | undefined;
   #ended = false;
 
-  private constructor(directory: string, signal: AbortSignal, temporary: string, file: FileHandle, firstCreated: string | undefined) {
+  private constructor(
+    directory: string,
+    signal: AbortSignal,
+    temporary: string,
+    file: FileHandle,
+    firstCreated: string | undefined,
+  ) {
     this.#directory = directory;
     this.#signal = signal;
     this.#temporary = temporary;
@@ -106,7 +114,7 @@ export class OciLayerUpload implements LayerUpload {
   async #writeAt(chunk: Uint8Array, position: number): Promise<void> {
     this.#check();
     try {
-      for (let done = 0; done < chunk.byteLength; ) {
+      for (let done = 0; done < chunk.byteLength;) {
         const { bytesWritten } = await this.#file.write(chunk, done, chunk.byteLength - done, position + done);
         done += bytesWritten;
       }

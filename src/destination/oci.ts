@@ -33,7 +33,11 @@ export class OciLayoutDestination implements Destination {
       if (entry === undefined) return undefined;
       const manifest = await this.#readJson(entry.digest);
       const configDigest = (manifest as ManifestDocument | undefined)?.config?.digest;
-      return currentImage(entry.digest, manifest, configDigest === undefined ? undefined : await this.#readJson(configDigest));
+      return currentImage(
+        entry.digest,
+        manifest,
+        configDigest === undefined ? undefined : await this.#readJson(configDigest),
+      );
     } catch (error) {
       // A layout that a blob was deleted from holds no image at this tag.
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
@@ -54,7 +58,8 @@ export class OciLayoutDestination implements Destination {
       await this.#writeBlob(image.manifestDigest, image.manifest);
       const marker = Buffer.from(JSON.stringify({ imageLayoutVersion: layoutVersion }));
       await withFileLock(join(this.#directory, "index.json.lock"), signal, async () => {
-        if (!(await exists(join(this.#directory, layoutFile)))) await replaceFile(join(this.#directory, layoutFile), marker);
+        if (!(await exists(join(this.#directory, layoutFile))))
+          await replaceFile(join(this.#directory, layoutFile), marker);
         await writeTag(this.#directory, this.#tag, {
           mediaType: image.manifestMediaType,
           digest: image.manifestDigest,
@@ -79,7 +84,10 @@ export class OciLayoutDestination implements Destination {
       throw layoutError(this.#directory, error);
     }
     if (!/"imageLayoutVersion"\s*:\s*"1\./.test(text)) {
-      throw new DvcrError("E_LAYOUT_IO", `OCI layout "${this.#directory}": its oci-layout file is not of version ${layoutVersion}`);
+      throw new DvcrError(
+        "E_LAYOUT_IO",
+        `OCI layout "${this.#directory}": its oci-layout file is not of version ${layoutVersion}`,
+      );
     }
   }
 

@@ -13,5 +13,8 @@ export interface DestinationOptions extends Omit<RegistryDestinationOptions, "cr
 export function openDestination(name: DestinationName, options: DestinationOptions): Destination {
   if (name.kind === "oci") return new OciLayoutDestination(name.directory, name.tag);
   const { host, repository } = name.reference;
-  return new RegistryDestination(name.reference, { ...options, credentials: credentialSource(host, repository, options.credentials) });
+  return new RegistryDestination(name.reference, {
+    ...options,
+    credentials: credentialSource(host, repository, options.credentials),
+  });
 }

@@ -7,7 +7,8 @@ export type DestinationName =
   | { readonly kind: "oci"; readonly directory: string; readonly tag: string };
 
 /** What org.opencontainers.image.ref.name may hold (OCI image-spec, annotations). */
-const refNamePattern = /^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*$/;
+const refNamePattern =
+  /^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*$/;
 
 /**
  * Parses a destination. A registry's tag defaults to `latest`; a digest is refused, since it is known only afterwards.
@@ -41,9 +42,13 @@ function parseLayout(text: string): DestinationName {
   const colon = rest.indexOf(":");
   const directory = colon < 0 ? rest : rest.slice(0, colon);
   const tag = colon < 0 ? "" : rest.slice(colon + 1);
-  if (directory === "") throw new DvcrError("E_USAGE", `destination "${text}": the directory is missing, it must be oci:DIR:TAG`);
+  if (directory === "")
+    throw new DvcrError("E_USAGE", `destination "${text}": the directory is missing, it must be oci:DIR:TAG`);
   if (!refNamePattern.test(tag)) {
-    throw new DvcrError("E_USAGE", `destination "${text}": the tag ${tag === "" ? "is missing" : `"${tag}" is malformed`}, it must be oci:DIR:TAG`);
+    throw new DvcrError(
+      "E_USAGE",
+      `destination "${text}": the tag ${tag === "" ? "is missing" : `"${tag}" is malformed`}, it must be oci:DIR:TAG`,
+    );
   }
   return { kind: "oci", directory, tag };
 }

@@ -1,9 +1,18 @@
 import { catalogue, type ErrorEntry, type ErrorKind } from "./catalogue.ts";
 
 const KINDS: Readonly<Record<ErrorKind, { readonly title: string; readonly intro: string }>> = {
-  refused: { title: "Refused", intro: "The input or the setup is at fault; trying again as it is cannot help. `dvcr` exits with 3." },
-  retry: { title: "Failed on the way", intro: "Trying again may help, and the tools do so by themselves where nothing is lost. `dvcr` exits with 1." },
-  usage: { title: "Wrong usage", intro: "Options or variables are wrong; all problems are named at once. `dvcr` exits with 2." },
+  refused: {
+    title: "Refused",
+    intro: "The input or the setup is at fault; trying again as it is cannot help. `dvcr` exits with 3.",
+  },
+  retry: {
+    title: "Failed on the way",
+    intro: "Trying again may help, and the tools do so by themselves where nothing is lost. `dvcr` exits with 1.",
+  },
+  usage: {
+    title: "Wrong usage",
+    intro: "Options or variables are wrong; all problems are named at once. `dvcr` exits with 2.",
+  },
 };
 
 /** docs/errors.md, from the catalogue. */

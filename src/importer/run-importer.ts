@@ -15,7 +15,9 @@ import type { Backoff } from "../retry/retry.ts";
 import type { Source } from "../source/source.ts";
 
 /** One maker per kind of source that this build can import. */
-export type SourceFactories = Partial<Readonly<Record<ImporterConfig["source"], (config: ImporterConfig, log: Logger) => Source>>>;
+export type SourceFactories = Partial<
+  Readonly<Record<ImporterConfig["source"], (config: ImporterConfig, log: Logger) => Source>>
+>;
 
 /** Copies the image that the configuration names as source, as it is. */
 export type CopySource = (config: ImporterConfig, log: Logger, signal: AbortSignal) => RunningCopy;
@@ -31,7 +33,11 @@ export interface ImporterParts {
 }
 
 /** One attempt at what the configuration asks for. Throws E_CONFIG where this build cannot do it. */
-function attemptOf(config: ImporterConfig, { log, tracker, signal }: PodContext, parts: ImporterParts): () => Promise<StoredReport> {
+function attemptOf(
+  config: ImporterConfig,
+  { log, tracker, signal }: PodContext,
+  parts: ImporterParts,
+): () => Promise<StoredReport> {
   const { copySource, sources, importImage } = parts;
   if (config.source === "dvcr" && copySource !== undefined) {
     return async () => {
@@ -49,9 +55,17 @@ function attemptOf(config: ImporterConfig, { log, tracker, signal }: PodContext,
   const factory = sources[config.source];
   if (factory === undefined) {
     const known = Object.keys(sources).join(", ");
-    throw new DvcrError("E_CONFIG", `IMPORTER_SOURCE: got ${JSON.stringify(config.source)}, expected one of those supported: ${known}`);
+    throw new DvcrError(
+      "E_CONFIG",
+      `IMPORTER_SOURCE: got ${JSON.stringify(config.source)}, expected one of those supported: ${known}`,
+    );
   }
-  const runImport = trackedImport({ importImage, openDestination: () => parts.openDestination(config, log), tracker, log });
+  const runImport = trackedImport({
+    importImage,
+    openDestination: () => parts.openDestination(config, log),
+    tracker,
+    log,
+  });
   return () => runImport(factory(config, log), importOptions(config, config.checksums), signal);
 }
 
@@ -83,7 +97,10 @@ export function importerProcess(
       name: "dvcr-importer",
       fields: importerFields,
       parse: parseImporterConfig,
-      secrets: (config) => [...secretsOf(importerFields, config), ...config.headerLines.map((line) => line.slice(line.indexOf(":") + 1).trim())],
+      secrets: (config) => [
+        ...secretsOf(importerFields, config),
+        ...config.headerLines.map((line) => line.slice(line.indexOf(":") + 1).trim()),
+      ],
       run: async (config, context) => {
         context.conclude({ kind: "stored", report: await importWithRetries(config, context, await loadParts()) });
       },

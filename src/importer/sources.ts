@@ -39,7 +39,9 @@ function httpFrom(config: ImporterConfig, log: Logger): Source {
     ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
     policy: podRetryPolicy(config),
     onRetry: logRetries(log, "source"),
-    onNotice: (text) => { log.warn(text); },
+    onNotice: (text) => {
+      log.warn(text);
+    },
   });
 }
 
@@ -61,13 +63,18 @@ function registryFrom(config: ImporterConfig, log: Logger): Source {
 /** The platform's own registry holds both images, so both sides take the destination's credentials and TLS settings. */
 export const copySource: CopySource = (config, log, signal) => {
   const destination = podDestinationName(config);
-  if (destination.kind !== "docker") throw new DvcrError("E_CONFIG", "IMPORTER_DESTINATION_ENDPOINT: got a directory, expected an image in a registry");
+  if (destination.kind !== "docker")
+    throw new DvcrError("E_CONFIG", "IMPORTER_DESTINATION_ENDPOINT: got a directory, expected an image in a registry");
   const source = parseReference((config.endpoint ?? "").replace(/^docker:\/\//, ""));
-  const open = (reference: ImageReference, peer: string) => openRegistry(reference, podDestinationAccess(config, log, peer));
+  const open = (reference: ImageReference, peer: string) =>
+    openRegistry(reference, podDestinationAccess(config, log, peer));
   const from = { reference: source, client: open(source, "source") };
   const to = { reference: destination.reference, client: open(destination.reference, "registry") };
   const running = copyImage(from, to, signal, podUploads(config, log));
-  return { progress: () => running.progress(), done: running.done.finally(() => Promise.all([from.client.close(), to.client.close()])) };
+  return {
+    progress: () => running.progress(),
+    done: running.done.finally(() => Promise.all([from.client.close(), to.client.close()])),
+  };
 };
 
 /** Header lines from a mounted Secret: every file, every line. A directory that is not there holds none. */

@@ -10,7 +10,10 @@ export function logRetries(log: Logger, peer: string): (event: RetryEvent) => vo
 }
 
 /** Logs what becomes of upload sessions beside their plain course. */
-export function logUploads(log: Logger): { readonly onOrphan: (session: string) => void; readonly onRestart: (bytes: number) => void } {
+export function logUploads(log: Logger): {
+  readonly onOrphan: (session: string) => void;
+  readonly onRestart: (bytes: number) => void;
+} {
   return {
     onOrphan: (session) => {
       log.warn({ session }, "the upload session could not be removed; the registry's purge will");

@@ -14,7 +14,13 @@ export interface ProgressGauges {
 export function progressGauges(tracker: ProgressTracker, ownerUid: string): ProgressGauges {
   const registry = new Registry();
   const gauge = (name: string, help: string, collect?: (this: Gauge<"ownerUID">) => void): Gauge<"ownerUID"> =>
-    new Gauge({ name, help, labelNames: ["ownerUID"], registers: [registry], ...(collect === undefined ? {} : { collect }) });
+    new Gauge({
+      name,
+      help,
+      labelNames: ["ownerUID"],
+      registers: [registry],
+      ...(collect === undefined ? {} : { collect }),
+    });
   const labels = { ownerUID: ownerUid };
   gauge("registry_progress", "Source bytes taken in, percent.", function collect() {
     this.set(labels, tracker.percent());

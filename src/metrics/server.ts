@@ -15,7 +15,10 @@ export interface MetricsServer {
  * Serves the progress gauges by HTTPS on every path and updates them once per second. Throws E_CONFIG when the port
  * cannot be had.
  */
-export async function startMetricsServer(tracker: ProgressTracker, options: { port: number; ownerUid: string }): Promise<MetricsServer> {
+export async function startMetricsServer(
+  tracker: ProgressTracker,
+  options: { port: number; ownerUid: string },
+): Promise<MetricsServer> {
   const { registry, update } = progressGauges(tracker, options.ownerUid);
   const server = createServer(addon.selfSigned("dvcr-data-plane"), (request, response) => {
     request.resume();
@@ -29,7 +32,9 @@ export async function startMetricsServer(tracker: ProgressTracker, options: { po
     await once(server, "listening");
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new DvcrError("E_CONFIG", `DVCR_METRICS_PORT: got ${options.port}, expected a free port (${reason})`, { cause: error });
+    throw new DvcrError("E_CONFIG", `DVCR_METRICS_PORT: got ${options.port}, expected a free port (${reason})`, {
+      cause: error,
+    });
   }
   const timer = setInterval(update, 1000);
   return {

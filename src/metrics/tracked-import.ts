@@ -23,7 +23,17 @@ export function trackedImport({ importImage, openDestination, tracker, log }: Tr
     const startedAt = performance.now();
     let timer: NodeJS.Timeout | undefined;
     try {
-      const running = importImage(source, destination, { ...options, onNotice: (text) => { log.warn(text); } }, signal);
+      const running = importImage(
+        source,
+        destination,
+        {
+          ...options,
+          onNotice: (text) => {
+            log.warn(text);
+          },
+        },
+        signal,
+      );
       tracker.attach(() => running.progress());
       timer = setInterval(() => {
         const { sourceBytes, sourceSize, layerBytes } = running.progress();

@@ -26,21 +26,29 @@ export interface DispatcherOptions {
  * Connections to sources and registries: TLS and proxies as configured, a few kept open per origin. With a proxy
  * `outbound` judges the names that are asked for, and the proxy resolves them.
  */
-export async function outboundDispatcher({ tls, proxies, outbound, connectTimeoutMs }: DispatcherOptions): Promise<Dispatcher> {
+export async function outboundDispatcher({
+  tls,
+  proxies,
+  outbound,
+  connectTimeoutMs,
+}: DispatcherOptions): Promise<Dispatcher> {
   const connect = {
     secureContext: await secureContext(tls),
     rejectUnauthorized: tls.verify,
     ...(outbound === undefined ? {} : { lookup: outbound.lookup }),
     ...(connectTimeoutMs === undefined ? {} : { timeout: connectTimeoutMs }),
   };
-  const agent = proxies === undefined ? new Agent({ connect }) : new EnvHttpProxyAgent({
-    connect,
-    requestTls: connect,
-    proxyTls: connect,
-    // Given also when empty: undici would read process.env itself.
-    httpProxy: proxies.httpProxy ?? "",
-    httpsProxy: proxies.httpsProxy ?? "",
-    noProxy: proxies.noProxy ?? "",
-  });
+  const agent =
+    proxies === undefined
+      ? new Agent({ connect })
+      : new EnvHttpProxyAgent({
+          connect,
+          requestTls: connect,
+          proxyTls: connect,
+          // Given also when empty: undici would read process.env itself.
+          httpProxy: proxies.httpProxy ?? "",
+          httpsProxy: proxies.httpsProxy ?? "",
+          noProxy: proxies.noProxy ?? "",
+        });
   return outbound === undefined ? agent : agent.compose(outbound.interceptor);
 }

@@ -35,7 +35,12 @@ function onConnected(message: unknown): void {
   kind.finish = function finishPaused(this: Parser): unknown {
     const { socket } = this;
     // Each turn hands over what one pause has held back.
-    for (let turn = 0; this.paused && !socket.destroyed && (turn === 0 || socket.readableLength > 0) && turn < mostTurns; turn += 1) this.resume();
+    for (
+      let turn = 0;
+      this.paused && !socket.destroyed && (turn === 0 || socket.readableLength > 0) && turn < mostTurns;
+      turn += 1
+    )
+      this.resume();
     // A body that the end of the connection ends pauses again, with nothing left: only finishing completes it.
     if (this.paused && !socket.destroyed) {
       this.llhttp.llhttp_resume(this.ptr);

@@ -22,8 +22,18 @@ export interface OutboundRules {
  * and broadcast (RFC 6890), and the metadata services elsewhere (AWS over IPv6, Alibaba, Oracle).
  */
 const localNetworks = [
-  "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "100.100.100.200/32", "192.0.0.192/32",
-  "::/128", "::1/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128",
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "224.0.0.0/4",
+  "255.255.255.255/32",
+  "100.100.100.200/32",
+  "192.0.0.192/32",
+  "::/128",
+  "::1/128",
+  "fe80::/10",
+  "ff00::/8",
+  "fd00:ec2::254/128",
 ];
 
 /** Prefixes whose last 32 bits are an IPv4 address: mapped and compatible (RFC 4291), NAT64 (RFC 6052). */
@@ -48,7 +58,10 @@ export class OutboundPolicy {
 
   /** @throws DvcrError E_TARGET_REFUSED. `host` as in URL.hostname, IPv6 in brackets or not. */
   checkHost(host: string): void {
-    const name = host.replace(/^\[|\]$/g, "").replace(/\.$/, "").toLowerCase();
+    const name = host
+      .replace(/^\[|\]$/g, "")
+      .replace(/\.$/, "")
+      .toLowerCase();
     const { allowHosts, denyHosts } = this.#rules;
     const isListed = (patterns: readonly string[]): boolean => patterns.some((pattern) => matches(pattern, name));
     const isAddress = isIP(name) !== 0;
@@ -97,7 +110,11 @@ function forms(address: string): string[] {
   const [bare] = address.split("%") as [string];
   if (isIP(bare) !== 6 || !contains(embeddedPrefixes, bare)) return [bare];
   // As a URL every IPv6 address is written in one way, its last two groups in hexadecimal.
-  const groups = new URL(`http://[${bare}]`).hostname.slice(1, -1).split(":").slice(-2).map((group) => parseInt(group || "0", 16));
+  const groups = new URL(`http://[${bare}]`).hostname
+    .slice(1, -1)
+    .split(":")
+    .slice(-2)
+    .map((group) => parseInt(group || "0", 16));
   const [high = 0, low = 0] = groups;
   return [bare, [high >> 8, high & 255, low >> 8, low & 255].join(".")];
 }

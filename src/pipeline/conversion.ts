@@ -38,7 +38,9 @@ const BUFFER_BYTES = 1 << 20;
 
 /** Layer buffers, made once per import and shared by its attempts: `ahead` of them, or fewer for one of `many`. */
 export function makeLayerBuffers(many: boolean, ahead = BUFFER_COUNT): Uint8Array[] {
-  return Array.from({ length: Math.min(ahead, many ? LEAST_BUFFERS : BUFFER_COUNT) }, () => Buffer.allocUnsafeSlow(BUFFER_BYTES));
+  return Array.from({ length: Math.min(ahead, many ? LEAST_BUFFERS : BUFFER_COUNT) }, () =>
+    Buffer.allocUnsafeSlow(BUFFER_BYTES),
+  );
 }
 
 /** One native job from source to layer sink. */
@@ -77,17 +79,25 @@ export class Conversion {
         scratchDirectory: settings.options.scratchDirectory,
         buffers,
       },
-      (event) => { this.#onEvent(event); },
+      (event) => {
+        this.#onEvent(event);
+      },
     );
     this.#feed = new Feed(this.#job);
   }
 
   /** Runs to the end; resolves when every layer byte was taken by the sink. Throws DvcrError or SizeHintWrong. */
   async run(signal: AbortSignal): Promise<NativeResult> {
-    const cancel = () => { this.#fail(toDvcrError(signal.reason)); };
+    const cancel = () => {
+      this.#fail(toDvcrError(signal.reason));
+    };
     if (signal.aborted) cancel();
     signal.addEventListener("abort", cancel, { once: true });
-    const feeding = this.#source.chunks ? this.#feed.run(this.#source.chunks).catch((error: unknown) => { this.#fail(error); }) : undefined;
+    const feeding = this.#source.chunks
+      ? this.#feed.run(this.#source.chunks).catch((error: unknown) => {
+          this.#fail(error);
+        })
+      : undefined;
     try {
       const result = await this.#ended;
       await feeding;
@@ -130,8 +140,12 @@ export class Conversion {
         break;
       case "begin":
         this.#sink.begin(event.size, event.sizeFrom, event.attempt).then(
-          (frame) => { this.#job.begin(frame.head, frame.tail); },
-          (error: unknown) => { this.#fail(error); },
+          (frame) => {
+            this.#job.begin(frame.head, frame.tail);
+          },
+          (error: unknown) => {
+            this.#fail(error);
+          },
         );
         break;
       case "range":
@@ -155,18 +169,31 @@ export class Conversion {
 
   #write(index: number, length: number): void {
     const chunk = this.#buffers[index]!.subarray(0, length);
-    const write = this.#sink.write(chunk).then(
-      () => { this.#job.releaseOutput(index); },
-      (error: unknown) => { this.#fail(error); },
-    ).finally(() => this.#writes.delete(write));
+    const write = this.#sink
+      .write(chunk)
+      .then(
+        () => {
+          this.#job.releaseOutput(index);
+        },
+        (error: unknown) => {
+          this.#fail(error);
+        },
+      )
+      .finally(() => this.#writes.delete(write));
     this.#writes.add(write);
   }
 
   #readRange(offset: number, length: number): void {
-    const read = this.#source.readRange?.(offset, length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
+    const read =
+      this.#source.readRange?.(offset, length) ??
+      Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
     read.then(
-      (bytes) => { this.#job.range(bytes); },
-      (error: unknown) => { this.#fail(error); },
+      (bytes) => {
+        this.#job.range(bytes);
+      },
+      (error: unknown) => {
+        this.#fail(error);
+      },
     );
   }
 }

@@ -51,7 +51,12 @@ const patchSizes = { patchBytes: 16 * 1024 * 1024, patchChunks: 16 * 1024 };
  * mounted across repositories; those that it will not mount, and all others that are missing, are streamed. The tag is
  * written last; where it stands already nothing is sent.
  */
-export function copyImage(source: CopyEnd, destination: TaggedEnd, signal: AbortSignal, uploads: UploadEvents = {}): RunningCopy {
+export function copyImage(
+  source: CopyEnd,
+  destination: TaggedEnd,
+  signal: AbortSignal,
+  uploads: UploadEvents = {},
+): RunningCopy {
   const run = new CopyRun(source, destination, signal, uploads);
   return { progress: () => run.progress(), done: run.run() };
 }
@@ -89,7 +94,8 @@ class CopyRun {
     try {
       const { client, reference } = this.#destination;
       const top = await this.#readManifest(manifestName(this.#source.reference));
-      if ((await statManifest(client, reference.repository, reference.tag, this.#signal)) !== top.digest) await this.#copy(top);
+      if ((await statManifest(client, reference.repository, reference.tag, this.#signal)) !== top.digest)
+        await this.#copy(top);
       return this.#report(top);
     } catch (error) {
       throw toDvcrError(error);
@@ -126,7 +132,11 @@ class CopyRun {
   async #readManifest(name: string): Promise<StoredManifest> {
     const { client, reference } = this.#source;
     const found = await asSource(() => getManifest(client, reference.repository, name, this.#signal));
-    if (found === undefined) throw new DvcrError("E_SOURCE_NOT_FOUND", `registry ${client.host} has no manifest ${name} of ${formatReference(reference)}`);
+    if (found === undefined)
+      throw new DvcrError(
+        "E_SOURCE_NOT_FOUND",
+        `registry ${client.host} has no manifest ${name} of ${formatReference(reference)}`,
+      );
     return found;
   }
 
@@ -134,7 +144,11 @@ class CopyRun {
     const { client, reference } = this.#destination;
     const from = this.#source.reference;
     const before = this.#placedBytes;
-    if (reference.host === from.host && reference.repository !== from.repository && (await mountBlob(client, reference.repository, blob.digest, from.repository, this.#signal))) {
+    if (
+      reference.host === from.host &&
+      reference.repository !== from.repository &&
+      (await mountBlob(client, reference.repository, blob.digest, from.repository, this.#signal))
+    ) {
       this.#mounted += 1;
     } else if ((await statBlob(client, reference.repository, blob.digest, this.#signal)) === blob.size) {
       this.#present += 1;
@@ -150,7 +164,10 @@ class CopyRun {
     const { client, reference } = this.#destination;
     const before = this.#placedBytes;
     for (let restarts = 0; ; restarts++) {
-      const upload = await BlobUpload.begin(client, reference.repository, this.#signal, { ...this.#uploads, ...patchSizes });
+      const upload = await BlobUpload.begin(client, reference.repository, this.#signal, {
+        ...this.#uploads,
+        ...patchSizes,
+      });
       try {
         await this.#send(blob, upload);
         await upload.commit(blob.digest, blob.size);
@@ -174,16 +191,19 @@ class CopyRun {
       if (next.done === true) break;
       const chunk = next.value;
       bytes += chunk.byteLength;
-      const write = upload.write(chunk).then(
-        () => {
-          this.#placedBytes += chunk.byteLength;
-          this.#copiedSize += chunk.byteLength;
-        },
-        (error: unknown) => (failure ??= error),
-      ).then(() => {
-        inFlight.delete(write);
-        bytes -= chunk.byteLength;
-      });
+      const write = upload
+        .write(chunk)
+        .then(
+          () => {
+            this.#placedBytes += chunk.byteLength;
+            this.#copiedSize += chunk.byteLength;
+          },
+          (error: unknown) => (failure ??= error),
+        )
+        .then(() => {
+          inFlight.delete(write);
+          bytes -= chunk.byteLength;
+        });
       inFlight.add(write);
       while (bytes >= windowBytes && failure === undefined) await Promise.race(inFlight);
       if (failure !== undefined) break;

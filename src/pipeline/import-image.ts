@@ -75,4 +75,9 @@ export interface RunningImport {
  * Runs one import: source -> verify -> unpack -> disk image -> layer -> registry. The layer is committed only after
  * every check of the source passed, the tag is written last; after a failure nothing of it remains.
  */
-export type ImportImage = (source: Source, destination: Destination, options: ImportOptions, signal: AbortSignal) => RunningImport;
+export type ImportImage = (
+  source: Source,
+  destination: Destination,
+  options: ImportOptions,
+  signal: AbortSignal,
+) => RunningImport;

@@ -19,11 +19,18 @@ export function inspectSource(source: OpenSource, options: InspectionOptions): P
 
 /** What the container layer `source` says of disk/, reading as far as the first file there. Throws DvcrError. */
 export function listLayer(source: OpenSource, limits: ImportLimits): Promise<NativeLayerListing> {
-  return inspection(source, { limits, scratchDirectory: "" }, true, (event) => (event.type === "layer" ? event : undefined));
+  return inspection(source, { limits, scratchDirectory: "" }, true, (event) =>
+    event.type === "layer" ? event : undefined,
+  );
 }
 
 /** Runs a job until `pick` takes one of its events. */
-async function inspection<T>(source: OpenSource, options: InspectionOptions, listOnly: boolean, pick: (event: NativeEvent) => T | undefined): Promise<T> {
+async function inspection<T>(
+  source: OpenSource,
+  options: InspectionOptions,
+  listOnly: boolean,
+  pick: (event: NativeEvent) => T | undefined,
+): Promise<T> {
   return await new Promise((resolve, reject) => {
     let failure: unknown;
     const fail = (error: unknown) => {
@@ -32,12 +39,22 @@ async function inspection<T>(source: OpenSource, options: InspectionOptions, lis
     };
     const onEvent = (event: NativeEvent) => {
       const picked = pick(event);
-      if (picked !== undefined) end(() => { resolve(picked); });
+      if (picked !== undefined)
+        end(() => {
+          resolve(picked);
+        });
       else if (event.type === "released") feed.released(event.batch);
-      else if (event.type === "failed") end(() => { reject(toDvcrError(failure ?? nativeError(event.code, event.message))); });
+      else if (event.type === "failed")
+        end(() => {
+          reject(toDvcrError(failure ?? nativeError(event.code, event.message)));
+        });
       else if (event.type === "range") {
-        const read = source.readRange?.(event.offset, event.length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
-        read.then((bytes) => { job.range(bytes); }, fail);
+        const read =
+          source.readRange?.(event.offset, event.length) ??
+          Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
+        read.then((bytes) => {
+          job.range(bytes);
+        }, fail);
       }
     };
     const job = new addon.Job(

@@ -43,7 +43,9 @@ export class KeptLayer implements LayerInsurance {
     const core = this.#room.coreBytes();
     const total = core + this.#size + bytes;
     if (total + (core > 0 ? CORE_AHEAD_BYTES : 0) > this.#room.limit) {
-      await this.#drop(`${String(total)} bytes${core > 0 ? " and more" : ""} would be in scratch, ${String(this.#room.limit)} are allowed`);
+      await this.#drop(
+        `${String(total)} bytes${core > 0 ? " and more" : ""} would be in scratch, ${String(this.#room.limit)} are allowed`,
+      );
       return false;
     }
     try {

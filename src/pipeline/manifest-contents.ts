@@ -16,7 +16,8 @@ export function referencedBy(manifest: StoredManifest, name: string): ManifestCo
   const manifests = descriptors(json.manifests);
   if (manifests !== undefined) return { manifests: manifests.map((entry) => blobOf(entry, name).digest), blobs: [] };
   const layers = descriptors(json.layers);
-  if (layers === undefined) throw new DvcrError("E_UNSUPPORTED_FORMAT", `${name} is neither an image nor an index, but ${manifest.mediaType}`);
+  if (layers === undefined)
+    throw new DvcrError("E_UNSUPPORTED_FORMAT", `${name} is neither an image nor an index, but ${manifest.mediaType}`);
   // Layers with addresses of their own are not the registry's to hold.
   const own = layers.filter(({ urls }) => !Array.isArray(urls) || urls.length === 0);
   return { manifests: [], blobs: [...own, ...(json.config ? [json.config] : [])].map((entry) => blobOf(entry, name)) };

@@ -23,11 +23,19 @@ export function withDigestForReuse(options: ImportOptions): ImportOptions {
 export function reuseKeys(result: NativeResult, options: ImportOptions): Readonly<Record<string, string>> {
   const digests = Object.entries(result.checksums).map(([algorithm, found]) => [sourceKey(algorithm), found]);
   if (digests.length === 0) return {};
-  return { ...Object.fromEntries(digests) as Record<string, string>, [optionsKey]: optionsText(options), [sourceFormatKey]: result.image.format };
+  return {
+    ...(Object.fromEntries(digests) as Record<string, string>),
+    [optionsKey]: optionsText(options),
+    [sourceFormatKey]: result.image.format,
+  };
 }
 
 /** The image that an import with `options` would make, where the destination holds it: at the tag, or elsewhere. */
-export async function findMade(destination: Destination, options: ImportOptions, signal: AbortSignal): Promise<CurrentImage | undefined> {
+export async function findMade(
+  destination: Destination,
+  options: ImportOptions,
+  signal: AbortSignal,
+): Promise<CurrentImage | undefined> {
   if (options.reuse !== true || options.checksums.length === 0) return undefined;
   const current = await destination.current(signal);
   if (current && isMade(current, options)) return current;
@@ -60,7 +68,12 @@ function virtualSizeOf(image: CurrentImage): number {
 }
 
 /** The report of an import for which nothing was read. */
-export function reuseReport(image: CurrentImage, reference: string, options: ImportOptions, durationSeconds: number): ImportReport {
+export function reuseReport(
+  image: CurrentImage,
+  reference: string,
+  options: ImportOptions,
+  durationSeconds: number,
+): ImportReport {
   const { labels } = image;
   const layer = image.layers[0]!;
   return {

@@ -124,7 +124,9 @@ class ImportRun {
     let kept: KeptLayer | undefined;
     let backlog: Backlog | undefined;
     const sink = new PushingSink(this.#destination, this.#signal, {
-      onAcknowledged: (bytes) => { this.#layerBytes += bytes; },
+      onAcknowledged: (bytes) => {
+        this.#layerBytes += bytes;
+      },
       // Scratch of the layer's size for every import would cost more than reading a source again after the rare fault.
       keptLayer: () => (this.#canReadAgain ? undefined : (kept = this.#keptLayer(() => backlog?.size ?? 0))),
       // What can be asked for again waits at its origin.
@@ -188,7 +190,10 @@ class ImportRun {
       } catch (error) {
         if (!(error instanceof SizeHintWrong) || declaredSize !== undefined) throw error;
         declaredSize = error.actualSize;
-        if (!this.#source.replayable) this.#notice(`the disk has ${String(declaredSize)} bytes and not what its beginning and the file's end say; the source is read again`);
+        if (!this.#source.replayable)
+          this.#notice(
+            `the disk has ${String(declaredSize)} bytes and not what its beginning and the file's end say; the source is read again`,
+          );
       } finally {
         this.progress();
         await source.close();

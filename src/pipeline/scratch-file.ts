@@ -8,9 +8,13 @@ import { DvcrError } from "../errors/dvcr-error.ts";
 const READ_BYTES = 1 << 20;
 
 /** `length` bytes from `offset`, a MiB at a time. Throws E_SCRATCH_IO where the file ends before. */
-export async function* readPieces(file: FileHandle | undefined, offset: number, length: number): AsyncGenerator<Uint8Array> {
+export async function* readPieces(
+  file: FileHandle | undefined,
+  offset: number,
+  length: number,
+): AsyncGenerator<Uint8Array> {
   const end = offset + length;
-  for (let at = offset; at < end; ) {
+  for (let at = offset; at < end;) {
     const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
     const { bytesRead } = (await file?.read(piece, 0, piece.length, at)) ?? { bytesRead: 0 };
     if (bytesRead === 0) throw new DvcrError("E_SCRATCH_IO", `a scratch file ends early at byte ${String(at)}`);
@@ -36,7 +40,7 @@ export async function openUnlinked(directory: string): Promise<FileHandle> {
 export async function writeFully(file: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<void> {
   let at = position;
   for (const chunk of chunks) {
-    for (let done = 0; done < chunk.byteLength; ) {
+    for (let done = 0; done < chunk.byteLength;) {
       const { bytesWritten } = await file.write(chunk, done, chunk.byteLength - done, at + done);
       done += bytesWritten;
     }

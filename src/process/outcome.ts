@@ -6,7 +6,8 @@ import type { ImportReport } from "../pipeline/import-image.ts";
 export type StoredReport = ImportReport | CopyReport;
 
 /** How the one job of a pod process ended. */
-export type Outcome = { readonly kind: "stored"; readonly report: StoredReport } | { readonly kind: "failed"; readonly error: DvcrError };
+export type Outcome =
+  { readonly kind: "stored"; readonly report: StoredReport } | { readonly kind: "failed"; readonly error: DvcrError };
 
 export type StopSignal = "SIGTERM" | "SIGINT";
 
@@ -16,7 +17,10 @@ const signalExitCodes: Readonly<Record<StopSignal, number>> = { SIGTERM: 143, SI
  * Exit code of a pod process. 0 tells the kubelet not to start it again, so that its message stays to be read: for a
  * stored image, and for a failure that no further try can mend. Never 0 without a message, never 0 when told to stop.
  */
-export function podExitCode(outcome: Outcome, facts: { messageWritten: boolean; stoppedBy: StopSignal | undefined }): number {
+export function podExitCode(
+  outcome: Outcome,
+  facts: { messageWritten: boolean; stoppedBy: StopSignal | undefined },
+): number {
   if (outcome.kind === "failed" && facts.stoppedBy !== undefined) return signalExitCodes[facts.stoppedBy];
   const isFinal = outcome.kind === "stored" || outcome.error.entry.kind !== "retry";
   return isFinal && facts.messageWritten ? 0 : 1;

@@ -21,7 +21,10 @@ export interface PodDestination {
 
 /** Opens the destination of a pod. The controller gives `HOST/REPO:TAG` without a scheme. @throws DvcrError E_USAGE. */
 export function podDestination(config: PodDestination, log: Logger): Destination {
-  return openDestination(podDestinationName(config), { ...podDestinationAccess(config, log, "registry"), upload: podUploads(config, log) });
+  return openDestination(podDestinationName(config), {
+    ...podDestinationAccess(config, log, "registry"),
+    upload: podUploads(config, log),
+  });
 }
 
 /** The destination as it was named. @throws DvcrError E_USAGE. */
@@ -35,7 +38,9 @@ export function podDestinationAccess(config: PodDestination, log: Logger, peer: 
   return {
     tls: {
       verify: !config.destinationInsecureTls,
-      ...(config.destinationCaBundle === undefined || config.destinationInsecureTls ? {} : { certDirectory: config.destinationCaBundle }),
+      ...(config.destinationCaBundle === undefined || config.destinationInsecureTls
+        ? {}
+        : { certDirectory: config.destinationCaBundle }),
     },
     credentials: {
       ...(user === undefined || password === undefined ? {} : { userPassword: `${user}:${password}` }),

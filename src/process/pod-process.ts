@@ -96,7 +96,10 @@ export async function runPodProcess<Config extends PodConfig>(
     stop.release();
     await metrics?.close();
   }
-  const final: Outcome = outcome ?? { kind: "failed", error: toDvcrError(new Error(`${job.name} ended without a result`)) };
+  const final: Outcome = outcome ?? {
+    kind: "failed",
+    error: toDvcrError(new Error(`${job.name} ended without a result`)),
+  };
   if (outcome === undefined) conclude(final);
   return podExitCode(final, { messageWritten, stoppedBy: stop.stoppedBy() });
 }

@@ -52,7 +52,15 @@ interface Batch {
   readonly chunks: readonly Pending[];
 }
 
-const defaults = { patchBytes: 8 * 1024 * 1024, patchChunks: 12, flushAfterMs: 200, abortGraceMs: 10_000, backlogAfterMs: 20_000, onOrphan: () => {}, onRestart: () => {} };
+const defaults = {
+  patchBytes: 8 * 1024 * 1024,
+  patchChunks: 12,
+  flushAfterMs: 200,
+  abortGraceMs: 10_000,
+  backlogAfterMs: 20_000,
+  onOrphan: () => {},
+  onRestart: () => {},
+};
 
 /** A registry that loses every session it is given will not keep the next one either. */
 const maxRestarts = 20;
@@ -89,7 +97,13 @@ export class BlobUpload implements LayerUpload {
   #failure: DvcrError | undefined;
   #ended = false;
 
-  private constructor(client: RegistryClient, repository: string, session: UploadSession, signal: AbortSignal, options: BlobUploadOptions) {
+  private constructor(
+    client: RegistryClient,
+    repository: string,
+    session: UploadSession,
+    signal: AbortSignal,
+    options: BlobUploadOptions,
+  ) {
     this.#client = client;
     this.#repository = repository;
     this.#session = session;
@@ -105,7 +119,12 @@ export class BlobUpload implements LayerUpload {
    * Opens the session, tried again by the table. A request under way outlives `signal` for half of the grace time: one
    * that was cut may have opened a session that nobody knows. @throws RegistryError.
    */
-  static async begin(client: RegistryClient, repository: string, signal: AbortSignal, options: BlobUploadOptions = {}): Promise<BlobUpload> {
+  static async begin(
+    client: RegistryClient,
+    repository: string,
+    signal: AbortSignal,
+    options: BlobUploadOptions = {},
+  ): Promise<BlobUpload> {
     const cut = new AbortController();
     let cutting: NodeJS.Timeout | undefined;
     const cutLater = (): void => {
@@ -154,7 +173,10 @@ export class BlobUpload implements LayerUpload {
 
   async commit(digest: string, size: number): Promise<void> {
     this.#committing = true;
-    while (this.#failure === undefined && (this.#busy !== undefined || this.#stowing !== undefined || this.#hasMore())) {
+    while (
+      this.#failure === undefined &&
+      (this.#busy !== undefined || this.#stowing !== undefined || this.#hasMore())
+    ) {
       this.#flushDue = true;
       this.#advance();
       await this.#busy;
@@ -163,7 +185,10 @@ export class BlobUpload implements LayerUpload {
     clearTimeout(this.#flushTimer);
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#acknowledged !== size) {
-      throw new DvcrError("E_INTERNAL", `the registry was sent ${String(this.#acknowledged)} bytes of the layer, not ${String(size)}`);
+      throw new DvcrError(
+        "E_INTERNAL",
+        `the registry was sent ${String(this.#acknowledged)} bytes of the layer, not ${String(size)}`,
+      );
     }
     const putting = this.#put(digest, size);
     this.#busy = putting.then(
@@ -195,7 +220,8 @@ export class BlobUpload implements LayerUpload {
   /** Starts the next PATCH where none is in flight and there is reason to. */
   #advance(): void {
     // What is on its way into the backlog is older than the queue, and what is in it older still.
-    if (this.#busy !== undefined || this.#stowing !== undefined || this.#failure !== undefined || !this.#hasMore()) return;
+    if (this.#busy !== undefined || this.#stowing !== undefined || this.#failure !== undefined || !this.#hasMore())
+      return;
     const { patchBytes, patchChunks } = this.#options;
     const least = this.#session.leastPatch;
     if ((this.#backlog?.size ?? 0) > 0) {
@@ -208,7 +234,9 @@ export class BlobUpload implements LayerUpload {
       this.#takeOver();
       return;
     }
-    this.#start(least > 0 ? this.#takeBatch(this.#queuedBytes, this.#queue.length) : this.#takeBatch(patchBytes, patchChunks));
+    this.#start(
+      least > 0 ? this.#takeBatch(this.#queuedBytes, this.#queue.length) : this.#takeBatch(patchBytes, patchChunks),
+    );
   }
 
   #start(batch: Batch): void {
@@ -216,21 +244,23 @@ export class BlobUpload implements LayerUpload {
       this.#isAway = true;
       this.#stow();
     }, this.#options.backlogAfterMs);
-    this.#busy = this.#deliver(batch).finally(() => {
-      clearTimeout(late);
-      this.#isAway = false;
-    }).then(
-      () => {
-        for (const { resolve } of batch.chunks) resolve();
-        this.#busy = undefined;
-        this.#advance();
-      },
-      (error: unknown) => {
-        const failure = this.#fail(toDvcrError(error));
-        for (const { reject } of batch.chunks) reject(failure);
-        this.#busy = undefined;
-      },
-    );
+    this.#busy = this.#deliver(batch)
+      .finally(() => {
+        clearTimeout(late);
+        this.#isAway = false;
+      })
+      .then(
+        () => {
+          for (const { resolve } of batch.chunks) resolve();
+          this.#busy = undefined;
+          this.#advance();
+        },
+        (error: unknown) => {
+          const failure = this.#fail(toDvcrError(error));
+          for (const { reject } of batch.chunks) reject(failure);
+          this.#busy = undefined;
+        },
+      );
     // Writers learn of a cancellation at once, not when the PATCH that may still end well has ended.
     this.#orStopped(this.#busy).catch(() => {
       for (const { reject } of batch.chunks) reject(cancellation(this.#signal));
@@ -393,7 +423,11 @@ export class BlobUpload implements LayerUpload {
     const position: SessionPosition = await this.#session.position(this.#signal);
     const insured = (this.#insurance?.size ?? 0) >= batch.start;
     // From 1 on: without a Range in its answer a registry says nothing of what it holds.
-    if (typeof position === "number" && position >= (insured ? Math.min(1, batch.start) : batch.start) && position <= batch.end) {
+    if (
+      typeof position === "number" &&
+      position >= (insured ? Math.min(1, batch.start) : batch.start) &&
+      position <= batch.end
+    ) {
       this.#acknowledged = position;
       return;
     }
@@ -411,7 +445,9 @@ export class BlobUpload implements LayerUpload {
 
   /** A registry that is full loses sessions too; what a new one meets is then the reason worth telling. */
   async #sessionLost(): Promise<DvcrError> {
-    const probe = await UploadSession.startOnce(this.#client, this.#repository, this.#signal).catch((error: unknown) => toDvcrError(error));
+    const probe = await UploadSession.startOnce(this.#client, this.#repository, this.#signal).catch((error: unknown) =>
+      toDvcrError(error),
+    );
     if (probe instanceof UploadSession) {
       await this.#session.cancel(this.#signal).catch(() => this.#options.onOrphan(this.#session.path));
       this.#session = probe;
@@ -419,7 +455,12 @@ export class BlobUpload implements LayerUpload {
       return probe;
     }
     const sent = `${String(this.#acknowledged)} bytes of it were acknowledged`;
-    return new RegistryError("E_REGISTRY_UNAVAILABLE", `registry ${this.#client.host} has lost the upload, ${sent}`, {}, { sessionLost: true });
+    return new RegistryError(
+      "E_REGISTRY_UNAVAILABLE",
+      `registry ${this.#client.host} has lost the upload, ${sent}`,
+      {},
+      { sessionLost: true },
+    );
   }
 
   /** The first failure is the upload's; everything that waits is told. */

@@ -13,9 +13,17 @@ function blobPath(repository: string, digest: string): string {
 }
 
 /** Size in bytes of a blob that the repository holds, or nothing; tried again by the table. */
-export async function statBlob(client: RegistryClient, repository: string, digest: string, signal: AbortSignal): Promise<number | undefined> {
+export async function statBlob(
+  client: RegistryClient,
+  repository: string,
+  digest: string,
+  signal: AbortSignal,
+): Promise<number | undefined> {
   const target = blobPath(repository, digest);
-  const response = await client.send({ method: "HEAD", target, scopes: pullScopes(repository), ok: [200, 404] }, signal);
+  const response = await client.send(
+    { method: "HEAD", target, scopes: pullScopes(repository), ok: [200, 404] },
+    signal,
+  );
   await discard(response);
   return response.status === 404 ? undefined : Number(header(response.headers, "content-length"));
 }
@@ -47,17 +55,21 @@ export async function pushBlob(
   signal: AbortSignal,
 ): Promise<void> {
   if ((await statBlob(client, repository, digest, signal)) === content.byteLength) return;
-  await client.retrying(async () => {
-    const session = await UploadSession.startOnce(client, repository, signal);
-    try {
-      await session.patch(0, content.byteLength, () => content, signal);
-      await session.put(digest, content.byteLength, signal);
-    } catch (error) {
-      const abandoned = session.cancel(AbortSignal.timeout(abandonMs));
-      await abandoned.catch(() => {});
-      throw error;
-    }
-  }, signal, "transfer");
+  await client.retrying(
+    async () => {
+      const session = await UploadSession.startOnce(client, repository, signal);
+      try {
+        await session.patch(0, content.byteLength, () => content, signal);
+        await session.put(digest, content.byteLength, signal);
+      } catch (error) {
+        const abandoned = session.cancel(AbortSignal.timeout(abandonMs));
+        await abandoned.catch(() => {});
+        throw error;
+      }
+    },
+    signal,
+    "transfer",
+  );
 }
 
 /** What the clean-up of a small push may take before the push is tried again. */
@@ -76,19 +88,32 @@ export interface BlobDescriptor {
  *
  * @throws RegistryError; E_REGISTRY_REFUSED where digest or size are wrong.
  */
-export async function* readBlob(client: RegistryClient, repository: string, blob: BlobDescriptor, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* readBlob(
+  client: RegistryClient,
+  repository: string,
+  blob: BlobDescriptor,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   const hash = createHash("sha256");
   for await (const chunk of streamBlob(client, repository, blob, signal)) {
     hash.update(chunk);
     yield chunk;
   }
   if (`sha256:${hash.digest("hex")}` !== blob.digest) {
-    throw mismatch({ host: client.host, method: "GET", path: blobPath(repository, blob.digest) }, "does not match its digest");
+    throw mismatch(
+      { host: client.host, method: "GET", path: blobPath(repository, blob.digest) },
+      "does not match its digest",
+    );
   }
 }
 
 /** As readBlob(), for a caller that takes the digest itself: only the size is checked here. */
-export async function* streamBlob(client: RegistryClient, repository: string, blob: BlobDescriptor, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* streamBlob(
+  client: RegistryClient,
+  repository: string,
+  blob: BlobDescriptor,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   const exchange = { host: client.host, method: "GET", path: blobPath(repository, blob.digest) };
   const backoff = new Backoff(client.retry, client.clock);
   let position = 0;
@@ -100,12 +125,14 @@ export async function* streamBlob(client: RegistryClient, repository: string, bl
         backoff.reset();
         yield chunk;
       }
-      if (position < blob.size) throw new RegistryError("E_REGISTRY_UNAVAILABLE", `${describe(exchange)}: cut short`, { code: "ECONNRESET" });
+      if (position < blob.size)
+        throw new RegistryError("E_REGISTRY_UNAVAILABLE", `${describe(exchange)}: cut short`, { code: "ECONNRESET" });
     } catch (error) {
       if (signal.aborted) throw cancellation(signal);
       const failed = errorFromNetwork(exchange, error, signal);
       // A 404 is about the blob here, not about a session.
-      if (!(failed instanceof FailureError) || decide(failed.failure, "request", "registry") === "give-up") throw failed;
+      if (!(failed instanceof FailureError) || decide(failed.failure, "request", "registry") === "give-up")
+        throw failed;
       const { retryAfterMs } = failed.failure;
       const onWait = (delayMs: number) => client.onRetry?.({ error: failed, delayMs });
       if (!(await backoff.wait(signal, { retryAfterMs, onWait }))) throw failed;

@@ -13,12 +13,13 @@ const maxTags = 1000;
 /** Every repository, in the registry's order (distribution API, "Listing Repositories"). @throws RegistryError. */
 export async function* listRepositories(client: RegistryClient, signal: AbortSignal): AsyncGenerator<string> {
   const exchange = { host: client.host, method: "GET", path: catalogPath };
-  for (let last: string | undefined; ; ) {
+  for (let last: string | undefined; ;) {
     const target = `${catalogPath}?n=${pageSize}${last === undefined ? "" : `&last=${encodeURIComponent(last)}`}`;
     const response = await client.send({ method: "GET", target, scopes: ["registry:catalog:*"], ok: [200] }, signal);
     const bytes = await client.reading(exchange, signal, () => readBytes(response, maxPageBytes, exchange));
     const page = parsePage(bytes);
-    if (page === undefined) throw new RegistryError("E_REGISTRY_REFUSED", `${describe(exchange)}: the list of repositories is not JSON`, {});
+    if (page === undefined)
+      throw new RegistryError("E_REGISTRY_REFUSED", `${describe(exchange)}: the list of repositories is not JSON`, {});
     yield* page;
     if (page.length === 0 || response.headers["link"] === undefined) return;
     last = page.at(-1);
@@ -30,7 +31,12 @@ export async function* listRepositories(client: RegistryClient, signal: AbortSig
  * repository has the same. False where the registry does not allow either: deletion is off in many, and their own
  * collector is what removes images.
  */
-export async function deleteTag(client: RegistryClient, repository: string, tag: string, signal: AbortSignal): Promise<boolean> {
+export async function deleteTag(
+  client: RegistryClient,
+  repository: string,
+  tag: string,
+  signal: AbortSignal,
+): Promise<boolean> {
   const digest = await statManifest(client, repository, tag, signal);
   if (digest === undefined || (await deleteManifest(client, repository, tag, signal))) return true;
   for (const other of await listTags(client, repository, maxTags, signal)) {
@@ -39,7 +45,12 @@ export async function deleteTag(client: RegistryClient, repository: string, tag:
   return deleteManifest(client, repository, digest, signal);
 }
 
-async function deleteManifest(client: RegistryClient, repository: string, name: string, signal: AbortSignal): Promise<boolean> {
+async function deleteManifest(
+  client: RegistryClient,
+  repository: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<boolean> {
   const target = `/v2/${repository}/manifests/${name}`;
   const scopes = [`repository:${repository}:pull,push,delete`];
   const response = await client.send({ method: "DELETE", target, scopes, ok: [200, 202, 204, 400, 404, 405] }, signal);

@@ -10,7 +10,17 @@ import { describe, errorFromAnswer, errorFromNetwork, RegistryError, type Exchan
 import { dockerHub } from "./reference.ts";
 import { fetchToken } from "./token.ts";
 import type { TlsOptions } from "./tls.ts";
-import { discard, header, readText, resolveLocation, Transport, type BodyFactory, type Headers, type HttpRequest, type HttpResponse } from "./transport.ts";
+import {
+  discard,
+  header,
+  readText,
+  resolveLocation,
+  Transport,
+  type BodyFactory,
+  type Headers,
+  type HttpRequest,
+  type HttpResponse,
+} from "./transport.ts";
 
 export interface RegistryOptions {
   /** `host` or `host:port`. */
@@ -67,7 +77,11 @@ export class RegistryClient {
     this.#authorizer = new Authorizer(options.credentials, this.clock, (challenge, scopes, credentials, signal) => {
       const allowPlainRealm = !options.tls.verify || this.#base?.protocol === "http:";
       const request = { host: this.host, challenge, scopes, credentials, allowPlainRealm, signal };
-      const exchange = { host: this.host, method: "token request to", path: challenge.parameters["realm"]?.split("?")[0] ?? "" };
+      const exchange = {
+        host: this.host,
+        method: "token request to",
+        path: challenge.parameters["realm"]?.split("?")[0] ?? "",
+      };
       return fetchToken(request, (spec) => this.#transport.send(spec)).catch((error: unknown) => {
         throw errorFromNetwork(exchange, error, signal);
       });
@@ -95,7 +109,9 @@ export class RegistryClient {
   /** Milliseconds for which a failure is waited out. */
   deadlineFor(failure: Failure): number {
     const silent = this.#base === undefined && failure.status === undefined;
-    return silent ? Math.min(this.retry.deadlineMs, this.#options.firstContactMs ?? defaultFirstContactMs) : this.retry.deadlineMs;
+    return silent
+      ? Math.min(this.retry.deadlineMs, this.#options.firstContactMs ?? defaultFirstContactMs)
+      : this.retry.deadlineMs;
   }
 
   /**
@@ -116,12 +132,19 @@ export class RegistryClient {
         this.#authorizer.challenged(response.headers["www-authenticate"]);
         await this.#authorizer.renew();
         const renewed = await this.#authorization(url, base, spec.scopes, signal);
-        if (renewed === undefined || renewed === authorization) throw errorFromAnswer(exchange, 401, text, {}, this.#authorizer.secrets);
+        if (renewed === undefined || renewed === authorization)
+          throw errorFromAnswer(exchange, 401, text, {}, this.#authorizer.secrets);
         response = await this.#exchange(spec, url, base, renewed, exchange, signal);
       }
       if (spec.ok.includes(response.status)) return response;
       const retryAfter = header(response.headers, "retry-after");
-      throw errorFromAnswer(exchange, response.status, await readText(response), { retryAfter }, this.#authorizer.secrets);
+      throw errorFromAnswer(
+        exchange,
+        response.status,
+        await readText(response),
+        { retryAfter },
+        this.#authorizer.secrets,
+      );
     } catch (error) {
       throw errorFromNetwork(exchange, error, signal);
     }
@@ -140,7 +163,8 @@ export class RegistryClient {
   locationOf(response: HttpResponse, exchange: Pick<Exchange, "method" | "path">): URL {
     const location = header(response.headers, "location");
     const named = { host: this.host, ...exchange };
-    if (location === undefined) throw new RegistryError("E_REGISTRY_REFUSED", `${describe(named)}: the answer has no Location`, {});
+    if (location === undefined)
+      throw new RegistryError("E_REGISTRY_REFUSED", `${describe(named)}: the answer has no Location`, {});
     return resolveLocation(location, response.url, this.#base ?? response.url, named);
   }
 
@@ -203,7 +227,12 @@ export class RegistryClient {
     if (response.status === 401) this.#authorizer.challenged(response.headers["www-authenticate"]);
     else if (response.status !== 200) {
       const retryAfter = header(response.headers, "retry-after");
-      throw errorFromAnswer({ host: this.host, method: "GET", path: "/v2/" }, response.status, await readText(response), { retryAfter });
+      throw errorFromAnswer(
+        { host: this.host, method: "GET", path: "/v2/" },
+        response.status,
+        await readText(response),
+        { retryAfter },
+      );
     }
     await discard(response);
   }

@@ -19,14 +19,16 @@ const tokenUser = "<token>";
  */
 export async function runCredentialHelper(name: string, server: string): Promise<Credentials | undefined> {
   const program = `docker-credential-${name}`;
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) throw new DvcrError("E_USAGE", "the configuration names a credential helper that is no program's name");
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
+    throw new DvcrError("E_USAGE", "the configuration names a credential helper that is no program's name");
   const { failure, stdout } = await run(program, server);
   if (failure !== undefined) {
     if (notFound.test(stdout)) return undefined;
     throw new DvcrError("E_USAGE", `the credential helper ${program} failed for ${server} (${failure})`);
   }
   const answer = parse(stdout);
-  if (answer === undefined) throw new DvcrError("E_USAGE", `the credential helper ${program} gave no credentials for ${server}`);
+  if (answer === undefined)
+    throw new DvcrError("E_USAGE", `the credential helper ${program} gave no credentials for ${server}`);
   const { username, secret } = answer;
   return username === tokenUser ? { identityToken: secret } : { username, password: secret };
 }
@@ -34,9 +36,14 @@ export async function runCredentialHelper(name: string, server: string): Promise
 /** Runs `program get` with `server` on its standard input. `failure`: its exit code, or why it could not be run. */
 function run(program: string, server: string): Promise<{ failure: string | undefined; stdout: string }> {
   return new Promise((resolve) => {
-    const child = execFile(program, ["get"], { timeout: helperTimeoutMs, maxBuffer: maxAnswerBytes }, (error, stdout) => {
-      resolve({ failure: error === null ? undefined : String(error.code ?? error.signal ?? "no answer"), stdout });
-    });
+    const child = execFile(
+      program,
+      ["get"],
+      { timeout: helperTimeoutMs, maxBuffer: maxAnswerBytes },
+      (error, stdout) => {
+        resolve({ failure: error === null ? undefined : String(error.code ?? error.signal ?? "no answer"), stdout });
+      },
+    );
     // One that reads nothing may be gone by now.
     child.stdin?.on("error", () => undefined).end(server);
   });
@@ -50,5 +57,7 @@ function parse(stdout: string): { username: string; secret: string } | undefined
     return undefined;
   }
   const { Username: username, Secret: secret } = answer ?? {};
-  return typeof username === "string" && username !== "" && typeof secret === "string" ? { username, secret } : undefined;
+  return typeof username === "string" && username !== "" && typeof secret === "string"
+    ? { username, secret }
+    : undefined;
 }

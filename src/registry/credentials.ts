@@ -71,13 +71,15 @@ export function defaultAuthFiles(env: Readonly<Record<string, string | undefined
 export function credentialSource(host: string, repository: string, options: CredentialOptions): CredentialSource {
   if (options.userPassword !== undefined) {
     const given = splitUserPassword(options.userPassword);
-    if (given === undefined) throw new DvcrError("E_USAGE", `the credentials for ${host} are not of the form USER:PASSWORD`);
+    if (given === undefined)
+      throw new DvcrError("E_USAGE", `the credentials for ${host} are not of the form USER:PASSWORD`);
     return () => Promise.resolve(given);
   }
   const { authFile, authConfig, defaultAuthFiles: defaults = [] } = options;
   return async () => {
     const find = (file: AuthFile): Promise<Credentials | undefined> => findIn(file, host, repository, options.helper);
-    if (authFile === undefined && authConfig !== undefined) return await find(parseAuths(authConfig, "the docker config"));
+    if (authFile === undefined && authConfig !== undefined)
+      return await find(parseAuths(authConfig, "the docker config"));
     if (authFile !== undefined) return await find(await readAuthFile(authFile, true));
     for (const path of defaults) {
       const found = await find(await readAuthFile(path, false));
@@ -88,12 +90,20 @@ export function credentialSource(host: string, repository: string, options: Cred
 }
 
 /** A helper of the host's own, then what the file itself holds, then the helper for all hosts. */
-async function findIn(file: AuthFile, host: string, repository: string, helper: CredentialHelper | undefined): Promise<Credentials | undefined> {
+async function findIn(
+  file: AuthFile,
+  host: string,
+  repository: string,
+  helper: CredentialHelper | undefined,
+): Promise<Credentials | undefined> {
   // The helpers know Docker Hub by the name that `docker login` gives it.
   const server = host === dockerHub ? hubServer : host;
   const own = [host, server].map((key) => file.credHelpers.get(key)).find(isFilled);
   if (own !== undefined && helper !== undefined) return await helper(own, server);
-  return lookUp(file.auths, host, repository) ?? (file.credsStore === undefined ? undefined : await helper?.(file.credsStore, server));
+  return (
+    lookUp(file.auths, host, repository) ??
+    (file.credsStore === undefined ? undefined : await helper?.(file.credsStore, server))
+  );
 }
 
 async function readAuthFile(path: string, required: boolean): Promise<AuthFile> {
@@ -103,7 +113,11 @@ async function readAuthFile(path: string, required: boolean): Promise<AuthFile> 
 
 function parseAuths(text: string, name: string): AuthFile {
   try {
-    const { auths, credHelpers, credsStore } = JSON.parse(text) as { auths?: Record<string, AuthEntry>; credHelpers?: Record<string, unknown>; credsStore?: unknown };
+    const { auths, credHelpers, credsStore } = JSON.parse(text) as {
+      auths?: Record<string, AuthEntry>;
+      credHelpers?: Record<string, unknown>;
+      credsStore?: unknown;
+    };
     return {
       auths: new Map(Object.entries(auths ?? {})),
       credHelpers: new Map(Object.entries(credHelpers ?? {})),
@@ -155,7 +169,9 @@ function normalisedKey(key: string): string {
 function toCredentials(entry: AuthEntry): Credentials | undefined {
   const { auth, username, password, identitytoken, registrytoken } = entry;
   if (isFilled(registrytoken)) return { registryToken: registrytoken };
-  const pair = isFilled(auth) ? splitUserPassword(Buffer.from(auth, "base64").toString("utf8").replaceAll("\0", "")) : undefined;
+  const pair = isFilled(auth)
+    ? splitUserPassword(Buffer.from(auth, "base64").toString("utf8").replaceAll("\0", ""))
+    : undefined;
   if (isFilled(identitytoken)) return { ...pair, identityToken: identitytoken };
   if (pair !== undefined) return pair;
   return isFilled(username) && typeof password === "string" ? { username, password } : undefined;

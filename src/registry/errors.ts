@@ -16,7 +16,12 @@ export class RegistryError extends FailureError {
   /** The upload session is gone and what it held cannot be sent again from here. */
   readonly sessionLost: boolean;
 
-  constructor(code: ErrorCode, message: string, failure: Failure, options: { cause?: unknown; sessionLost?: boolean } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    failure: Failure,
+    options: { cause?: unknown; sessionLost?: boolean } = {},
+  ) {
     super(code, message, failure, options.cause === undefined ? undefined : { cause: options.cause });
     this.sessionLost = options.sessionLost ?? false;
   }
@@ -64,10 +69,20 @@ export function errorFromNetwork(exchange: Exchange, error: unknown, signal: Abo
   if (error instanceof DvcrError) return error;
   const code = networkCode(error) ?? "unknown error";
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "EPROTO") {
-    return new RegistryError("E_REGISTRY_TLS", `registry ${exchange.host} does not answer in TLS (${code})`, { code }, { cause: error });
+    return new RegistryError(
+      "E_REGISTRY_TLS",
+      `registry ${exchange.host} does not answer in TLS (${code})`,
+      { code },
+      { cause: error },
+    );
   }
   if (isTlsCode(code)) {
-    return new RegistryError("E_REGISTRY_TLS", `registry ${exchange.host}: TLS failed (${code})`, { code }, { cause: error });
+    return new RegistryError(
+      "E_REGISTRY_TLS",
+      `registry ${exchange.host}: TLS failed (${code})`,
+      { code },
+      { cause: error },
+    );
   }
   return new RegistryError("E_REGISTRY_UNAVAILABLE", `${describe(exchange)}: ${code}`, { code }, { cause: error });
 }
@@ -109,12 +124,18 @@ function parseBody(body: string): RegistryDiagnostic | undefined {
   if (typeof first !== "object" || first === null) return undefined;
   const { code, message, detail } = first as Record<string, unknown>;
   if (typeof code !== "string") return undefined;
-  const parts = [code, message, detail === null || detail === undefined ? "" : typeof detail === "string" ? detail : JSON.stringify(detail)];
+  const parts = [
+    code,
+    message,
+    detail === null || detail === undefined ? "" : typeof detail === "string" ? detail : JSON.stringify(detail),
+  ];
   return { code, text: parts.filter((part) => typeof part === "string" && part !== "" && part !== "{}").join(": ") };
 }
 
 function clean(text: string, secrets: readonly string[]): string {
-  const hidden = secrets.filter((secret) => secret.length > 3).reduce((shown, secret) => shown.replaceAll(secret, "***"), text);
+  const hidden = secrets
+    .filter((secret) => secret.length > 3)
+    .reduce((shown, secret) => shown.replaceAll(secret, "***"), text);
   // eslint-disable-next-line no-control-regex -- a registry's text must not move a terminal's cursor
   const line = hidden.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, " ").trim();
   return line.length <= maxReasonLength ? line : `${line.slice(0, maxReasonLength)}…`;

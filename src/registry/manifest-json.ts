@@ -39,13 +39,16 @@ export function parseManifest(bytes: Uint8Array, name: string): ManifestJson {
 
 /** A list of descriptors, or nothing where the field is none. */
 export function descriptors(list: unknown): readonly DescriptorJson[] | undefined {
-  return Array.isArray(list) ? list.map((entry: unknown) => (typeof entry === "object" && entry !== null ? entry : {})) : undefined;
+  return Array.isArray(list)
+    ? list.map((entry: unknown) => (typeof entry === "object" && entry !== null ? entry : {}))
+    : undefined;
 }
 
 /** Digest and size of a descriptor. @throws DvcrError E_SOURCE_HTTP where they are not such. */
 export function blobOf({ digest, size }: DescriptorJson, name: string): BlobDescriptor {
   if (typeof digest !== "string" || !isDigest(digest)) throw malformed(name, "a digest in it is not sha256");
-  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) throw malformed(name, `the size of ${digest} is not a number of bytes`);
+  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
+    throw malformed(name, `the size of ${digest} is not a number of bytes`);
   return { digest, size };
 }
 

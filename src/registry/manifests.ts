@@ -14,16 +14,26 @@ export interface StoredManifest {
 
 /** What registries themselves accept at most. */
 const maxManifestBytes = 4 * 1024 * 1024;
-const accept = [mediaTypes.ociManifest, mediaTypes.dockerManifest, mediaTypes.ociIndex, mediaTypes.dockerList].join(", ");
+const accept = [mediaTypes.ociManifest, mediaTypes.dockerManifest, mediaTypes.ociIndex, mediaTypes.dockerList].join(
+  ", ",
+);
 
 function manifestPath(repository: string, name: string): string {
   return `/v2/${repository}/manifests/${name}`;
 }
 
 /** Digest of what stands at a tag, or nothing. */
-export async function statManifest(client: RegistryClient, repository: string, name: string, signal: AbortSignal): Promise<string | undefined> {
+export async function statManifest(
+  client: RegistryClient,
+  repository: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const target = manifestPath(repository, name);
-  const response = await client.send({ method: "HEAD", target, scopes: pullScopes(repository), headers: { accept }, ok: [200, 404] }, signal);
+  const response = await client.send(
+    { method: "HEAD", target, scopes: pullScopes(repository), headers: { accept }, ok: [200, 404] },
+    signal,
+  );
   await discard(response);
   return response.status === 404 ? undefined : header(response.headers, "docker-content-digest");
 }
@@ -47,7 +57,11 @@ export async function getManifest(
     const bytes = await client.reading(exchange, signal, () => readBytes(response, maxManifestBytes, exchange));
     const digest = sha256Digest(bytes);
     if (name.startsWith("sha256:") && name !== digest) {
-      throw new RegistryError("E_REGISTRY_REFUSED", `${describe(exchange)}: the manifest does not match its digest`, {});
+      throw new RegistryError(
+        "E_REGISTRY_REFUSED",
+        `${describe(exchange)}: the manifest does not match its digest`,
+        {},
+      );
     }
     return { bytes, digest, mediaType: header(response.headers, "content-type") ?? "" };
   }, signal);
@@ -64,7 +78,10 @@ export async function putManifest(
   const target = manifestPath(repository, name);
   const headers = { "content-type": manifest.mediaType };
   const body = () => manifest.bytes;
-  const response = await client.send({ method: "PUT", target, scopes: pushScopes(repository), headers, body, ok: [200, 201, 202] }, signal);
+  const response = await client.send(
+    { method: "PUT", target, scopes: pushScopes(repository), headers, body, ok: [200, 201, 202] },
+    signal,
+  );
   await discard(response);
   const stored = header(response.headers, "docker-content-digest");
   if (stored !== undefined && stored !== manifest.digest) {
@@ -74,7 +91,12 @@ export async function putManifest(
 }
 
 /** Up to `limit` tags of a repository, in the registry's order; none where there is no repository. */
-export async function listTags(client: RegistryClient, repository: string, limit: number, signal: AbortSignal): Promise<readonly string[]> {
+export async function listTags(
+  client: RegistryClient,
+  repository: string,
+  limit: number,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
   const target = `/v2/${repository}/tags/list?n=${String(limit)}`;
   const exchange = { host: client.host, method: "GET", path: `/v2/${repository}/tags/list` };
   const response = await client.send({ method: "GET", target, scopes: pullScopes(repository), ok: [200, 404] }, signal);

@@ -42,8 +42,10 @@ export const dockerHub = "docker.io";
  */
 export function parseReference(text: string): ImageReference {
   const [name, digest, ...more] = text.split("@");
-  if (name === undefined || name === "" || more.length > 0) throw malformed(text, "it is not HOST/REPOSITORY[:TAG][@DIGEST]");
-  if (digest !== undefined && !digestPattern.test(digest)) throw malformed(text, "the digest is not sha256: and 64 hex digits");
+  if (name === undefined || name === "" || more.length > 0)
+    throw malformed(text, "it is not HOST/REPOSITORY[:TAG][@DIGEST]");
+  if (digest !== undefined && !digestPattern.test(digest))
+    throw malformed(text, "the digest is not sha256: and 64 hex digits");
   const { host, rest } = splitHost(name);
   const colon = rest.indexOf(":");
   const path = colon < 0 ? rest : rest.slice(0, colon);
@@ -53,7 +55,8 @@ export function parseReference(text: string): ImageReference {
   if (!isRepository(repository)) {
     throw malformed(text, `the repository "${path}" must be lower-case names joined by "/"`);
   }
-  if (host.length + 1 + repository.length > maxNameLength) throw malformed(text, `the name is longer than ${String(maxNameLength)} characters`);
+  if (host.length + 1 + repository.length > maxNameLength)
+    throw malformed(text, `the name is longer than ${String(maxNameLength)} characters`);
   if (tag !== undefined && !tagPattern.test(tag)) throw malformed(text, `the tag "${tag}" is malformed`);
   return { host, repository, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }
@@ -62,7 +65,8 @@ const dockerScheme = "docker://";
 
 /** Parses `docker://HOST/REPOSITORY[:TAG][@DIGEST]`; `subject` is for messages. @throws DvcrError E_USAGE. */
 export function parseDockerReference(text: string, subject: string): ImageReference {
-  if (!text.startsWith(dockerScheme)) throw new DvcrError("E_USAGE", `${subject} is not of the form docker://HOST/REPO[:TAG|@DIGEST]`);
+  if (!text.startsWith(dockerScheme))
+    throw new DvcrError("E_USAGE", `${subject} is not of the form docker://HOST/REPO[:TAG|@DIGEST]`);
   return parseReference(text.slice(dockerScheme.length));
 }
 

@@ -27,9 +27,17 @@ export async function secureContext(options: TlsOptions): Promise<SecureContext>
   const system = await readFile(systemBundle, "utf8").catch(() => "");
   const own = options.certDirectory === undefined ? undefined : await readCertDirectory(options.certDirectory);
   const more = (await Promise.all((options.authorityDirectories ?? []).map(readAuthorities))).flat();
-  const authorities = [...rootCertificates, ...(system === "" ? [] : [system]), ...(own?.authorities ?? []), ...more, ...(options.authorities ?? [])];
+  const authorities = [
+    ...rootCertificates,
+    ...(system === "" ? [] : [system]),
+    ...(own?.authorities ?? []),
+    ...more,
+    ...(options.authorities ?? []),
+  ];
   const pair = own?.pair === undefined ? {} : { cert: own.pair.certificate, key: own.pair.key };
-  const name = createHash("sha256").update(JSON.stringify([authorities, pair])).digest("base64");
+  const name = createHash("sha256")
+    .update(JSON.stringify([authorities, pair]))
+    .digest("base64");
   try {
     const context = kept.get(name) ?? createSecureContext({ ca: authorities, ...pair });
     kept.delete(name);
@@ -39,8 +47,13 @@ export async function secureContext(options: TlsOptions): Promise<SecureContext>
   } catch (error) {
     const { code = "unreadable" } = error as NodeJS.ErrnoException;
     const given = options.authorities === undefined ? undefined : "the CA bundle";
-    const places = [options.certDirectory, ...(options.authorityDirectories ?? []), given].filter((place) => place !== undefined);
-    throw new DvcrError("E_USAGE", `a certificate or key in ${places.join(" or ") || systemBundle} is not valid PEM (${code})`);
+    const places = [options.certDirectory, ...(options.authorityDirectories ?? []), given].filter(
+      (place) => place !== undefined,
+    );
+    throw new DvcrError(
+      "E_USAGE",
+      `a certificate or key in ${places.join(" or ") || systemBundle} is not valid PEM (${code})`,
+    );
   }
 }
 
@@ -62,20 +75,31 @@ async function readCertDirectory(directory: string): Promise<CertDirectory> {
     return { authorities, pair: { certificate: await read(certificate), key: await read(key) } };
   } catch (error) {
     if (error instanceof DvcrError) throw error;
-    throw new DvcrError("E_USAGE", `the certificate directory ${directory} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);
+    throw new DvcrError(
+      "E_USAGE",
+      `the certificate directory ${directory} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`,
+    );
   }
 }
 
 /** A mounted ConfigMap or Secret: its files are links, beside hidden ones of the kubelet's. */
 async function readAuthorities(directory: string): Promise<string[]> {
   try {
-    const paths = (await readdir(directory)).filter((name) => !name.startsWith(".")).sort().map((name) => join(directory, name));
-    const files = await Promise.all(paths.map(async (path) => ((await stat(path)).isFile() ? await readFile(path, "utf8") : "")));
+    const paths = (await readdir(directory))
+      .filter((name) => !name.startsWith("."))
+      .sort()
+      .map((name) => join(directory, name));
+    const files = await Promise.all(
+      paths.map(async (path) => ((await stat(path)).isFile() ? await readFile(path, "utf8") : "")),
+    );
     const authorities = files.filter((text) => text.includes("-----BEGIN CERTIFICATE-----"));
     if (authorities.length === 0) throw new DvcrError("E_USAGE", `${directory} holds no PEM certificate`);
     return authorities;
   } catch (error) {
     if (error instanceof DvcrError) throw error;
-    throw new DvcrError("E_USAGE", `the certificate directory ${directory} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);
+    throw new DvcrError(
+      "E_USAGE",
+      `the certificate directory ${directory} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`,
+    );
   }
 }

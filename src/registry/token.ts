@@ -31,7 +31,10 @@ const maxTokenAnswer = 1024 * 1024;
  *
  * @throws RegistryError E_REGISTRY_DENIED where the realm refuses.
  */
-export async function fetchToken(spec: TokenRequest, send: (request: HttpRequest) => Promise<HttpResponse>): Promise<Token> {
+export async function fetchToken(
+  spec: TokenRequest,
+  send: (request: HttpRequest) => Promise<HttpResponse>,
+): Promise<Token> {
   const realm = parseRealm(spec);
   const exchange = { host: spec.host, method: "token request to", path: realm.origin + realm.pathname };
   const response = await send({ ...requestFor(spec, realm), signal: spec.signal });
@@ -41,7 +44,12 @@ export async function fetchToken(spec: TokenRequest, send: (request: HttpRequest
     throw errorFromAnswer(exchange, response.status, await readText(response), {}, secrets);
   }
   const answer = parseAnswer(await readBytes(response, maxTokenAnswer, exchange));
-  if (answer === undefined) throw new RegistryError("E_REGISTRY_REFUSED", `registry ${spec.host}: the token service's answer holds no token`, {});
+  if (answer === undefined)
+    throw new RegistryError(
+      "E_REGISTRY_REFUSED",
+      `registry ${spec.host}: the token service's answer holds no token`,
+      {},
+    );
   return answer;
 }
 
@@ -56,7 +64,11 @@ function requestFor(spec: TokenRequest, realm: URL): Omit<HttpRequest, "signal">
   const { credentials, challenge, scopes } = spec;
   const service = challenge.parameters["service"];
   if (credentials?.identityToken !== undefined) {
-    const form = new URLSearchParams({ grant_type: "refresh_token", client_id: clientId, refresh_token: credentials.identityToken });
+    const form = new URLSearchParams({
+      grant_type: "refresh_token",
+      client_id: clientId,
+      refresh_token: credentials.identityToken,
+    });
     if (service !== undefined) form.set("service", service);
     form.set("scope", scopes.join(" "));
     const headers = { "content-type": "application/x-www-form-urlencoded" };
@@ -84,6 +96,7 @@ function parseAnswer(bytes: Buffer): Token | undefined {
   }
   const value = answer?.token ?? answer?.access_token;
   if (typeof value !== "string" || value === "") return undefined;
-  const seconds = typeof answer?.expires_in === "number" && answer.expires_in > 0 ? answer.expires_in : defaultLifetimeSeconds;
+  const seconds =
+    typeof answer?.expires_in === "number" && answer.expires_in > 0 ? answer.expires_in : defaultLifetimeSeconds;
   return { value, lifetimeMs: seconds * 1000 };
 }

@@ -81,7 +81,11 @@ export class Transport {
       if (![301, 302, 303, 307, 308].includes(response.status) || location === undefined) return response;
       await discard(response);
       if (redirects === maxRedirects) {
-        throw new RegistryError("E_REGISTRY_REFUSED", `${describe(exchange)}: more than ${String(maxRedirects)} redirects`, {});
+        throw new RegistryError(
+          "E_REGISTRY_REFUSED",
+          `${describe(exchange)}: more than ${String(maxRedirects)} redirects`,
+          {},
+        );
       }
       url = resolveLocation(location, url, spec.url, exchange);
     }
@@ -110,7 +114,8 @@ export function resolveLocation(location: string, from: URL, registry: URL, exch
   if (!URL.canParse(location, from.href)) throw refuse("the Location it gave is not a URL");
   const url = new URL(location, from);
   url.username = url.password = "";
-  if (url.protocol !== "https:" && url.protocol !== "http:") throw refuse(`the Location it gave has the scheme ${url.protocol}`);
+  if (url.protocol !== "https:" && url.protocol !== "http:")
+    throw refuse(`the Location it gave has the scheme ${url.protocol}`);
   if (url.hostname === registry.hostname) {
     if (url.protocol === "http:" && registry.protocol === "https:") {
       url.protocol = "https:";
@@ -118,7 +123,8 @@ export function resolveLocation(location: string, from: URL, registry: URL, exch
     }
     return url;
   }
-  if (url.protocol === "http:" && registry.protocol === "https:") throw refuse(`it points from https to http at ${url.host}`);
+  if (url.protocol === "http:" && registry.protocol === "https:")
+    throw refuse(`it points from https to http at ${url.host}`);
   if (isPrivate(url.hostname)) throw refuse(`it points to the private address ${url.host}`);
   return url;
 }
@@ -146,7 +152,11 @@ export async function readBytes(response: HttpResponse, limit: number, exchange:
   for await (const part of response.body as AsyncIterable<Buffer>) {
     length += part.length;
     if (length > limit) {
-      throw new RegistryError("E_REGISTRY_REFUSED", `${describe(exchange)}: the answer is longer than ${String(limit)} bytes`, {});
+      throw new RegistryError(
+        "E_REGISTRY_REFUSED",
+        `${describe(exchange)}: the answer is longer than ${String(limit)} bytes`,
+        {},
+      );
     }
     parts.push(part);
   }
@@ -160,11 +170,21 @@ export async function discard(response: HttpResponse): Promise<void> {
 
 const privateNetworks = new BlockList();
 for (const [network, prefix] of [
-  ["0.0.0.0", 8], ["10.0.0.0", 8], ["100.64.0.0", 10], ["127.0.0.0", 8], ["169.254.0.0", 16], ["172.16.0.0", 12], ["192.168.0.0", 16],
+  ["0.0.0.0", 8],
+  ["10.0.0.0", 8],
+  ["100.64.0.0", 10],
+  ["127.0.0.0", 8],
+  ["169.254.0.0", 16],
+  ["172.16.0.0", 12],
+  ["192.168.0.0", 16],
 ] as const) {
   privateNetworks.addSubnet(network, prefix, "ipv4");
 }
-for (const [network, prefix] of [["::1", 128], ["fc00::", 7], ["fe80::", 10]] as const) {
+for (const [network, prefix] of [
+  ["::1", 128],
+  ["fc00::", 7],
+  ["fe80::", 10],
+] as const) {
   privateNetworks.addSubnet(network, prefix, "ipv6");
 }
 

@@ -39,7 +39,10 @@ export class UploadSession {
   static async startOnce(client: RegistryClient, repository: string, signal: AbortSignal): Promise<UploadSession> {
     const scopes = pushScopes(repository);
     const target = uploadsPath(repository);
-    const response = await client.sendOnce({ method: "POST", target, scopes, headers: { "content-length": "0" }, ok: [202] }, signal);
+    const response = await client.sendOnce(
+      { method: "POST", target, scopes, headers: { "content-length": "0" }, ok: [202] },
+      signal,
+    );
     await discard(response);
     return UploadSession.fromAnswer(client, repository, response);
   }
@@ -48,7 +51,12 @@ export class UploadSession {
   static fromAnswer(client: RegistryClient, repository: string, response: HttpResponse): UploadSession {
     const least = header(response.headers, "oci-chunk-min-length") ?? "";
     const leastPatch = /^\d{1,12}$/.test(least) ? Math.min(Number(least), mostLeastPatch) : 0;
-    return new UploadSession(client, pushScopes(repository), client.locationOf(response, { method: "POST", path: uploadsPath(repository) }), leastPatch);
+    return new UploadSession(
+      client,
+      pushScopes(repository),
+      client.locationOf(response, { method: "POST", path: uploadsPath(repository) }),
+      leastPatch,
+    );
   }
 
   /** Sends `length` bytes for `offset`, one try. @throws RegistryError, by which decide() knows to ask position(). */
@@ -58,13 +66,20 @@ export class UploadSession {
       "content-length": String(length),
       "content-range": `${String(offset)}-${String(offset + length - 1)}`,
     };
-    const response = await this.#send({ method: "PATCH", target: this.#location, headers, body, ok: [201, 202, 204] }, signal);
+    const response = await this.#send(
+      { method: "PATCH", target: this.#location, headers, body, ok: [201, 202, 204] },
+      signal,
+    );
     const position = parseRange(header(response.headers, "range"));
     const expected = offset + length;
     const known = position === undefined || position === expected || (position === "unsure" && expected === 1);
     if (!known) {
       const subject = describe({ host: this.#client.host, method: "PATCH", path: this.path });
-      throw new RegistryError("E_REGISTRY_REFUSED", `${subject}: it holds ${String(position)} bytes, not ${String(expected)}`, { code: "RANGE_INVALID" });
+      throw new RegistryError(
+        "E_REGISTRY_REFUSED",
+        `${subject}: it holds ${String(position)} bytes, not ${String(expected)}`,
+        { code: "RANGE_INVALID" },
+      );
     }
   }
 
@@ -81,7 +96,12 @@ export class UploadSession {
    * the Location's state instead and answers 404, as it does, for ever, once a PATCH was cut.
    */
   async survivesCut(signal: AbortSignal): Promise<boolean> {
-    const spec = { method: "GET", target: this.#firstLocation, scopes: this.#scopes, ok: [200, 202, 204, 400, 404, 416] } as const;
+    const spec = {
+      method: "GET",
+      target: this.#firstLocation,
+      scopes: this.#scopes,
+      ok: [200, 202, 204, 400, 404, 416],
+    } as const;
     const response = await this.#client.sendOnce(spec, signal);
     await discard(response);
     return response.status < 300;
@@ -93,7 +113,10 @@ export class UploadSession {
     target.searchParams.set("digest", digest);
     const answerTimeoutMs = commitBaseMs + size / commitBytesPerMs;
     const headers = { "content-length": "0" };
-    const sent = this.#client.sendOnce({ method: "PUT", target, scopes: this.#scopes, headers, ok: [201, 204], answerTimeoutMs }, signal);
+    const sent = this.#client.sendOnce(
+      { method: "PUT", target, scopes: this.#scopes, headers, ok: [201, 204], answerTimeoutMs },
+      signal,
+    );
     await discard(await sent);
   }
 
@@ -105,7 +128,10 @@ export class UploadSession {
     }, signal);
   }
 
-  async #send(spec: Omit<Parameters<RegistryClient["sendOnce"]>[0], "scopes">, signal: AbortSignal): Promise<HttpResponse> {
+  async #send(
+    spec: Omit<Parameters<RegistryClient["sendOnce"]>[0], "scopes">,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
     const response = await this.#client.sendOnce({ ...spec, scopes: this.#scopes }, signal);
     await discard(response);
     if (header(response.headers, "location") !== undefined && response.status < 300) {

@@ -25,7 +25,9 @@ export async function inAttempts<T>(attempt: () => Promise<T>, options: AttemptO
     } catch (thrown) {
       const error = toDvcrError(thrown);
       if (signal.aborted || error.entry.kind !== "retry" || options.mayPass?.(error) === false) throw error;
-      const exhausted = new DvcrError(error.code, `no success after ${count} attempts: ${error.message}`, { cause: error });
+      const exhausted = new DvcrError(error.code, `no success after ${count} attempts: ${error.message}`, {
+        cause: error,
+      });
       if (count > options.retries) throw exhausted;
       options.onRetry(error, count);
       if (!(await backoff.wait(signal))) throw exhausted;

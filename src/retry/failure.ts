@@ -32,7 +32,8 @@ export function networkCode(error: unknown): string | undefined {
   return undefined;
 }
 
-const tlsCode = /^(?:CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|PATH_LENGTH_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|EPROTO$|HOSTNAME_MISMATCH)/;
+const tlsCode =
+  /^(?:CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|PATH_LENGTH_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|EPROTO$|HOSTNAME_MISMATCH)/;
 
 /** True for codes that mean the two sides do not trust or understand each other's TLS. */
 export function isTlsCode(code: string): boolean {

@@ -25,7 +25,12 @@ const table: readonly Row[] = [
   // A registry's own word counts before the status it comes with.
   { codes: ["TOOMANYREQUESTS", "UNAVAILABLE"], peer: "registry", request: "again", transfer: "resume" },
   // The session may be gone or elsewhere than we believe: only asking it tells.
-  { codes: ["RANGE_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"], peer: "registry", request: "give-up", transfer: "resume" },
+  {
+    codes: ["RANGE_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"],
+    peer: "registry",
+    request: "give-up",
+    transfer: "resume",
+  },
   {
     codes: ["UNAUTHORIZED", "DENIED", "NAME_INVALID", "NAME_UNKNOWN", "TAG_INVALID", "SIZE_INVALID", "DIGEST_INVALID"],
     peer: "registry",
@@ -33,7 +38,14 @@ const table: readonly Row[] = [
     transfer: "give-up",
   },
   {
-    codes: ["MANIFEST_INVALID", "MANIFEST_UNKNOWN", "MANIFEST_UNVERIFIED", "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "UNSUPPORTED"],
+    codes: [
+      "MANIFEST_INVALID",
+      "MANIFEST_UNKNOWN",
+      "MANIFEST_UNVERIFIED",
+      "MANIFEST_BLOB_UNKNOWN",
+      "BLOB_UNKNOWN",
+      "UNSUPPORTED",
+    ],
     peer: "registry",
     request: "give-up",
     transfer: "give-up",
@@ -41,9 +53,25 @@ const table: readonly Row[] = [
   // A dead or restarting server, a cut, a stall, a name service that is away.
   {
     codes: [
-      "ECONNRESET", "ECONNREFUSED", "ECONNABORTED", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "ENETDOWN",
-      "ENOTFOUND", "EAI_AGAIN", "EAI_FAIL", "UND_ERR_SOCKET", "UND_ERR_CONNECT_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT",
-      "UND_ERR_BODY_TIMEOUT", "UND_ERR_RES_CONTENT_LENGTH_MISMATCH", "UND_ERR_INFO", "HPE_INVALID_EOF_STATE",
+      "ECONNRESET",
+      "ECONNREFUSED",
+      "ECONNABORTED",
+      "EPIPE",
+      "ETIMEDOUT",
+      "EHOSTUNREACH",
+      "EHOSTDOWN",
+      "ENETUNREACH",
+      "ENETDOWN",
+      "ENOTFOUND",
+      "EAI_AGAIN",
+      "EAI_FAIL",
+      "UND_ERR_SOCKET",
+      "UND_ERR_CONNECT_TIMEOUT",
+      "UND_ERR_HEADERS_TIMEOUT",
+      "UND_ERR_BODY_TIMEOUT",
+      "UND_ERR_RES_CONTENT_LENGTH_MISMATCH",
+      "UND_ERR_INFO",
+      "HPE_INVALID_EOF_STATE",
     ],
     request: "again",
     transfer: "resume",
@@ -156,7 +184,11 @@ export async function retrying<T>(attempt: () => Promise<T>, options: RetryOptio
       return await attempt();
     } catch (error) {
       if (options.signal.aborted) throw cancellation(options.signal);
-      if (!(error instanceof FailureError) || decide(error.failure, options.phase ?? "request", options.peer) === "give-up") throw error;
+      if (
+        !(error instanceof FailureError) ||
+        decide(error.failure, options.phase ?? "request", options.peer) === "give-up"
+      )
+        throw error;
       const deadline = options.deadlineMs?.(error.failure);
       const waited = await backoff.wait(options.signal, {
         retryAfterMs: error.failure.retryAfterMs,

@@ -33,7 +33,9 @@ async function openFile(path: string): Promise<OpenSource> {
 }
 
 /** Node has no seek: the end of a device is found by probing where reads begin to give nothing. */
-async function deviceSize(handle: { read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }> }): Promise<number> {
+async function deviceSize(handle: {
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+}): Promise<number> {
   const probe = new Uint8Array(1);
   const readable = async (position: number) => (await handle.read(probe, 0, 1, position)).bytesRead === 1;
   let low = 0;
@@ -52,7 +54,9 @@ async function deviceSize(handle: { read(buffer: Uint8Array, offset: number, len
 
 function fileError(path: string, error: unknown): DvcrError {
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOENT" || code === "ENOTDIR") return new DvcrError("E_SOURCE_NOT_FOUND", `${path} does not exist`, { cause: error });
-  if (code === "EACCES" || code === "EPERM") return new DvcrError("E_SOURCE_DENIED", `${path} may not be read`, { cause: error });
+  if (code === "ENOENT" || code === "ENOTDIR")
+    return new DvcrError("E_SOURCE_NOT_FOUND", `${path} does not exist`, { cause: error });
+  if (code === "EACCES" || code === "EPERM")
+    return new DvcrError("E_SOURCE_DENIED", `${path} may not be read`, { cause: error });
   return new DvcrError("E_SOURCE_IO", `opening ${path} failed: ${code ?? String(error)}`, { cause: error });
 }

@@ -8,12 +8,13 @@ export function streamSource(stream: Readable, description: string): Source {
     description,
     replayable: false,
     refetchable: false,
-    open: () => Promise.resolve({
-      chunks: stream as AsyncIterable<Uint8Array>,
-      close: () => {
-        stream.destroy();
-        return Promise.resolve();
-      },
-    }),
+    open: () =>
+      Promise.resolve({
+        chunks: stream as AsyncIterable<Uint8Array>,
+        close: () => {
+          stream.destroy();
+          return Promise.resolve();
+        },
+      }),
   };
 }

@@ -58,8 +58,12 @@ function shortened(characters: readonly string[], kept: number): string {
  * failed stands at its start and why at its end.
  */
 export function errorLine(text: string, secrets: readonly string[] = []): string {
-  const bounded = text.length > longestText ? `${text.slice(0, longestText / 2)} … ${text.slice(-longestText / 2)}` : text;
-  const clean = redactText(Buffer.from(bounded).toString(), secrets).replace(/[\s\p{Cc}]+/gu, " ").trim() || "unknown error";
+  const bounded =
+    text.length > longestText ? `${text.slice(0, longestText / 2)} … ${text.slice(-longestText / 2)}` : text;
+  const clean =
+    redactText(Buffer.from(bounded).toString(), secrets)
+      .replace(/[\s\p{Cc}]+/gu, " ")
+      .trim() || "unknown error";
   const whole = encode(clean);
   if (Buffer.byteLength(whole) <= maxMessageBytes) return whole;
   // Code points, so that no cut falls inside a UTF-8 sequence.

@@ -35,7 +35,10 @@ export class TerminationWriter {
       writeFileSync(this.#options.path, line());
       return true;
     } catch (error) {
-      this.#options.log.error({ err: error, path: this.#options.path }, "the termination message could not be written; DVCR_TERMINATION_LOG names another file");
+      this.#options.log.error(
+        { err: error, path: this.#options.path },
+        "the termination message could not be written; DVCR_TERMINATION_LOG names another file",
+      );
       return false;
     }
   }

@@ -50,13 +50,21 @@ async function* answerAndDrain(text: string, request: IncomingMessage): AsyncGen
 }
 
 /** Sends `text` so that its reader gets it although it may still be sending: the rest of its body is taken, within bounds. */
-export function answerText(request: FastifyRequest, reply: FastifyReply, contentType: string, text: string): FastifyReply {
+export function answerText(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  contentType: string,
+  text: string,
+): FastifyReply {
   void reply.header("content-type", contentType).header("cache-control", "no-store");
   if (!isIncomplete(request.raw)) return reply.send(text);
   void reply.header("connection", "close").header("content-length", Buffer.byteLength(text));
   if (!isUnfinished(request.raw)) return reply.send(text);
   // Without a byte to send, the head would wait until the client has ended.
-  if (text === "") reply.raw.once("pipe", () => { reply.raw.flushHeaders(); });
+  if (text === "")
+    reply.raw.once("pipe", () => {
+      reply.raw.flushHeaders();
+    });
   return reply.send(Readable.from(answerAndDrain(text, request.raw)));
 }
 
@@ -71,12 +79,18 @@ function asDvcrError(error: unknown): DvcrError {
 }
 
 /** Sends `error` as RFC 9457 problem details or as one line, with the catalogue's status. */
-export function answerError(request: FastifyRequest, reply: FastifyReply, thrown: unknown, secrets: readonly string[]): FastifyReply {
+export function answerError(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  thrown: unknown,
+  secrets: readonly string[],
+): FastifyReply {
   const error = asDvcrError(thrown);
   const { entry } = error;
   void reply.code(entry.status);
   if (entry.status === 503) void reply.header("retry-after", retryAfterSeconds);
-  if (!wantsJson(request)) return answerText(request, reply, "text/plain; charset=utf-8", `${redactText(error.toLine(), secrets)}\n`);
+  if (!wantsJson(request))
+    return answerText(request, reply, "text/plain; charset=utf-8", `${redactText(error.toLine(), secrets)}\n`);
   const problem = {
     type: `urn:dvcr:error:${error.code}`,
     title: entry.title,
@@ -94,7 +108,8 @@ export function answerError(request: FastifyRequest, reply: FastifyReply, thrown
 export function answerReport(request: FastifyRequest, reply: FastifyReply, report: ImportReport): FastifyReply {
   void reply.code(200);
   addResultHeaders(reply, report);
-  if (wantsJson(request)) return answerText(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
+  if (wantsJson(request))
+    return answerText(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
   const line = `stored ${report.image}@${report.manifestDigest}: ${report.sourceFormat} as ${report.format}, ${report.virtualSize} bytes, ${report.storedSize} in the registry\n`;
   return answerText(request, reply, "text/plain; charset=utf-8", line);
 }

@@ -32,7 +32,8 @@ const mostConnections = 512;
 /** The upload of this process, with imports as configured. */
 function openSession(config: UploaderConfig, { runImport, signal, onVerdict, onDone }: UploadAppDeps): UploadSession {
   return new UploadSession({
-    startImport: (source, checksums, ended) => runImport(source, importOptions(config, checksums), AbortSignal.any([signal, ended])),
+    startImport: (source, checksums, ended) =>
+      runImport(source, importOptions(config, checksums), AbortSignal.any([signal, ended])),
     onVerdict,
     onDone,
     resumeTimeout: config.uploadResumeTimeout * 1000,
@@ -55,7 +56,10 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
     // An upload takes as long as it takes; a client that stops sending is found by the body's own clock.
     requestTimeout: 0,
   };
-  const app = tls === undefined ? fastify({ ...options, http: timeouts }) : fastify({ ...options, https: { ...tls, ...timeouts } } as FastifyServerOptions);
+  const app =
+    tls === undefined
+      ? fastify({ ...options, http: timeouts })
+      : fastify({ ...options, https: { ...tls, ...timeouts } } as FastifyServerOptions);
   app.server.maxConnections = mostConnections;
 
   holdBodiesBack(app);
@@ -68,7 +72,11 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
     done(null, payload);
   });
   const session = openSession(config, deps);
-  app.addHook("onClose", () => session.close(deps.signal.aborted ? toDvcrError(deps.signal.reason) : new DvcrError("E_CANCELLED", "the process ends")));
+  app.addHook("onClose", () =>
+    session.close(
+      deps.signal.aborted ? toDvcrError(deps.signal.reason) : new DvcrError("E_CANCELLED", "the process ends"),
+    ),
+  );
   app.setErrorHandler((error, request, reply) => {
     request.log.warn({ err: error, method: request.method, path: request.url.split("?")[0] }, "request failed");
     // Where to go on, for whoever was cut off or stands elsewhere.
@@ -78,7 +86,12 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?")[0] ?? "";
     if (path === uploadPath) return refuseMethod(request, reply, secrets);
-    return answerError(request, reply, new DvcrError("E_NOT_FOUND", `there is nothing at ${JSON.stringify(path.slice(0, 200))}`), secrets);
+    return answerError(
+      request,
+      reply,
+      new DvcrError("E_NOT_FOUND", `there is nothing at ${JSON.stringify(path.slice(0, 200))}`),
+      secrets,
+    );
   });
   const { clientName } = config;
   if (clientName !== undefined) {
@@ -89,6 +102,7 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
   }
 
   const handlers = uploadHandlers({ config, session, signal: deps.signal, secrets });
-  for (const method of uploadMethods) app.route({ method, url: uploadPath, exposeHeadRoute: false, handler: handlers[method] });
+  for (const method of uploadMethods)
+    app.route({ method, url: uploadPath, exposeHeadRoute: false, handler: handlers[method] });
   return app;
 }

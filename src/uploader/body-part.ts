@@ -20,7 +20,8 @@ interface Check {
   readonly hash: Hash;
 }
 
-const startChecks = (checksums: readonly Checksum[]): Check[] => checksums.map((checksum) => ({ checksum, hash: createHash(checksum.algorithm) }));
+const startChecks = (checksums: readonly Checksum[]): Check[] =>
+  checksums.map((checksum) => ({ checksum, hash: createHash(checksum.algorithm) }));
 
 /** What the first wrong one of `checks` says. */
 function mismatchOf(checks: readonly Check[]): string | undefined {
@@ -36,7 +37,10 @@ async function nextOf(reader: BodyReader, taken: number, part: BodyPart): Promis
   const { value } = await reader.next();
   const bytes = taken + (value?.byteLength ?? 0);
   if (part.length !== undefined && (value === undefined || bytes > part.length)) {
-    throw new DvcrError("E_BAD_REQUEST", `the body has ${value === undefined ? "" : "at least "}${bytes} bytes, but ${part.length} were announced`);
+    throw new DvcrError(
+      "E_BAD_REQUEST",
+      `the body has ${value === undefined ? "" : "at least "}${bytes} bytes, but ${part.length} were announced`,
+    );
   }
   return value;
 }

@@ -100,7 +100,9 @@ export class BodyReader implements AsyncIterableIterator<Uint8Array> {
   }
 
   #gone(cause?: Error): DvcrError {
-    return new DvcrError("E_CLIENT_GONE", "the client closed the connection before the end of its data", { cause: toDvcrError(cause) });
+    return new DvcrError("E_CLIENT_GONE", "the client closed the connection before the end of its data", {
+      cause: toDvcrError(cause),
+    });
   }
 
   /** Resolves when there is something new to look at. The clock runs only here, so a slow registry stalls no client. */
@@ -111,10 +113,13 @@ export class BodyReader implements AsyncIterableIterator<Uint8Array> {
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      timer = setTimeout(() => {
-        this.#fail(new DvcrError("E_CLIENT_STALLED", `no data came for ${idleTimeout / 1000} seconds`));
-        resolve();
-      }, Math.max(0, idleTimeout - this.#waited));
+      timer = setTimeout(
+        () => {
+          this.#fail(new DvcrError("E_CLIENT_STALLED", `no data came for ${idleTimeout / 1000} seconds`));
+          resolve();
+        },
+        Math.max(0, idleTimeout - this.#waited),
+      );
     });
     clearTimeout(timer);
     this.#waited += performance.now() - from;

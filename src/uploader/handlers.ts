@@ -15,9 +15,19 @@ export const uploadMethods = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "
 export type UploadHandlers = Readonly<Record<(typeof uploadMethods)[number], Handler>>;
 
 /** Answers a method that the path does not have. */
-export function refuseMethod(request: FastifyRequest, reply: FastifyReply, secrets: readonly string[], without = ""): FastifyReply {
+export function refuseMethod(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  secrets: readonly string[],
+  without = "",
+): FastifyReply {
   void reply.header("allow", uploadMethods.join(", "));
-  return answerError(request, reply, new DvcrError("E_METHOD", `${request.method} is not allowed for an upload${without}`), secrets);
+  return answerError(
+    request,
+    reply,
+    new DvcrError("E_METHOD", `${request.method} is not allowed for an upload${without}`),
+    secrets,
+  );
 }
 
 /** The handlers of one session, wherever its path is. */
@@ -25,7 +35,10 @@ export function uploadHandlers(routes: UploadRoutes): UploadHandlers {
   const { config, secrets } = routes;
   const plain = { upload: uploadHandler(routes), status: statusHandler(routes) };
   const tus = tusHandlers(routes);
-  const tusOnly = (handler: Handler): Handler => (request, reply) => (isTus(request) ? handler(request, reply) : refuseMethod(request, reply, secrets, " without Tus-Resumable"));
+  const tusOnly =
+    (handler: Handler): Handler =>
+    (request, reply) =>
+      isTus(request) ? handler(request, reply) : refuseMethod(request, reply, secrets, " without Tus-Resumable");
   return {
     // Asked for every second, also during an upload: "ready" is all that it says.
     GET: (_request, reply) => reply.header("cache-control", "no-store").send(""),
@@ -48,5 +61,8 @@ export function uploadHandlers(routes: UploadRoutes): UploadHandlers {
 export async function takeRawBodies(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null));
-  await app.register(multipart, { limits: { fileSize: Infinity, files: 1, fields: 32, fieldSize: 4096 }, throwFileSizeLimit: false });
+  await app.register(multipart, {
+    limits: { fileSize: Infinity, files: 1, fields: 32, fieldSize: 4096 },
+    throwFileSizeLimit: false,
+  });
 }

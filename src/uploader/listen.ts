@@ -10,7 +10,9 @@ export async function listen(app: FastifyInstance, variable: string, host: strin
     await app.listen({ host, port });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new DvcrError("E_CONFIG", `${variable}: got ${port}, expected a free port on ${host} (${reason})`, { cause: error });
+    throw new DvcrError("E_CONFIG", `${variable}: got ${port}, expected a free port on ${host} (${reason})`, {
+      cause: error,
+    });
   }
   return (app.server.address() as AddressInfo).port;
 }

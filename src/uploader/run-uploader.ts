@@ -16,13 +16,26 @@ export interface UploaderParts {
 }
 
 /** Serves until the verdict on an upload or the signal to stop. */
-async function serve(config: UploaderConfig, context: PodContext, loadParts: () => Promise<UploaderParts>): Promise<void> {
+async function serve(
+  config: UploaderConfig,
+  context: PodContext,
+  loadParts: () => Promise<UploaderParts>,
+): Promise<void> {
   const { log, tracker, signal, secrets, conclude, onListening } = context;
   // Loaded here, while the metrics port answers already: the HTTP framework and the core take most of the start.
-  const [parts, { buildApp }, { buildHealthApp }] = await Promise.all([loadParts(), import("./app.ts"), import("./health.ts")]);
+  const [parts, { buildApp }, { buildHealthApp }] = await Promise.all([
+    loadParts(),
+    import("./app.ts"),
+    import("./health.ts"),
+  ]);
   // Opened once now, so that a malformed endpoint or unreadable file is told at start and not to the first client.
   await parts.openDestination(config, log).close();
-  const runImport = trackedImport({ importImage: parts.importImage, openDestination: () => parts.openDestination(config, log), tracker, log });
+  const runImport = trackedImport({
+    importImage: parts.importImage,
+    openDestination: () => parts.openDestination(config, log),
+    tracker,
+    log,
+  });
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => {
     end = resolve;
@@ -44,7 +57,10 @@ async function serve(config: UploaderConfig, context: PodContext, loadParts: () 
   try {
     const healthz = await listen(health, "HEALTHZ_PORT", config.listenAddress, config.healthzPort);
     const upload = await listen(app, "LISTEN_PORT", config.listenAddress, config.listenPort);
-    log.info({ uploadPort: upload, healthzPort: healthz, tls: config.tlsCertFile !== undefined }, "waiting for an upload");
+    log.info(
+      { uploadPort: upload, healthzPort: healthz, tls: config.tlsCertFile !== undefined },
+      "waiting for an upload",
+    );
     onListening({ upload, healthz });
     if (!signal.aborted) await ended;
   } finally {

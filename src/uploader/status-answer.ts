@@ -20,5 +20,6 @@ export function addStatusHeaders(reply: FastifyReply, status: UploadStatus, secr
   if (fileIdentity !== undefined) void reply.header("dvcr-file-identity", fileIdentity);
   if (verdict?.kind === "stored") addResultHeaders(reply, verdict.report);
   // A header's value is visible ASCII only.
-  if (verdict?.kind === "failed") void reply.header("dvcr-error", redactText(verdict.error.toLine(), secrets).replace(/[^\x20-\x7e]/g, "?"));
+  if (verdict?.kind === "failed")
+    void reply.header("dvcr-error", redactText(verdict.error.toLine(), secrets).replace(/[^\x20-\x7e]/g, "?"));
 }

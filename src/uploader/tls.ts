@@ -11,7 +11,9 @@ function readNamed(variable: string, path: string): Buffer {
     return readFileSync(path);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new DvcrError("E_CONFIG", `${variable}: got ${JSON.stringify(path)}, expected a readable file (${reason})`, { cause: error });
+    throw new DvcrError("E_CONFIG", `${variable}: got ${JSON.stringify(path)}, expected a readable file (${reason})`, {
+      cause: error,
+    });
   }
 }
 
@@ -33,7 +35,9 @@ export function tlsOptions(config: UploaderConfig): ServerOptions | undefined {
 export function checkClientName(socket: Socket, name: string): void {
   // Without a certificate Node gives an empty object.
   const certificate: Partial<PeerCertificate> = socket instanceof TLSSocket ? socket.getPeerCertificate() : {};
-  const dnsNames = (certificate.subjectaltname ?? "").split(", ").flatMap((entry) => (entry.startsWith("DNS:") ? [entry.slice(4)] : []));
+  const dnsNames = (certificate.subjectaltname ?? "")
+    .split(", ")
+    .flatMap((entry) => (entry.startsWith("DNS:") ? [entry.slice(4)] : []));
   const commonName: unknown = certificate.subject?.CN;
   if (commonName !== name && !dnsNames.includes(name)) {
     throw new DvcrError("E_CLIENT_DENIED", `the client's certificate does not carry the name ${JSON.stringify(name)}`);

@@ -37,7 +37,11 @@ export const isTus = (request: FastifyRequest): boolean => request.headers["tus-
 function count(request: FastifyRequest, name: string): number | undefined {
   const text = headerText(request, name);
   if (text === undefined) return undefined;
-  if (!/^\d{1,15}$/.test(text)) throw new DvcrError("E_BAD_REQUEST", `the header ${name} is ${JSON.stringify(text.slice(0, 40))}, expected a number of bytes`);
+  if (!/^\d{1,15}$/.test(text))
+    throw new DvcrError(
+      "E_BAD_REQUEST",
+      `the header ${name} is ${JSON.stringify(text.slice(0, 40))}, expected a number of bytes`,
+    );
   return Number(text);
 }
 
@@ -48,7 +52,10 @@ function partChecksum(request: FastifyRequest): Checksum | undefined {
   const [algorithm = "", encoded = "", ...rest] = text.split(" ");
   const sum = Buffer.from(encoded, "base64");
   if (rest.length > 0 || !Object.hasOwn(checksumBytes, algorithm) || sum.length !== checksumBytes[algorithm]) {
-    throw new DvcrError("E_BAD_REQUEST", `the header upload-checksum is malformed, expected one of ${Object.keys(checksumBytes).join(", ")} and the sum in base64`);
+    throw new DvcrError(
+      "E_BAD_REQUEST",
+      `the header upload-checksum is malformed, expected one of ${Object.keys(checksumBytes).join(", ")} and the sum in base64`,
+    );
   }
   return { algorithm, expected: sum.toString("hex") };
 }
@@ -63,15 +70,20 @@ export function addTusOptions(reply: FastifyReply, maxSize: number): void {
 /** Handlers of requests with Tus-Resumable, all at the one path; an upload is named by the query `tus`. */
 export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandlers {
   /** Every handler: the version is compared first and told in every answer. */
-  const speaking = (handler: Handler): Handler => async (request, reply) => {
-    void reply.header("tus-resumable", version).header("cache-control", "no-store");
-    if (headerText(request, "tus-resumable") !== version) {
-      void reply.header("tus-version", version);
-      throw new DvcrError("E_TUS_VERSION", `the request speaks tus ${JSON.stringify((headerText(request, "tus-resumable") ?? "").slice(0, 20))}`);
-    }
-    if (signal.aborted) throw toDvcrError(signal.reason);
-    return await handler(request, reply);
-  };
+  const speaking =
+    (handler: Handler): Handler =>
+    async (request, reply) => {
+      void reply.header("tus-resumable", version).header("cache-control", "no-store");
+      if (headerText(request, "tus-resumable") !== version) {
+        void reply.header("tus-version", version);
+        throw new DvcrError(
+          "E_TUS_VERSION",
+          `the request speaks tus ${JSON.stringify((headerText(request, "tus-resumable") ?? "").slice(0, 20))}`,
+        );
+      }
+      if (signal.aborted) throw toDvcrError(signal.reason);
+      return await handler(request, reply);
+    };
 
   const named = (request: FastifyRequest): Upload => {
     const id = (request.query as { tus?: unknown }).tus;
@@ -84,13 +96,15 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
     if (total === 0) throw new DvcrError("E_EMPTY", "Upload-Length is 0");
     const most = config.maxUploadSize ?? config.maxVirtualSize;
     const fix = config.maxUploadSize === undefined ? {} : { fix: sizeFix };
-    if (total > most) throw new DvcrError("E_TOO_LARGE", `Upload-Length is ${total}, more than the limit of ${most}`, fix);
+    if (total > most)
+      throw new DvcrError("E_TOO_LARGE", `Upload-Length is ${total}, more than the limit of ${most}`, fix);
   };
 
   const create: Handler = async (request, reply) => {
     const total = count(request, "upload-length");
     const isDeferred = headerText(request, "upload-defer-length") === "1";
-    if ((total === undefined) !== isDeferred) throw new DvcrError("E_BAD_REQUEST", "exactly one of Upload-Length and Upload-Defer-Length: 1 is needed");
+    if ((total === undefined) !== isDeferred)
+      throw new DvcrError("E_BAD_REQUEST", "exactly one of Upload-Length and Upload-Defer-Length: 1 is needed");
     if (total !== undefined) checkSize(total);
     const id = randomUUID();
     await session.begin({ total, checksums: config.checksums, isFramedSnappy: false, id });
@@ -106,10 +120,13 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
   const verdictOn = async (request: FastifyRequest, upload: Upload): Promise<ImportReport> => {
     const leave = session.attend(() => !request.raw.socket.destroyed);
     const waited = new AbortController();
-    const late = delay((config.uploadSipInterval ?? defaultVerdictWait) * 1000, undefined, { signal: waited.signal }).catch(() => undefined);
+    const late = delay((config.uploadSipInterval ?? defaultVerdictWait) * 1000, undefined, {
+      signal: waited.signal,
+    }).catch(() => undefined);
     try {
       const report = await Promise.race([upload.result(), late]);
-      if (report === undefined) throw new DvcrError("E_UPLOAD_LOCKED", "every byte has come, and the image is being stored");
+      if (report === undefined)
+        throw new DvcrError("E_UPLOAD_LOCKED", "every byte has come, and the image is being stored");
       return report;
     } finally {
       waited.abort();
@@ -145,23 +162,30 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
   const append: Handler = async (request, reply) => {
     named(request);
     const type = headerText(request, "content-type");
-    if (type !== partType) throw new DvcrError("E_TUS_TYPE", `the request has Content-Type ${JSON.stringify((type ?? "").slice(0, 80))}`);
+    if (type !== partType)
+      throw new DvcrError("E_TUS_TYPE", `the request has Content-Type ${JSON.stringify((type ?? "").slice(0, 80))}`);
     const offset = count(request, "upload-offset");
     if (offset === undefined) throw new DvcrError("E_BAD_REQUEST", "the header upload-offset is missing");
     const total = count(request, "upload-length");
     if (total !== undefined) checkSize(total);
     const checksum = partChecksum(request);
     const length = contentLength(request);
-    if (checksum !== undefined && (length ?? 0) > heldBytes) throw new DvcrError("E_PART_TOO_LARGE", `a part with a checksum has ${length} bytes, more than ${heldBytes}`);
+    if (checksum !== undefined && (length ?? 0) > heldBytes)
+      throw new DvcrError("E_PART_TOO_LARGE", `a part with a checksum has ${length} bytes, more than ${heldBytes}`);
 
     const upload = resumeFor(offset, total, length ?? 0);
     reply.raw.once("finish", () => session.told());
     const leave = session.attend(() => !request.raw.socket.destroyed);
     try {
       letBodyCome(request, reply);
-      const reader = new BodyReader(request.raw, { request: request.raw, idleTimeout: config.uploadIdleTimeout * 1000 });
+      const reader = new BodyReader(request.raw, {
+        request: request.raw,
+        idleTimeout: config.uploadIdleTimeout * 1000,
+      });
       const part = { length, endsFile: false, checksums: checksum === undefined ? [] : [checksum] };
-      await session.receive(upload, reader, (from, to) => (checksum === undefined ? passOn(from, to, part) : holdThenPass(from, to, part, heldBytes)));
+      await session.receive(upload, reader, (from, to) =>
+        checksum === undefined ? passOn(from, to, part) : holdThenPass(from, to, part, heldBytes),
+      );
       // The last part's answer is the verdict on the whole.
       if (upload.isWhole) addResultHeaders(reply, await upload.result());
     } finally {
@@ -175,5 +199,10 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
     return await reply.code(204).send();
   };
 
-  return { create: speaking(create), status: speaking(status), append: speaking(append), terminate: speaking(terminate) };
+  return {
+    create: speaking(create),
+    status: speaking(status),
+    append: speaking(append),
+    terminate: speaking(terminate),
+  };
 }

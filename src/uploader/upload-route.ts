@@ -31,7 +31,10 @@ interface UploadHead {
 function fileIdentityOf(request: FastifyRequest): string | undefined {
   const text = headerText(request, "dvcr-file-identity");
   if (text !== undefined && !/^[\w.-]{1,128}$/.test(text)) {
-    throw new DvcrError("E_BAD_REQUEST", "the header dvcr-file-identity is malformed, expected 1 to 128 of A-Z a-z 0-9 _ . -");
+    throw new DvcrError(
+      "E_BAD_REQUEST",
+      "the header dvcr-file-identity is malformed, expected 1 to 128 of A-Z a-z 0-9 _ . -",
+    );
   }
   return text;
 }
@@ -49,9 +52,13 @@ function readHead(request: FastifyRequest): UploadHead {
   const fileDigests = declaredDigests(request.headers, "repr-digest");
   if (request.isMultipart()) {
     if (contentDigests.length + fileDigests.length > 0) {
-      throw new DvcrError("E_BAD_REQUEST", "a digest header covers the whole form, not the file in it; send the file as the body");
+      throw new DvcrError(
+        "E_BAD_REQUEST",
+        "a digest header covers the whole form, not the file in it; send the file as the body",
+      );
     }
-    if (range !== undefined) throw new DvcrError("E_BAD_REQUEST", "a form has no Content-Range; continue with the file as the body");
+    if (range !== undefined)
+      throw new DvcrError("E_BAD_REQUEST", "a form has no Content-Range; continue with the file as the body");
   }
   return {
     range,
@@ -64,7 +71,11 @@ function readHead(request: FastifyRequest): UploadHead {
 }
 
 /** The upload that the request begins or continues, and what of its body is checked. Throws what UploadSession does. */
-async function uploadFor(head: UploadHead, config: UploadSettings, session: UploadSession): Promise<{ upload: Upload; part: BodyPart }> {
+async function uploadFor(
+  head: UploadHead,
+  config: UploadSettings,
+  session: UploadSession,
+): Promise<{ upload: Upload; part: BodyPart }> {
   const { range, total, contentDigests, fileDigests, isFramedSnappy, fileIdentity } = head;
   if (range !== undefined && (range.start > 0 || session.status().state !== "idle")) {
     const upload = session.resume(range.start, range.total, fileIdentity);
@@ -79,17 +90,33 @@ async function uploadFor(head: UploadHead, config: UploadSettings, session: Uplo
   // The whole file in one request: both kinds of digest mean the same, and hold for what may have to be sent later.
   const isWhole = range === undefined || range.length === range.total;
   const declared = isWhole ? [...contentDigests, ...fileDigests] : fileDigests;
-  const upload = await session.begin({ total, checksums: mergeChecksums(config.checksums, declared), isFramedSnappy, fileIdentity });
-  return { upload, part: { length: range?.length, endsFile: range === undefined, checksums: isWhole ? [] : contentDigests } };
+  const upload = await session.begin({
+    total,
+    checksums: mergeChecksums(config.checksums, declared),
+    isFramedSnappy,
+    fileIdentity,
+  });
+  return {
+    upload,
+    part: { length: range?.length, endsFile: range === undefined, checksums: isWhole ? [] : contentDigests },
+  };
 }
 
 /** PUT and POST /upload: one image, as the raw body or as the first file of a form, in one request or continued. */
 export function uploadHandler({ config, session, signal, secrets }: UploadRoutes) {
-  const receive = async (request: FastifyRequest, reply: FastifyReply, upload: Upload, part: BodyPart): Promise<void> => {
+  const receive = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    upload: Upload,
+    part: BodyPart,
+  ): Promise<void> => {
     let reader: BodyReader;
     try {
       letBodyCome(request, reply);
-      reader = new BodyReader(await fileOf(request), { request: request.raw, idleTimeout: config.uploadIdleTimeout * 1000 });
+      reader = new BodyReader(await fileOf(request), {
+        request: request.raw,
+        idleTimeout: config.uploadIdleTimeout * 1000,
+      });
     } catch (error) {
       session.release();
       await session.discard(upload);

@@ -72,7 +72,14 @@ export class UploadSession {
 
   status(): UploadStatus {
     const upload = this.#upload;
-    return { state: this.#state(), offset: upload?.offset ?? 0, total: upload?.total, isComplete: upload?.isWhole ?? false, fileIdentity: upload?.fileIdentity, verdict: this.#verdict };
+    return {
+      state: this.#state(),
+      offset: upload?.offset ?? 0,
+      total: upload?.total,
+      isComplete: upload?.isWhole ?? false,
+      fileIdentity: upload?.fileIdentity,
+      verdict: this.#verdict,
+    };
   }
 
   /** The upload by tus of this name, also after its verdict. */
@@ -85,7 +92,8 @@ export class UploadSession {
     const upload = this.#upload;
     if (upload === undefined || !upload.isWhole || upload.total !== total || checksums.length === 0) return undefined;
     const known = upload.plan.checksums;
-    const isKnown = (one: Checksum): boolean => known.some(({ algorithm, expected }) => algorithm === one.algorithm && expected === one.expected);
+    const isKnown = (one: Checksum): boolean =>
+      known.some(({ algorithm, expected }) => algorithm === one.algorithm && expected === one.expected);
     return checksums.every(isKnown) ? upload : undefined;
   }
 
@@ -96,8 +104,12 @@ export class UploadSession {
   async begin(plan: UploadPlan): Promise<Upload> {
     this.#take();
     try {
-      const start: StartImport = async (source, checksums, signal) => await this.#judged(this.#options.startImport(source, checksums, signal));
-      const upload = new Upload(plan, start, { most: this.#options.maxUploadSize, sipInterval: this.#options.sipInterval });
+      const start: StartImport = async (source, checksums, signal) =>
+        await this.#judged(this.#options.startImport(source, checksums, signal));
+      const upload = new Upload(plan, start, {
+        most: this.#options.maxUploadSize,
+        sipInterval: this.#options.sipInterval,
+      });
       await this.#drop(new DvcrError("E_CANCELLED", "the upload was started over"));
       this.#upload = upload;
     } catch (error) {
@@ -134,7 +146,11 @@ export class UploadSession {
    * Feeds the upload that was taken from one request, by `pass`. Throws what ended the connection, after which the
    * upload can be continued, or the import.
    */
-  async receive(upload: Upload, reader: BodyReader, pass: (reader: BodyReader, upload: Upload) => Promise<void>): Promise<void> {
+  async receive(
+    upload: Upload,
+    reader: BodyReader,
+    pass: (reader: BodyReader, upload: Upload) => Promise<void>,
+  ): Promise<void> {
     let settle: () => void = () => undefined;
     const settled = new Promise<void>((resolve) => {
       settle = resolve;
@@ -188,8 +204,11 @@ export class UploadSession {
     waited.abort();
     const silentSince = connection.reader.waitingSince;
     // The timer may be early by a fraction of a millisecond.
-    if (this.#connection !== connection || silentSince === undefined || performance.now() - silentSince < silence - 1) return;
-    connection.reader.stop(new DvcrError("E_CLIENT_STALLED", `no data had come for ${silence / 1000} seconds when another request asked`));
+    if (this.#connection !== connection || silentSince === undefined || performance.now() - silentSince < silence - 1)
+      return;
+    connection.reader.stop(
+      new DvcrError("E_CLIENT_STALLED", `no data had come for ${silence / 1000} seconds when another request asked`),
+    );
     await connection.settled;
   }
 

@@ -30,11 +30,18 @@ export const sizeFix = "Pack the file, or raise maxUploadSize in the configurati
 
 /** Throws E_TOO_LARGE for a file of more bytes than may be sent. */
 function checkLimit(bytes: number, most: number): void {
-  if (bytes > most) throw new DvcrError("E_TOO_LARGE", `the file has ${bytes} bytes or more; at most ${most} may be sent`, { fix: sizeFix });
+  if (bytes > most)
+    throw new DvcrError("E_TOO_LARGE", `the file has ${bytes} bytes or more; at most ${most} may be sent`, {
+      fix: sizeFix,
+    });
 }
 
 /** Runs one import to its report. */
-export type StartImport = (source: Source, checksums: readonly Checksum[], signal: AbortSignal) => Promise<ImportReport>;
+export type StartImport = (
+  source: Source,
+  checksums: readonly Checksum[],
+  signal: AbortSignal,
+) => Promise<ImportReport>;
 
 /** One file on its way in: the running import, how far it was fed, and nothing of HTTP. */
 export class Upload {
@@ -111,7 +118,9 @@ export class Upload {
    */
   continueAs(identity: string | undefined): void {
     if (identity !== undefined && identity !== this.#fileIdentity) {
-      throw new DvcrError("E_UPLOAD_OFFSET", "what has arrived is not known to be of this file", { fix: "Send the whole file, without Content-Range." });
+      throw new DvcrError("E_UPLOAD_OFFSET", "what has arrived is not known to be of this file", {
+        fix: "Send the whole file, without Content-Range.",
+      });
     }
     this.#fileIdentity = identity;
   }

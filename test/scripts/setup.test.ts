@@ -15,9 +15,14 @@ interface Outcome {
 
 function node(args: string[], env: Record<string, string>, cwd: string): Promise<Outcome> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, args, { cwd, env: { ...process.env, ...env } }, (_error, stdout, stderr) => {
-      resolve({ code: child.exitCode ?? -1, stdout, stderr });
-    });
+    const child = execFile(
+      process.execPath,
+      args,
+      { cwd, env: { ...process.env, ...env } },
+      (_error, stdout, stderr) => {
+        resolve({ code: child.exitCode ?? -1, stdout, stderr });
+      },
+    );
   });
 }
 
@@ -33,7 +38,9 @@ describe("set-up", () => {
     const env = { DVCR_NO_APT: "1", DPKG_ADMINDIR: directory };
     const { code, stderr } = await node([join(root, "scripts/demo.mjs")], env, directory);
     expect(code).toBe(2);
-    const lines = stderr.split("\n").filter((line) => line.startsWith("sudo apt-get install -y --no-install-recommends "));
+    const lines = stderr
+      .split("\n")
+      .filter((line) => line.startsWith("sudo apt-get install -y --no-install-recommends "));
     expect(lines).toHaveLength(1);
     for (const name of ["g++", "cmake", "liblzma-dev", "docker-registry", "qemu-utils", "skopeo"]) {
       expect(lines[0]?.split(" ")).toContain(name);
@@ -47,17 +54,25 @@ describe("set-up", () => {
     await writeFile(join(directory, "status"), entry("cmake") + entry("curl"));
     const env = { DVCR_NO_APT: "1", DPKG_ADMINDIR: directory };
     const { stderr } = await node([join(root, "scripts/setup.mjs")], env, directory);
-    const line = stderr.split("\n").find((text) => text.startsWith("sudo apt-get"))?.split(" ");
+    const line = stderr
+      .split("\n")
+      .find((text) => text.startsWith("sudo apt-get"))
+      ?.split(" ");
     expect(line).toContain("g++");
     expect(line).not.toContain("cmake");
     expect(line).not.toContain("curl");
   });
 
   it("does not touch a node_modules that belongs to another checkout", async () => {
-    for (const name of ["scripts", "native", "package.json"]) await cp(join(root, name), join(directory, name), { recursive: true });
+    for (const name of ["scripts", "native", "package.json"])
+      await cp(join(root, name), join(directory, name), { recursive: true });
     await writeFile(join(directory, "package-lock.json"), '{"packages":{"node_modules/absent":{"version":"1.0.0"}}}');
     await symlink(join(root, "node_modules"), join(directory, "node_modules"));
-    const { code, stderr } = await node([join(directory, "scripts/setup.mjs"), "--for=image"], { DVCR_NO_APT: "1" }, "/");
+    const { code, stderr } = await node(
+      [join(directory, "scripts/setup.mjs"), "--for=image"],
+      { DVCR_NO_APT: "1" },
+      "/",
+    );
     expect(code).toBe(2);
     expect(stderr).toContain("node_modules is a link");
   });

@@ -10,8 +10,17 @@ export interface Certificates {
   issue(name: string, extensions?: string): { readonly cert: string; readonly key: string };
 }
 
-const openssl = (...args: string[]): void => void execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
-const newKey = (key: string): string[] => ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key];
+const openssl = (...args: string[]): void =>
+  void execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
+const newKey = (key: string): string[] => [
+  "-newkey",
+  "ec",
+  "-pkeyopt",
+  "ec_paramgen_curve:prime256v1",
+  "-nodes",
+  "-keyout",
+  key,
+];
 
 /** A CA of its own with OpenSSL's command line. */
 export function makeCertificates(): Certificates {
@@ -23,10 +32,28 @@ export function makeCertificates(): Certificates {
     directory,
     ca,
     issue: (name, extensions = `subjectAltName=DNS:${name},IP:127.0.0.1`) => {
-      const [cert, key, request, settings] = [".crt", ".key", ".csr", ".ext"].map((suffix) => at(`${name}${suffix}`)) as [string, string, string, string];
+      const [cert, key, request, settings] = [".crt", ".key", ".csr", ".ext"].map((suffix) =>
+        at(`${name}${suffix}`),
+      ) as [string, string, string, string];
       writeFileSync(settings, extensions);
       openssl("req", "-new", ...newKey(key), "-out", request, "-subj", `/CN=${name}`);
-      openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", at("ca.key"), "-CAcreateserial", "-days", "2", "-extfile", settings, "-out", cert);
+      openssl(
+        "x509",
+        "-req",
+        "-in",
+        request,
+        "-CA",
+        ca,
+        "-CAkey",
+        at("ca.key"),
+        "-CAcreateserial",
+        "-days",
+        "2",
+        "-extfile",
+        settings,
+        "-out",
+        cert,
+      );
       return { cert, key };
     },
   };

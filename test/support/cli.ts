@@ -27,7 +27,8 @@ export interface RunOptions {
 export async function dvcr(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const [command, ...rest] = [...(options.wrapper ?? []), executable, ...args];
   const child = spawn(command!, rest, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...options.env } });
-  const input = options.input === undefined ? options.stream : createReadStream(options.input, { highWaterMark: 1 << 18 });
+  const input =
+    options.input === undefined ? options.stream : createReadStream(options.input, { highWaterMark: 1 << 18 });
   if (input === undefined) child.stdin.end();
   else input.pipe(child.stdin.on("error", () => undefined));
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
@@ -42,8 +43,16 @@ export async function dvcrImport(source: string, destination: string, ...flags: 
   return await dvcrImportWith({}, source, destination, ...flags);
 }
 
-export async function dvcrImportWith(options: RunOptions, source: string, destination: string, ...flags: string[]): Promise<ImportReport> {
-  const finished = await dvcr(["import", "--json", "--quiet", "--dest-tls-verify=false", ...flags, source, destination], options);
+export async function dvcrImportWith(
+  options: RunOptions,
+  source: string,
+  destination: string,
+  ...flags: string[]
+): Promise<ImportReport> {
+  const finished = await dvcr(
+    ["import", "--json", "--quiet", "--dest-tls-verify=false", ...flags, source, destination],
+    options,
+  );
   if (finished.code !== 0) throw new Error(`dvcr import ended with ${String(finished.code)}: ${finished.stderr}`);
   return JSON.parse(finished.stdout) as ImportReport;
 }

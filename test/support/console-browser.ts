@@ -12,7 +12,9 @@ const pictures = fileURLToPath(new URL("../output/console/", import.meta.url));
 
 /** Debian's browser. As root it has no sandbox of its own, and needs none here: it sees the console only. */
 export async function launchChromium(): Promise<Browser> {
-  const executablePath = (await tool("sh", "-c", "command -v chromium || echo 'chromium (Debian package chromium) is missing' >&2")).trim();
+  const executablePath = (
+    await tool("sh", "-c", "command -v chromium || echo 'chromium (Debian package chromium) is missing' >&2")
+  ).trim();
   return await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 }
 
@@ -36,15 +38,26 @@ export class ConsolePage implements AsyncDisposable {
       if (message.type() === "error" && !isAnswer) this.faults.push(message.text());
     });
     page.on("request", (request) => {
-      if (!request.url().startsWith(`${base}/`) && !request.url().startsWith("blob:")) this.faults.push(`a request to ${request.url()}`);
+      if (!request.url().startsWith(`${base}/`) && !request.url().startsWith("blob:"))
+        this.faults.push(`a request to ${request.url()}`);
       if (request.method() === "PUT") this.ranges.push(request.headers()["content-range"] ?? "");
     });
     page.setDefaultTimeout(30_000);
   }
 
   /** Opens `path` of the server at `base` in a browser profile of its own. */
-  static async open(browser: Browser, base: string, path = "/", options: BrowserContextOptions = {}): Promise<ConsolePage> {
-    const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, reducedMotion: "reduce", colorScheme: "light", ...options });
+  static async open(
+    browser: Browser,
+    base: string,
+    path = "/",
+    options: BrowserContextOptions = {},
+  ): Promise<ConsolePage> {
+    const context = await browser.newContext({
+      viewport: { width: 1200, height: 860 },
+      reducedMotion: "reduce",
+      colorScheme: "light",
+      ...options,
+    });
     const opened = new ConsolePage(context, await context.newPage(), base);
     await opened.goto(path);
     return opened;
@@ -66,12 +79,16 @@ export class ConsolePage implements AsyncDisposable {
   async violations(): Promise<string[]> {
     await this.page.evaluate(axe.source);
     const found = await this.page.evaluate<axe.AxeResults>("axe.run(document)");
-    return found.violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)} (${node.failureSummary ?? ""})`));
+    return found.violations.flatMap(({ id, nodes }) =>
+      nodes.map((node) => `${id}: ${node.html.slice(0, 160)} (${node.failureSummary ?? ""})`),
+    );
   }
 
   /** CSS pixels by which the page is wider than its window. */
   async overflow(): Promise<number> {
-    return await this.page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+    return await this.page.evaluate<number>(
+      "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -12,7 +12,14 @@ import { tool } from "./tools.ts";
 /** `FROM scratch` + `COPY disk /disk/`, as the platform's manual has it, by buildah; gives an `oci:` reference. */
 export async function buildDiskImage(directory: string, disk: string): Promise<string> {
   await writeFile(join(directory, "Dockerfile"), `FROM scratch\nCOPY ${disk} /disk/\n`);
-  const storage = ["--storage-driver", "vfs", "--root", join(directory, "buildah"), "--runroot", join(directory, "buildah-run")];
+  const storage = [
+    "--storage-driver",
+    "vfs",
+    "--root",
+    join(directory, "buildah"),
+    "--runroot",
+    join(directory, "buildah-run"),
+  ];
   const reference = `oci:${join(directory, "built")}:disk`;
   await tool("buildah", ...storage, "bud", "--isolation", "chroot", "-t", reference, directory);
   return reference;
@@ -44,14 +51,20 @@ export class ImagePusher implements AsyncDisposable {
 
   constructor(host: string, repository: string) {
     const { name: username, password } = testUser;
-    this.client = new RegistryClient({ host, tls: { verify: false }, credentials: () => Promise.resolve({ username, password }) });
+    this.client = new RegistryClient({
+      host,
+      tls: { verify: false },
+      credentials: () => Promise.resolve({ username, password }),
+    });
     this.#repository = repository;
   }
 
   /** Puts an OCI image at a tag, or by its digest where none is given; gives its descriptor. */
   async image(image: TestImage, tag?: string) {
     const isArtifact = image.artifactType !== undefined;
-    const config = Buffer.from(isArtifact ? "{}" : JSON.stringify({ ...image.platform, rootfs: { type: "layers", diff_ids: [] } }));
+    const config = Buffer.from(
+      isArtifact ? "{}" : JSON.stringify({ ...image.platform, rootfs: { type: "layers", diff_ids: [] } }),
+    );
     const layers = [];
     for (const { content, mediaType = "application/vnd.oci.image.layer.v1.tar", title } of image.layers) {
       const annotations = title === undefined ? {} : { annotations: { "org.opencontainers.image.title": title } };
@@ -61,7 +74,10 @@ export class ImagePusher implements AsyncDisposable {
       schemaVersion: 2,
       mediaType: mediaTypes.ociManifest,
       ...(isArtifact ? { artifactType: image.artifactType } : {}),
-      config: { mediaType: isArtifact ? "application/vnd.oci.empty.v1+json" : mediaTypes.ociConfig, ...(await this.#blob(config)) },
+      config: {
+        mediaType: isArtifact ? "application/vnd.oci.empty.v1+json" : mediaTypes.ociConfig,
+        ...(await this.#blob(config)),
+      },
       layers,
     };
     const descriptor = await this.#manifest(mediaTypes.ociManifest, manifest, tag);

@@ -23,14 +23,21 @@ export type Scrape = Readonly<Record<keyof typeof expressions, number>>;
 export async function scrape(port: number): Promise<Scrape | undefined> {
   const dispatcher = new Agent({ connect: { rejectUnauthorized: false } });
   try {
-    const answer = await request(`https://127.0.0.1:${port}/metrics`, { dispatcher, signal: AbortSignal.timeout(scrapeLimit) });
+    const answer = await request(`https://127.0.0.1:${port}/metrics`, {
+      dispatcher,
+      signal: AbortSignal.timeout(scrapeLimit),
+    });
     const body = await answer.body.text();
     const read = (expression: RegExp): number => {
       const value = Number(expression.exec(body)?.[1] ?? "0");
       if (!Number.isFinite(value)) throw new Error(`not a number for the controller: ${body}`);
       return value;
     };
-    return { progress: read(expressions.progress), average: read(expressions.average), current: read(expressions.current) };
+    return {
+      progress: read(expressions.progress),
+      average: read(expressions.average),
+      current: read(expressions.current),
+    };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") return undefined;
     throw error;
@@ -47,7 +54,8 @@ export async function scrapeUntil(port: number, ended: Promise<unknown>): Promis
   while (!over.signal.aborted) {
     const one = await scrape(port).catch((error: unknown) => {
       // The process may end during a scrape.
-      if (over.signal.aborted || ["ECONNRESET", "UND_ERR_SOCKET"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+      if (over.signal.aborted || ["ECONNRESET", "UND_ERR_SOCKET"].includes((error as NodeJS.ErrnoException).code ?? ""))
+        return undefined;
       throw error;
     });
     if (one !== undefined) seen.push(one);
@@ -58,11 +66,19 @@ export async function scrapeUntil(port: number, ended: Promise<unknown>): Promis
 
 const auth = (registry: TestRegistry): string =>
   JSON.stringify({
-    auths: { [registry.host]: { username: testUser.name, password: testUser.password, auth: Buffer.from(`${testUser.name}:${testUser.password}`).toString("base64") } },
+    auths: {
+      [registry.host]: {
+        username: testUser.name,
+        password: testUser.password,
+        auth: Buffer.from(`${testUser.name}:${testUser.password}`).toString("base64"),
+      },
+    },
   });
 
 /** The Secret with the destination's credentials. */
-export const destinationSecret = (registry: TestRegistry): Record<string, string> => ({ "dvcr-auth/.dockerconfigjson": auth(registry) });
+export const destinationSecret = (registry: TestRegistry): Record<string, string> => ({
+  "dvcr-auth/.dockerconfigjson": auth(registry),
+});
 
 /** The whole environment of an importer pod, in the controller's order; what it leaves empty is empty. */
 export function importerEnvironment(source: string, endpoint: string, destination: string): Record<string, string> {
@@ -106,7 +122,8 @@ export function terminationMessage(path: string): Record<string, unknown> {
   const message = JSON.parse(bytes.toString()) as Record<string, unknown>;
   for (const name of ["source-image-size", "source-image-virtual-size", "duration", "average-speed"]) {
     const value = message[name];
-    if (value !== undefined && !(Number.isSafeInteger(value) && Number(value) > 0)) throw new Error(`${name} is not a positive integer`);
+    if (value !== undefined && !(Number.isSafeInteger(value) && Number(value) > 0))
+      throw new Error(`${name} is not a positive integer`);
   }
   return message;
 }

@@ -16,7 +16,14 @@ export async function oneCoreQuota(): Promise<CpuQuota | string> {
   const reasons: string[] = [];
   // Version 1 keeps a tree per controller; version 2 has one tree, whose root must hand the controller down.
   for (const [parent, prepare, files] of [
-    ["/sys/fs/cgroup/cpu", [], [["cpu.cfs_period_us", String(period)], ["cpu.cfs_quota_us", String(period)]]],
+    [
+      "/sys/fs/cgroup/cpu",
+      [],
+      [
+        ["cpu.cfs_period_us", String(period)],
+        ["cpu.cfs_quota_us", String(period)],
+      ],
+    ],
     ["/sys/fs/cgroup", [["cgroup.subtree_control", "+cpu"]], [["cpu.max", `${period} ${period}`]]],
   ] as const) {
     const group = join(parent, name);

@@ -19,7 +19,12 @@ export interface PodExecutable {
 const nodeDirectory = fileURLToPath(new URL(".", `file://${process.execPath}`));
 
 /** Starts bin/NAME with `-v=3`; its termination log, scratch and metrics are its own. `wrapper` must end up being it by exec. */
-export function startExecutable(name: string, directory: string, environment: Readonly<Record<string, string>>, wrapper: readonly string[] = []): PodExecutable {
+export function startExecutable(
+  name: string,
+  directory: string,
+  environment: Readonly<Record<string, string>>,
+  wrapper: readonly string[] = [],
+): PodExecutable {
   const terminationLog = join(directory, `${name}-termination-log`);
   writeFileSync(terminationLog, "");
   const [command, ...args] = [...wrapper, fileURLToPath(new URL(`../../bin/${name}`, import.meta.url)), "-v=3"];
@@ -52,7 +57,10 @@ export function observed(child: ChildProcessByStdio<null, Readable, Readable>, t
     }),
     logged: (message) =>
       eventually(() => {
-        const line = log.split("\n").slice(0, -1).find((one) => one.includes(`"msg":"${message}"`));
+        const line = log
+          .split("\n")
+          .slice(0, -1)
+          .find((one) => one.includes(`"msg":"${message}"`));
         if (line === undefined && exited) throw new Error(`ended without "${message}":\n${log}`);
         return line === undefined ? undefined : (JSON.parse(line) as Record<string, unknown>);
       }),
@@ -65,6 +73,9 @@ export function observed(child: ChildProcessByStdio<null, Readable, Readable>, t
 export function writeAuthConfig(directory: string, registry: TestRegistry): string {
   const path = join(directory, ".dockerconfigjson");
   const auth = Buffer.from(`${testUser.name}:${testUser.password}`).toString("base64");
-  writeFileSync(path, JSON.stringify({ auths: { [registry.host]: { username: testUser.name, password: testUser.password, auth } } }));
+  writeFileSync(
+    path,
+    JSON.stringify({ auths: { [registry.host]: { username: testUser.name, password: testUser.password, auth } } }),
+  );
   return path;
 }

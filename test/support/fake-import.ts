@@ -40,7 +40,12 @@ export interface FakeBehaviour {
 /** Reads the source to its end as an import would, hashes it, and reports made-up results. */
 export function fakeImport(behaviour: FakeBehaviour = {}): FakeImport {
   const seen: FakeImport["seen"] = { bytes: 0, imports: 0 };
-  const run = async (source: Source, options: ImportOptions, signal: AbortSignal, onSize: (size: number | undefined) => void): Promise<ImportReport> => {
+  const run = async (
+    source: Source,
+    options: ImportOptions,
+    signal: AbortSignal,
+    onSize: (size: number | undefined) => void,
+  ): Promise<ImportReport> => {
     seen.imports += 1;
     seen.options = options;
     seen.bytes = 0;
@@ -73,7 +78,11 @@ export function fakeImport(behaviour: FakeBehaviour = {}): FakeImport {
     importImage: (source, _destination, options, signal) => {
       let sourceSize: number | undefined;
       return {
-        progress: () => ({ sourceBytes: seen.bytes, layerBytes: 0, ...(sourceSize === undefined ? {} : { sourceSize }) }),
+        progress: () => ({
+          sourceBytes: seen.bytes,
+          layerBytes: 0,
+          ...(sourceSize === undefined ? {} : { sourceSize }),
+        }),
         done: run(source, options, signal, (size) => {
           sourceSize = size;
         }),
@@ -85,5 +94,11 @@ export function fakeImport(behaviour: FakeBehaviour = {}): FakeImport {
 /** A destination that nothing is written to. */
 export function fakeDestination(): Destination {
   const unused = (): Promise<never> => Promise.reject(new DvcrError("E_INTERNAL", "not used"));
-  return { reference: sampleReport.image, current: () => Promise.resolve(undefined), beginLayer: unused, commitImage: unused, close: () => Promise.resolve() };
+  return {
+    reference: sampleReport.image,
+    current: () => Promise.resolve(undefined),
+    beginLayer: unused,
+    commitImage: unused,
+    close: () => Promise.resolve(),
+  };
 }

@@ -90,7 +90,13 @@ export class FakeRegistry implements AsyncDisposable {
       length += part.length;
       if (exchange.cutRequestAfter !== undefined && length >= exchange.cutRequestAfter) break;
     }
-    this.requests.push({ method, path: pathname, query: searchParams, headers: request.headers, body: Buffer.concat(parts) });
+    this.requests.push({
+      method,
+      path: pathname,
+      query: searchParams,
+      headers: request.headers,
+      body: Buffer.concat(parts),
+    });
     if (exchange.cutRequestAfter !== undefined || exchange.loseAnswer === true) {
       socket.destroy();
       return;

@@ -31,7 +31,9 @@ export class FaultProxy implements AsyncDisposable {
     this.#registry = registry;
     this.#orders = orders;
     this.host = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-    server.on("request", (incoming: IncomingMessage, answer: ServerResponse) => { this.#handle(incoming, answer); });
+    server.on("request", (incoming: IncomingMessage, answer: ServerResponse) => {
+      this.#handle(incoming, answer);
+    });
   }
 
   static async start(registry: string, orders: (request: ProxiedRequest) => Order): Promise<FaultProxy> {

@@ -30,7 +30,9 @@ export class Nginx implements AsyncDisposable {
     const directory = await mkdtemp(join(tmpdir(), "dvcr-nginx-"));
     const port = await freePort();
     const { tls } = options;
-    await writeFile(join(directory, "nginx.conf"), `
+    await writeFile(
+      join(directory, "nginx.conf"),
+      `
 daemon off; master_process off; pid ${directory}/pid; error_log ${directory}/error.log;
 events {}
 http {
@@ -42,13 +44,28 @@ http {
     ${tls?.clientCa === undefined ? "" : `ssl_client_certificate ${tls.clientCa}; ssl_verify_client on;`}
     location / { root ${root}; ${options.directives ?? ""} }
   }
-}`);
-    const child = spawn("/usr/sbin/nginx", ["-c", join(directory, "nginx.conf"), "-e", join(directory, "error.log")], { stdio: "ignore" });
+}`,
+    );
+    const child = spawn("/usr/sbin/nginx", ["-c", join(directory, "nginx.conf"), "-e", join(directory, "error.log")], {
+      stdio: "ignore",
+    });
     let failure: Error | undefined;
     child.on("error", (error) => (failure = error));
     for (let tries = 0; tries < 400; tries += 1) {
       if (failure !== undefined || child.exitCode !== null) break;
-      const up = await tool("curl", "-s", "-k", "-o", "/dev/null", "--max-time", "2", `${tls ? "https" : "http"}://127.0.0.1:${String(port)}/`).then(() => true, () => false);
+      const up = await tool(
+        "curl",
+        "-s",
+        "-k",
+        "-o",
+        "/dev/null",
+        "--max-time",
+        "2",
+        `${tls ? "https" : "http"}://127.0.0.1:${String(port)}/`,
+      ).then(
+        () => true,
+        () => false,
+      );
       if (up) return new Nginx(`${tls ? "https" : "http"}://127.0.0.1:${String(port)}`, directory, child);
       await delay(25);
     }

@@ -15,9 +15,27 @@ export async function nodeOf(version: string): Promise<string> {
   const packageName = `node-linux-${process.arch}`;
   const prefix = join(cache, version);
   const path = join(prefix, "node_modules", packageName, "bin", "node");
-  if (await access(path).then(() => true, () => false)) return path;
-  await tool("npm", "install", "--prefix", prefix, "--no-save", "--no-package-lock", "--no-audit", "--no-fund", `${packageName}@${version}`).catch((error: unknown) => {
-    throw new Error(`this test needs Node ${version} as the npm package ${packageName}, and the npm registry did not give it: ${String(error)}`);
+  if (
+    await access(path).then(
+      () => true,
+      () => false,
+    )
+  )
+    return path;
+  await tool(
+    "npm",
+    "install",
+    "--prefix",
+    prefix,
+    "--no-save",
+    "--no-package-lock",
+    "--no-audit",
+    "--no-fund",
+    `${packageName}@${version}`,
+  ).catch((error: unknown) => {
+    throw new Error(
+      `this test needs Node ${version} as the npm package ${packageName}, and the npm registry did not give it: ${String(error)}`,
+    );
   });
   return path;
 }

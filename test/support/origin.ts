@@ -70,7 +70,10 @@ export class Origin implements AsyncDisposable {
     });
   }
 
-  static async start(content: Uint8Array, script: (request: SeenGet, index: number) => Answer = () => ({})): Promise<Origin> {
+  static async start(
+    content: Uint8Array,
+    script: (request: SeenGet, index: number) => Answer = () => ({}),
+  ): Promise<Origin> {
     const server = createServer();
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -100,8 +103,12 @@ export class Origin implements AsyncDisposable {
     let from = 0;
     let status = answer.status ?? 200;
     if (asked && known && answer.ignoreRange !== true) {
-      const [first, last] = [Number(asked[1]), Math.min(asked[2] === "" ? Infinity : Number(asked[2]), content.length - 1)];
-      if (first >= content.length) return void response.writeHead(416, { "content-range": `bytes */${String(content.length)}` }).end();
+      const [first, last] = [
+        Number(asked[1]),
+        Math.min(asked[2] === "" ? Infinity : Number(asked[2]), content.length - 1),
+      ];
+      if (first >= content.length)
+        return void response.writeHead(416, { "content-range": `bytes */${String(content.length)}` }).end();
       status = 206;
       body = content.subarray(first, last + 1);
       from = first;
@@ -114,7 +121,10 @@ export class Origin implements AsyncDisposable {
     const end = Math.min(answer.cutAfter ?? Infinity, answer.stallAfter ?? Infinity, body.length);
     this.served += end;
     const sent = body.subarray(0, end);
-    if (answer.trickle === true) { trickle(response, sent); return; }
+    if (answer.trickle === true) {
+      trickle(response, sent);
+      return;
+    }
     if (answer.stallAfter !== undefined && end < body.length) return void response.write(sent);
     if (answer.cutAfter !== undefined && end < body.length) {
       if (end === 0) response.destroy();
@@ -127,7 +137,7 @@ export class Origin implements AsyncDisposable {
   /** `body` begins at byte `from` of the file. */
   async #pour(response: ServerResponse, body: Uint8Array, from: number, sluice: Sluice): Promise<void> {
     response.flushHeaders();
-    for (let at = 0; at < body.length; ) {
+    for (let at = 0; at < body.length;) {
       const end = Math.min((await sluice.beyond(from + at)) - from, body.length);
       if (response.destroyed) return;
       response.write(body.subarray(at, end));
@@ -142,5 +152,7 @@ function trickle(response: ServerResponse, body: Uint8Array, at = 0): void {
   if (response.destroyed) return;
   if (at >= body.length) return void response.end();
   response.write(body.subarray(at, at + (1 << 16)));
-  setTimeout(() => { trickle(response, body, at + (1 << 16)); }, 5);
+  setTimeout(() => {
+    trickle(response, body, at + (1 << 16));
+  }, 5);
 }

@@ -28,7 +28,11 @@ export type PodMain = (environment: Record<string, string>, surroundings: PodSur
 const metricsAgent = new Agent({ connect: { rejectUnauthorized: false } });
 
 /** Starts `main` and resolves once every port in `waitFor` is listened on, or the process has ended. */
-export async function startPod(main: PodMain, environment: Record<string, string>, waitFor: readonly string[]): Promise<Pod> {
+export async function startPod(
+  main: PodMain,
+  environment: Record<string, string>,
+  waitFor: readonly string[],
+): Promise<Pod> {
   const directory = mkdtempSync(join(tmpdir(), "dvcr-pod-"));
   const signals = new EventEmitter();
   const ports: Record<string, number> = {};
@@ -40,7 +44,13 @@ export async function startPod(main: PodMain, environment: Record<string, string
     ready = resolve;
   });
   const exit = main(
-    { OWNER_UID: ownerUid, DVCR_METRICS_PORT: "0", DVCR_TERMINATION_LOG: terminationLog, DVCR_SCRATCH_DIR: directory, ...environment },
+    {
+      OWNER_UID: ownerUid,
+      DVCR_METRICS_PORT: "0",
+      DVCR_TERMINATION_LOG: terminationLog,
+      DVCR_SCRATCH_DIR: directory,
+      ...environment,
+    },
     {
       signals,
       logOutput: { write: (line: string) => void logLines.push(line) },
@@ -60,7 +70,10 @@ export async function startPod(main: PodMain, environment: Record<string, string
     exit,
     logLines,
     signal: (name) => void signals.emit(name),
-    message: () => (existsSync(terminationLog) ? (JSON.parse(readFileSync(terminationLog, "utf8")) as Record<string, unknown>) : undefined),
+    message: () =>
+      existsSync(terminationLog)
+        ? (JSON.parse(readFileSync(terminationLog, "utf8")) as Record<string, unknown>)
+        : undefined,
     scrape: async () => {
       const response = await request(`https://127.0.0.1:${ports["metrics"]!}/metrics`, { dispatcher: metricsAgent });
       return await response.body.text();
@@ -127,11 +140,16 @@ export function sendThenRead(port: number, head: string, body: Uint8Array): Prom
   return new Promise((resolve, reject) => {
     let received = "";
     const socket = connect(port, "127.0.0.1");
-    socket.setEncoding("latin1").on("data", (text: string) => (received += text)).pause();
+    socket
+      .setEncoding("latin1")
+      .on("data", (text: string) => (received += text))
+      .pause();
     socket.write(head);
     socket.write(body, () => void socket.resume());
     // Whoever is answered while it still sends is reset then: what it has heard counts, be it nothing.
-    socket.on("error", (error: NodeJS.ErrnoException) => { if (error.code !== "ECONNRESET") reject(error); });
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ECONNRESET") reject(error);
+    });
     socket.on("close", () => resolve(received));
   });
 }

@@ -79,13 +79,29 @@ export const refusals: readonly Refusal[] = [
     };
   }),
   { name: "60 % of a qcow2", make: ({ qcow2 }) => truncated(qcow2), code: "E_TRUNCATED", reason: /\d/ },
-  { name: "60 % of a gzip file", make: async (inputs) => truncated(await gzipped(inputs)), code: "E_TRUNCATED", reason: /gzip stream ends early/ },
-  { name: "60 % of an xz file", make: async ({ raw, directory }) => truncated(await packed(raw, join(directory, "disk.xz"), "xz", "-0")), code: "E_TRUNCATED", reason: /xz stream ends early/ },
-  { name: "60 % of a zstd file", make: async ({ raw, directory }) => truncated(await packed(raw, join(directory, "disk.zst"), "zstd", "-q", "-1")), code: "E_TRUNCATED", reason: /zstd stream ends early/ },
+  {
+    name: "60 % of a gzip file",
+    make: async (inputs) => truncated(await gzipped(inputs)),
+    code: "E_TRUNCATED",
+    reason: /gzip stream ends early/,
+  },
+  {
+    name: "60 % of an xz file",
+    make: async ({ raw, directory }) => truncated(await packed(raw, join(directory, "disk.xz"), "xz", "-0")),
+    code: "E_TRUNCATED",
+    reason: /xz stream ends early/,
+  },
+  {
+    name: "60 % of a zstd file",
+    make: async ({ raw, directory }) => truncated(await packed(raw, join(directory, "disk.zst"), "zstd", "-q", "-1")),
+    code: "E_TRUNCATED",
+    reason: /zstd stream ends early/,
+  },
   { name: "a damaged compressed cluster", make: damagedCluster, code: "E_CORRUPT_CLUSTER", reason: /\(at byte \d+\)/ },
   {
     name: "a damaged gzip stream",
-    make: async (inputs) => patched(await gzipped(inputs), join(inputs.directory, "damaged.gz"), 200_000, Buffer.alloc(64, 0xff)),
+    make: async (inputs) =>
+      patched(await gzipped(inputs), join(inputs.directory, "damaged.gz"), 200_000, Buffer.alloc(64, 0xff)),
     code: "E_CORRUPT_COMPRESSION",
     reason: /gzip stream is damaged/,
   },
@@ -113,26 +129,37 @@ export const refusals: readonly Refusal[] = [
   },
   {
     name: "a qcow2 encrypted by qemu-img",
-    make: (inputs) => created(inputs, "aes.qcow2", "--object", "secret,id=key,data=secret", "-o", "encrypt.format=aes,encrypt.key-secret=key"),
+    make: (inputs) =>
+      created(
+        inputs,
+        "aes.qcow2",
+        "--object",
+        "secret,id=key,data=secret",
+        "-o",
+        "encrypt.format=aes,encrypt.key-secret=key",
+      ),
     code: "E_ENCRYPTED",
     reason: /encrypted with method 1/,
   },
   {
     // By its header alone: qemu-img measures the CPU for the key's iterations and gives up on a busy machine.
     name: "a qcow2 encrypted with LUKS",
-    make: ({ qcow2, directory }) => patched(qcow2, join(directory, "luks.qcow2"), encryptionMethod, Uint8Array.of(0, 0, 0, 2)),
+    make: ({ qcow2, directory }) =>
+      patched(qcow2, join(directory, "luks.qcow2"), encryptionMethod, Uint8Array.of(0, 0, 0, 2)),
     code: "E_ENCRYPTED",
     reason: /encrypted with method 2/,
   },
   {
     name: "an unknown incompatible feature",
-    make: ({ qcow2, directory }) => patched(qcow2, join(directory, "feature.qcow2"), incompatibleFeatures, unknownFeature),
+    make: ({ qcow2, directory }) =>
+      patched(qcow2, join(directory, "feature.qcow2"), incompatibleFeatures, unknownFeature),
     code: "E_UNSUPPORTED_FEATURE",
     reason: /bits 56/,
   },
   {
     name: "a qcow2 marked as corrupt",
-    make: ({ qcow2, directory }) => patched(qcow2, join(directory, "corrupt.qcow2"), incompatibleFeatures, corruptFeature),
+    make: ({ qcow2, directory }) =>
+      patched(qcow2, join(directory, "corrupt.qcow2"), incompatibleFeatures, corruptFeature),
     code: "E_CORRUPT_IMAGE",
     reason: /marked as corrupt/,
   },
@@ -173,7 +200,8 @@ export const refusals: readonly Refusal[] = [
   { name: "a disk whose content is a qcow2", make: nested, code: "E_NESTED_IMAGE", reason: /qcow2/ },
   {
     name: "three compressions around each other",
-    make: ({ raw, directory }) => packed(raw, join(directory, "thrice.gz"), "gzip", "-1", "|", "zstd", "-q", "-1", "|", "gzip", "-1"),
+    make: ({ raw, directory }) =>
+      packed(raw, join(directory, "thrice.gz"), "gzip", "-1", "|", "zstd", "-q", "-1", "|", "gzip", "-1"),
     code: "E_NESTED_COMPRESSION",
     reason: /more than 2/,
   },
@@ -191,7 +219,12 @@ export const refusals: readonly Refusal[] = [
 async function damagedCluster({ qcow2, directory }: Inputs): Promise<string> {
   const content = await readFile(qcow2);
   const at = Math.floor(content.length / 4);
-  return patched(qcow2, join(directory, "damaged.qcow2"), at, content.subarray(at, at + 4096).map((byte) => byte ^ 0x5a));
+  return patched(
+    qcow2,
+    join(directory, "damaged.qcow2"),
+    at,
+    content.subarray(at, at + 4096).map((byte) => byte ^ 0x5a),
+  );
 }
 
 /** Random writes all over 96 MiB: more stands in the wrong place than is held in memory. */

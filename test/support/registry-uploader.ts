@@ -31,5 +31,10 @@ export async function startRegistryUploader(
 
 /** The disk that an uploader has stored. */
 export function pullUploaded(directory: string, registry: TestRegistry, repository: string): Promise<PulledDisk> {
-  return pullDisk(`docker://${registry.host}/${repository}:0a1b`, directory, "--src-creds", `${testUser.name}:${testUser.password}`);
+  return pullDisk(
+    `docker://${registry.host}/${repository}:0a1b`,
+    directory,
+    "--src-creds",
+    `${testUser.name}:${testUser.password}`,
+  );
 }

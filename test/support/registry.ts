@@ -16,7 +16,12 @@ export interface RegistryTestOptions {
   /** Every write is refused with 405, as in DVCR's garbage collection. */
   readonly readonly?: boolean;
   /** Sends clients to a token service, whose certificate it trusts. */
-  readonly token?: { readonly realm: string; readonly service: string; readonly issuer: string; readonly certificate: string };
+  readonly token?: {
+    readonly realm: string;
+    readonly service: string;
+    readonly issuer: string;
+    readonly certificate: string;
+  };
   readonly port?: number;
   /** Where the storage is, for a file system of a given size; a temporary directory otherwise. */
   readonly storage?: string;
@@ -77,7 +82,8 @@ export class TestRegistry implements AsyncDisposable {
     child.on("error", (error) => (failure = error));
     this.#process = child;
     for (let tries = 0; tries < 400; tries++) {
-      if (failure !== undefined) throw new Error(`${registryBinary} (Debian package docker-registry) cannot be run: ${failure.message}`);
+      if (failure !== undefined)
+        throw new Error(`${registryBinary} (Debian package docker-registry) cannot be run: ${failure.message}`);
       if (child.exitCode !== null) throw new Error(`${registryBinary} ended at once:\n${log}`);
       if (await this.#answers()) return;
       await delay(25);
@@ -121,7 +127,12 @@ export class TestRegistry implements AsyncDisposable {
   /** Bytes in the largest unfinished upload of a repository. */
   async uploadedBytes(repository: string): Promise<number> {
     const uploads = join(this.storage, "docker/registry/v2/repositories", repository, "_uploads");
-    const sizes = (await list(uploads)).map((id) => stat(join(uploads, id, "data")).then(({ size }) => size, () => 0));
+    const sizes = (await list(uploads)).map((id) =>
+      stat(join(uploads, id, "data")).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
     return Math.max(0, ...(await Promise.all(sizes)));
   }
 
@@ -131,7 +142,9 @@ export class TestRegistry implements AsyncDisposable {
   }
 
   /** All that a repository shows or holds, from disk: after a refusal every list is empty. */
-  async content(repository: string): Promise<{ tags: string[]; manifests: string[]; layers: string[]; sessions: string[] }> {
+  async content(
+    repository: string,
+  ): Promise<{ tags: string[]; manifests: string[]; layers: string[]; sessions: string[] }> {
     const at = join(this.storage, "docker/registry/v2/repositories", repository);
     return {
       tags: await this.tags(repository),
@@ -164,10 +177,23 @@ export class TestRegistry implements AsyncDisposable {
         addr: this.host,
         // Fixed, as DVCR's is: upload sessions outlive the process.
         secret: "a secret of the tests",
-        ...(tls === true ? { tls: { certificate: join(this.directory, "tls.crt"), key: join(this.directory, "tls.key") } } : {}),
+        ...(tls === true
+          ? { tls: { certificate: join(this.directory, "tls.crt"), key: join(this.directory, "tls.key") } }
+          : {}),
       },
       ...(auth === true ? { auth: { htpasswd: { realm: "test", path: join(this.directory, "htpasswd") } } } : {}),
-      ...(token === undefined ? {} : { auth: { token: { realm: token.realm, service: token.service, issuer: token.issuer, rootcertbundle: token.certificate } } }),
+      ...(token === undefined
+        ? {}
+        : {
+            auth: {
+              token: {
+                realm: token.realm,
+                service: token.service,
+                issuer: token.issuer,
+                rootcertbundle: token.certificate,
+              },
+            },
+          }),
     };
   }
 }
@@ -178,7 +204,12 @@ export function startRegistry(options: RegistryTestOptions = {}): Promise<TestRe
 
 /** bcrypt by libcrypt, which Debian's perl reaches without a package more. */
 async function htpasswdLine(): Promise<string> {
-  const hash = await tool("perl", "-e", `print crypt($ARGV[0], '$2y$05$' . 'N9qo8uLOickgx2ZMRZoMye')`, testUser.password);
+  const hash = await tool(
+    "perl",
+    "-e",
+    `print crypt($ARGV[0], '$2y$05$' . 'N9qo8uLOickgx2ZMRZoMye')`,
+    testUser.password,
+  );
   return `${testUser.name}:${hash}`;
 }
 
@@ -186,13 +217,36 @@ async function makeCertificate(directory: string): Promise<void> {
   const at = (name: string) => join(directory, name);
   const newKey = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
   await mkdir(at("certs"));
-  await tool("openssl", ...newKey, "-x509", "-days", "2", "-subj", "/CN=test CA", "-keyout", at("ca.key"), "-out", at("certs/ca.crt"));
+  await tool(
+    "openssl",
+    ...newKey,
+    "-x509",
+    "-days",
+    "2",
+    "-subj",
+    "/CN=test CA",
+    "-keyout",
+    at("ca.key"),
+    "-out",
+    at("certs/ca.crt"),
+  );
   await tool("openssl", ...newKey, "-subj", "/CN=registry", "-keyout", at("tls.key"), "-out", at("tls.csr"));
   await writeFile(at("extensions"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n");
-  const sign = ["x509", "-req", "-days", "2", "-in", at("tls.csr"), "-CA", at("certs/ca.crt"), "-CAkey", at("ca.key"), "-CAcreateserial"];
+  const sign = [
+    "x509",
+    "-req",
+    "-days",
+    "2",
+    "-in",
+    at("tls.csr"),
+    "-CA",
+    at("certs/ca.crt"),
+    "-CAkey",
+    at("ca.key"),
+    "-CAcreateserial",
+  ];
   await tool("openssl", ...sign, "-extfile", at("extensions"), "-out", at("tls.crt"));
 }
-
 
 async function list(directory: string): Promise<string[]> {
   return (await readdir(directory).catch(() => [])).sort();

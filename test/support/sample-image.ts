@@ -35,7 +35,8 @@ export async function sampleImage(kind: ManifestKind = "oci", diskSize = 3 * 102
 /** Writes in pieces, all calls at once, as the pipeline may. */
 export async function writeAll(upload: LayerUpload, bytes: Uint8Array, pieceSize = 1024 * 1024): Promise<void> {
   const writes: Promise<void>[] = [];
-  for (let at = 0; at < bytes.byteLength; at += pieceSize) writes.push(upload.write(bytes.subarray(at, at + pieceSize)));
+  for (let at = 0; at < bytes.byteLength; at += pieceSize)
+    writes.push(upload.write(bytes.subarray(at, at + pieceSize)));
   const failed = (await Promise.allSettled(writes)).find((result) => result.status === "rejected");
   if (failed !== undefined) throw failed.reason;
 }

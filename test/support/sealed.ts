@@ -1,6 +1,16 @@
 /** Pod processes as a node runs them: read-only root, private /tmp, uid 64535, no new privileges, one core. */
 import { spawn } from "node:child_process";
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -67,7 +77,8 @@ const inCheckout = (path: string): string => fileURLToPath(new URL(`../../${path
 
 /** Starts /usr/local/bin/NAME with -v=3. Needs root, for the mounts; without it this fails. */
 export function startSealed(name: "dvcr-importer" | "dvcr-uploader", options: SealedOptions): SealedPod {
-  if (process.getuid?.() !== 0) throw new Error("the contract tests lay out a pod's file system with mounts: run them as root");
+  if (process.getuid?.() !== 0)
+    throw new Error("the contract tests lay out a pod's file system with mounts: run them as root");
   const pod = mkdtempSync(join(tmpdir(), "dvcr-sealed-"));
   const at = (path: string): string => join(pod, path);
   mkdirSync(at("root"));
@@ -85,19 +96,35 @@ export function startSealed(name: "dvcr-importer" | "dvcr-uploader", options: Se
   const terminationLog = at("termination-log");
   writeFileSync(terminationLog, "");
   chownSync(terminationLog, podUser, podUser);
-  const child = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", seal, "seal", at("root"), pod, `/usr/local/bin/${name}`, "-v=3"], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: {
-      PATH: "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-      SEALED_IMAGE: options.image ?? "",
-      SEALED_NODE: realpathSync(process.execPath),
-      SEALED_CHECKOUT: inCheckout(""),
-      SEALED_MODULES: realpathSync(inCheckout("node_modules")),
-      SEALED_DEVICE: options.device ?? "",
-      OWNER_UID: ownerUid,
-      ...options.environment,
+  const child = spawn(
+    "unshare",
+    [
+      "--mount",
+      "--propagation",
+      "private",
+      "sh",
+      "-c",
+      seal,
+      "seal",
+      at("root"),
+      pod,
+      `/usr/local/bin/${name}`,
+      "-v=3",
+    ],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: {
+        PATH: "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        SEALED_IMAGE: options.image ?? "",
+        SEALED_NODE: realpathSync(process.execPath),
+        SEALED_CHECKOUT: inCheckout(""),
+        SEALED_MODULES: realpathSync(inCheckout("node_modules")),
+        SEALED_DEVICE: options.device ?? "",
+        OWNER_UID: ownerUid,
+        ...options.environment,
+      },
     },
-  });
+  );
   const running = observed(child, terminationLog);
   return Object.assign(running, {
     terminationLog,

@@ -23,17 +23,33 @@ export interface TestApi extends AsyncDisposable {
   /** Lines that the server logged. */
   readonly log: string[];
   /** One request by this user; the administrator where none is named. */
-  request(method: string, url: string, body?: unknown, headers?: Readonly<Record<string, string>>, user?: User): Promise<LightMyRequestResponse>;
+  request(
+    method: string,
+    url: string,
+    body?: unknown,
+    headers?: Readonly<Record<string, string>>,
+    user?: User,
+  ): Promise<LightMyRequestResponse>;
   /** Its base URL; listens on a port of its own from the first call on. */
   listen(): Promise<string>;
   /** What the reconciler would write. */
-  setStatus(resource: "clustervirtualimages" | "virtualimages", name: string, status: ImageStatus, namespace?: string): Promise<void>;
+  setStatus(
+    resource: "clustervirtualimages" | "virtualimages",
+    name: string,
+    status: ImageStatus,
+    namespace?: string,
+  ): Promise<void>;
 }
 
 export async function startApi(options: Partial<SqliteStoreOptions> = {}): Promise<TestApi> {
   const directory = await mkdtemp(join(tmpdir(), "dvcr-api-"));
   const data = await DataDirectory.acquire(join(directory, "data"));
-  const store = await SqliteStore.open(data, { onError: (error) => { throw error; }, ...options });
+  const store = await SqliteStore.open(data, {
+    onError: (error) => {
+      throw error;
+    },
+    ...options,
+  });
   const log: string[] = [];
   const app = fastify({ forceCloseConnections: true, routerOptions: { maxParamLength: 300 } });
   const users = new Map<string, User>();
@@ -42,17 +58,31 @@ export async function startApi(options: Partial<SqliteStoreOptions> = {}): Promi
     request.user = typeof name === "string" ? users.get(name)! : localAdmin;
     done();
   });
-  await app.register(apiRoutes({ store, authorize, isCurrent: () => Promise.resolve(true), log: createLogger({ output: { write: (line: string) => log.push(line) } }) }));
+  await app.register(
+    apiRoutes({
+      store,
+      authorize,
+      isCurrent: () => Promise.resolve(true),
+      log: createLogger({ output: { write: (line: string) => log.push(line) } }),
+    }),
+  );
   let listening: Promise<string> | undefined;
   return {
-    app, store, directory, log,
+    app,
+    store,
+    directory,
+    log,
     listen: () => (listening ??= app.listen({ host: "127.0.0.1", port: 0 })),
     request: (method, url, body, headers = {}, user) => {
       if (user !== undefined) users.set(user.name, user);
       return app.inject({
         method: method as "GET",
         url,
-        headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...(user === undefined ? {} : { "x-test-user": user.name }), ...headers },
+        headers: {
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...(user === undefined ? {} : { "x-test-user": user.name }),
+          ...headers,
+        },
         ...(body === undefined ? {} : { payload: typeof body === "string" ? body : JSON.stringify(body) }),
       });
     },
@@ -70,7 +100,10 @@ export async function startApi(options: Partial<SqliteStoreOptions> = {}): Promi
 }
 
 /** The manual's manifest of an HTTP image; `extra` follows its spec. */
-export const manifest = (name: string, { url = "https://example.com/ubuntu.img", kind = "ClusterVirtualImage", extra = "" } = {}): string => `apiVersion: virtualization.deckhouse.io/v1alpha2
+export const manifest = (
+  name: string,
+  { url = "https://example.com/ubuntu.img", kind = "ClusterVirtualImage", extra = "" } = {},
+): string => `apiVersion: virtualization.deckhouse.io/v1alpha2
 kind: ${kind}
 metadata:
   name: ${name}
@@ -108,7 +141,11 @@ export class Kubectl {
   }
 
   /** The same for a server that listens at this URL; keeps its files in `directory`. */
-  static async at(server: string, directory: string, program = process.env["DVCR_TEST_KUBECTL"] ?? "kubectl"): Promise<Kubectl> {
+  static async at(
+    server: string,
+    directory: string,
+    program = process.env["DVCR_TEST_KUBECTL"] ?? "kubectl",
+  ): Promise<Kubectl> {
     await requireKubectl(program);
     const config = join(directory, "kubeconfig");
     await writeFile(config, kubeconfig({ server }));
@@ -122,9 +159,14 @@ export class Kubectl {
   /** Runs it to its end; `input` is its standard input. */
   run(args: readonly string[], input = "", environment: Readonly<Record<string, string>> = {}): Promise<KubectlResult> {
     return new Promise((resolve) => {
-      const child = execFile(this.#program, args, { env: { ...this.#environment, ...environment }, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
-        resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : 1, stdout, stderr });
-      });
+      const child = execFile(
+        this.#program,
+        args,
+        { env: { ...this.#environment, ...environment }, maxBuffer: 1 << 26 },
+        (error, stdout, stderr) => {
+          resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : 1, stdout, stderr });
+        },
+      );
       child.stdin!.on("error", () => undefined).end(input);
     });
   }
@@ -144,7 +186,11 @@ export class Kubectl {
   }
 
   /** Starts one that goes on; its output so far is what `text()` gives, its exit code what `ended` does. */
-  start(args: readonly string[]): { readonly child: ChildProcess; readonly ended: Promise<number | null>; text(): string } {
+  start(args: readonly string[]): {
+    readonly child: ChildProcess;
+    readonly ended: Promise<number | null>;
+    text(): string;
+  } {
     const child = spawn(this.#program, args, { env: this.#environment, stdio: ["ignore", "pipe", "pipe"] });
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
@@ -158,7 +204,12 @@ async function requireKubectl(program: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     execFile(program, ["version", "--client"], (error) => {
       if (error === null) resolve();
-      else reject(new Error(`${program} cannot be run (${error.message}); install Debian's package kubernetes-client, or name a kubectl in DVCR_TEST_KUBECTL`));
+      else
+        reject(
+          new Error(
+            `${program} cannot be run (${error.message}); install Debian's package kubernetes-client, or name a kubectl in DVCR_TEST_KUBECTL`,
+          ),
+        );
     });
   });
 }

@@ -10,7 +10,13 @@ import { importImage } from "../../src/pipeline/run-import.ts";
 import { LocalExecutor } from "../../src/service/executor/local/local-executor.ts";
 import { EmbeddedPlace } from "../../src/service/images/embedded-place.ts";
 import type { ImagePlace } from "../../src/service/images/image-place.ts";
-import { imageApiVersion, type ImageKind, type ImageObject, type ImageSpec, type SecretObject } from "../../src/service/model/image.ts";
+import {
+  imageApiVersion,
+  type ImageKind,
+  type ImageObject,
+  type ImageSpec,
+  type SecretObject,
+} from "../../src/service/model/image.ts";
 import type { ObjectKey } from "../../src/service/model/object.ts";
 import type { EventObject } from "../../src/service/reconcile/events.ts";
 import type { ProvisioningGate } from "../../src/service/reconcile/gate.ts";
@@ -66,16 +72,34 @@ export class Reconciled implements AsyncDisposable {
     const config = parseServeConfig({ DVCR_SERVE_SCRATCH_DIR: this.directory, ...settings });
     const log = createLogger({ output: { write: (line: string) => void this.log.push(line) } });
     const data = await DataDirectory.acquire(join(this.directory, "data"));
-    this.store = await SqliteStore.open(data, { onError: (error) => { throw error; } });
-    this.place = await EmbeddedPlace.open({ directory: join(this.directory, "data/images"), host: "images.test", ...(config.capacity === undefined ? {} : { limit: config.capacity }) });
+    this.store = await SqliteStore.open(data, {
+      onError: (error) => {
+        throw error;
+      },
+    });
+    this.place = await EmbeddedPlace.open({
+      directory: join(this.directory, "data/images"),
+      host: "images.test",
+      ...(config.capacity === undefined ? {} : { limit: config.capacity }),
+    });
     const place: ImagePlace = placed === undefined ? this.place : placed(this.place);
     const quota = new NamespaceQuota(this.store, () => admissionLimits(config));
     const reported: ImportImage = (...args) => {
       const running = importImage(...args);
-      running.done.then((report) => this.reports.push(report), () => undefined);
+      running.done.then(
+        (report) => this.reports.push(report),
+        () => undefined,
+      );
       return running;
     };
-    const executor = new LocalExecutor({ place, importImage: reported, tokens: this.tokens, log, beforeStored: (uid, bytes) => quota.claim(uid, bytes), settings: executorSettings(config) });
+    const executor = new LocalExecutor({
+      place,
+      importImage: reported,
+      tokens: this.tokens,
+      log,
+      beforeStored: (uid, bytes) => quota.claim(uid, bytes),
+      settings: executorSettings(config),
+    });
     const reconciler = new ImageReconciler({
       store: this.store,
       executor,
@@ -83,7 +107,10 @@ export class Reconciled implements AsyncDisposable {
       ...(gate === undefined ? {} : { gate }),
       quota,
       limits: () => admissionLimits(config),
-      uploadUrls: (token) => ({ external: `https://public.test/upload/${token}`, inCluster: `http://127.0.0.1:1/upload/${token}` }),
+      uploadUrls: (token) => ({
+        external: `https://public.test/upload/${token}`,
+        inCluster: `http://127.0.0.1:1/upload/${token}`,
+      }),
       uploadTimeoutMs,
       presenceCheckMs,
       log,
@@ -99,15 +126,31 @@ export class Reconciled implements AsyncDisposable {
   }
 
   /** A ClusterVirtualImage, or a VirtualImage where a namespace is named. */
-  async create(name: string, dataSource: DataSource, namespace = "", spec: Partial<ImageSpec> = {}): Promise<ImageObject> {
+  async create(
+    name: string,
+    dataSource: DataSource,
+    namespace = "",
+    spec: Partial<ImageSpec> = {},
+  ): Promise<ImageObject> {
     const kind: ImageKind = namespace === "" ? "ClusterVirtualImage" : "VirtualImage";
     const metadata = { name, ...(namespace === "" ? {} : { namespace }) };
-    return await this.store.create<ImageObject>(imageKey(name, namespace).resource, { apiVersion: imageApiVersion, kind, metadata, spec: { dataSource, ...spec } });
+    return await this.store.create<ImageObject>(imageKey(name, namespace).resource, {
+      apiVersion: imageApiVersion,
+      kind,
+      metadata,
+      spec: { dataSource, ...spec },
+    });
   }
 
   async createSecret(name: string, namespace: string, dockerConfig: unknown): Promise<void> {
     const data = { ".dockerconfigjson": Buffer.from(JSON.stringify(dockerConfig)).toString("base64") };
-    await this.store.create<SecretObject>("secrets", { apiVersion: "v1", kind: "Secret", type: "kubernetes.io/dockerconfigjson", metadata: { name, namespace }, data });
+    await this.store.create<SecretObject>("secrets", {
+      apiVersion: "v1",
+      kind: "Secret",
+      type: "kubernetes.io/dockerconfigjson",
+      metadata: { name, namespace },
+      data,
+    });
   }
 
   async image(name: string, namespace = ""): Promise<ImageObject | undefined> {
@@ -119,7 +162,10 @@ export class Reconciled implements AsyncDisposable {
     for (;;) {
       const image = (await this.image(name, namespace))!;
       try {
-        await this.store.update<ImageObject>(imageKey(name, namespace).resource, { ...image, spec: { ...image.spec, dataSource } });
+        await this.store.update<ImageObject>(imageKey(name, namespace).resource, {
+          ...image,
+          spec: { ...image.spec, dataSource },
+        });
         return;
       } catch (error) {
         if ((error as { code?: string }).code !== "E_OBJECT_CONFLICT") throw error;
@@ -141,7 +187,8 @@ export class Reconciled implements AsyncDisposable {
           if (image !== undefined && wanted(image)) resolve(image);
         };
         stop = this.store.watch(resource, {}, ({ object }) => {
-          if (object.metadata.name === name && (object.metadata.namespace ?? "") === namespace) look(object as ImageObject);
+          if (object.metadata.name === name && (object.metadata.namespace ?? "") === namespace)
+            look(object as ImageObject);
         });
         this.image(name, namespace).then(look, reject);
       });
@@ -151,8 +198,17 @@ export class Reconciled implements AsyncDisposable {
   }
 
   /** Until it reaches the phase; fails at once when it fails instead. */
-  async untilPhase(name: string, phase: NonNullable<ImageObject["status"]>["phase"], namespace = ""): Promise<ImageObject> {
-    const image = await this.until(name, ({ status }) => status?.phase === phase || (status?.phase === "Failed" && status.observedGeneration !== undefined), namespace);
+  async untilPhase(
+    name: string,
+    phase: NonNullable<ImageObject["status"]>["phase"],
+    namespace = "",
+  ): Promise<ImageObject> {
+    const image = await this.until(
+      name,
+      ({ status }) =>
+        status?.phase === phase || (status?.phase === "Failed" && status.observedGeneration !== undefined),
+      namespace,
+    );
     if (image.status?.phase !== phase) throw new Error(`${name} failed: ${reasonOf(image)}: ${messageOf(image)}`);
     return image;
   }

@@ -12,7 +12,10 @@ export interface StoreUnderTest {
   cleanUp(): Promise<void>;
 }
 
-export function imageDraft(name: string, extra: { namespace?: string; url?: string; finalizers?: string[]; labels?: Record<string, string> } = {}): Draft<ImageObject> {
+export function imageDraft(
+  name: string,
+  extra: { namespace?: string; url?: string; finalizers?: string[]; labels?: Record<string, string> } = {},
+): Draft<ImageObject> {
   const { namespace, url = "https://example.org/disk.qcow2", ...metadata } = extra;
   return {
     apiVersion: "virtualization.deckhouse.io/v1alpha2",
@@ -22,7 +25,11 @@ export function imageDraft(name: string, extra: { namespace?: string; url?: stri
   };
 }
 
-export const imageKey = (name: string, namespace = ""): ObjectKey => ({ resource: namespace === "" ? "clustervirtualimages" : "virtualimages", namespace, name });
+export const imageKey = (name: string, namespace = ""): ObjectKey => ({
+  resource: namespace === "" ? "clustervirtualimages" : "virtualimages",
+  namespace,
+  name,
+});
 
 const cvi = "clustervirtualimages";
 
@@ -39,7 +46,8 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
 
     const create = (name: string, extra?: Parameters<typeof imageDraft>[1]) =>
       store.create<ImageObject>(extra?.namespace === undefined ? cvi : "virtualimages", imageDraft(name, extra));
-    const changesOf = (names: readonly Change[]) => names.map(({ type, object }) => `${type} ${object.metadata.name}@${object.metadata.resourceVersion}`);
+    const changesOf = (names: readonly Change[]) =>
+      names.map(({ type, object }) => `${type} ${object.metadata.name}@${object.metadata.resourceVersion}`);
 
     it("creates an object once, with what the server fills in", async () => {
       const made = await create("a", { labels: { team: "x" } });
@@ -66,25 +74,41 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect(withStatus.metadata.generation).toBe(1);
       const moved = await store.update<ImageObject>(cvi, {
         ...withStatus,
-        metadata: { ...withStatus.metadata, uid: made.metadata.uid, creationTimestamp: "1999-01-01T00:00:00Z", generation: 77 },
+        metadata: {
+          ...withStatus.metadata,
+          uid: made.metadata.uid,
+          creationTimestamp: "1999-01-01T00:00:00Z",
+          generation: 77,
+        },
         spec: { dataSource: { type: "Upload" } },
       });
-      expect(moved.metadata).toMatchObject({ generation: 2, uid: made.metadata.uid, creationTimestamp: made.metadata.creationTimestamp });
+      expect(moved.metadata).toMatchObject({
+        generation: 2,
+        uid: made.metadata.uid,
+        creationTimestamp: made.metadata.creationTimestamp,
+      });
       expect(Number(moved.metadata.resourceVersion)).toBeGreaterThan(Number(withStatus.metadata.resourceVersion));
     });
 
     it("writes nothing where nothing changed", async () => {
       const made = await create("a");
       const before = store.version();
-      expect(await store.update<ImageObject>(cvi, { ...made, status: undefined } as unknown as ImageObject)).toEqual(made);
+      expect(await store.update<ImageObject>(cvi, { ...made, status: undefined } as unknown as ImageObject)).toEqual(
+        made,
+      );
       expect(store.version()).toBe(before);
     });
 
     it("lets one of two writers of the same version win", async () => {
       const made = await create("a");
-      const writes = await Promise.allSettled(["Pending", "Provisioning", "Ready"].map((phase) => store.update(cvi, { ...made, status: { phase } } as KubeObject)));
+      const writes = await Promise.allSettled(
+        ["Pending", "Provisioning", "Ready"].map((phase) =>
+          store.update(cvi, { ...made, status: { phase } } as KubeObject),
+        ),
+      );
       expect(writes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected", "rejected"]);
-      for (const write of writes) if (write.status === "rejected") expect(write.reason).toMatchObject({ code: "E_OBJECT_CONFLICT" });
+      for (const write of writes)
+        if (write.status === "rejected") expect(write.reason).toMatchObject({ code: "E_OBJECT_CONFLICT" });
     });
 
     it("refuses to write what is gone, was replaced, or never was", async () => {
@@ -94,8 +118,12 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       await expect(store.remove(imageKey("a"))).rejects.toMatchObject({ code: "E_OBJECT_NOT_FOUND" });
       const again = await create("a");
       await expect(store.update(cvi, made)).rejects.toMatchObject({ code: "E_OBJECT_CONFLICT" });
-      await expect(store.remove(imageKey("a"), { uid: made.metadata.uid })).rejects.toMatchObject({ code: "E_OBJECT_CONFLICT" });
-      await expect(store.remove(imageKey("a"), { resourceVersion: made.metadata.resourceVersion })).rejects.toMatchObject({ code: "E_OBJECT_CONFLICT" });
+      await expect(store.remove(imageKey("a"), { uid: made.metadata.uid })).rejects.toMatchObject({
+        code: "E_OBJECT_CONFLICT",
+      });
+      await expect(
+        store.remove(imageKey("a"), { resourceVersion: made.metadata.resourceVersion }),
+      ).rejects.toMatchObject({ code: "E_OBJECT_CONFLICT" });
       expect((await store.remove(imageKey("a"), again.metadata)).metadata.uid).toBe(again.metadata.uid);
     });
 
@@ -104,9 +132,15 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       const marked = await store.remove<ImageObject>(imageKey("a"));
       expect(marked.metadata.deletionTimestamp).toMatch(/Z$/);
       expect(await store.remove<ImageObject>(imageKey("a"))).toEqual(marked);
-      const unmarked = await store.update<ImageObject>(cvi, { ...marked, metadata: { ...made.metadata, resourceVersion: marked.metadata.resourceVersion, finalizers: ["two"] } });
+      const unmarked = await store.update<ImageObject>(cvi, {
+        ...marked,
+        metadata: { ...made.metadata, resourceVersion: marked.metadata.resourceVersion, finalizers: ["two"] },
+      });
       expect(unmarked.metadata.deletionTimestamp).toBe(marked.metadata.deletionTimestamp);
-      const gone = await store.update<ImageObject>(cvi, { ...unmarked, metadata: { ...unmarked.metadata, finalizers: [] } });
+      const gone = await store.update<ImageObject>(cvi, {
+        ...unmarked,
+        metadata: { ...unmarked.metadata, finalizers: [] },
+      });
       expect(gone.metadata.resourceVersion).toBe(store.version());
       expect(await store.get(imageKey("a"))).toBeUndefined();
     });
@@ -114,13 +148,25 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
     it("gives pages in order, all as of the first one, whatever is written in between", async () => {
       for (const namespace of ["a", "b"]) for (const name of ["1", "2", "3", "10"]) await create(name, { namespace });
       const expected = (await store.list("virtualimages")).items;
-      expect(expected.map(({ metadata }) => `${metadata.namespace!}/${metadata.name}`)).toEqual(["a/1", "a/10", "a/2", "a/3", "b/1", "b/10", "b/2", "b/3"]);
+      expect(expected.map(({ metadata }) => `${metadata.namespace!}/${metadata.name}`)).toEqual([
+        "a/1",
+        "a/10",
+        "a/2",
+        "a/3",
+        "b/1",
+        "b/10",
+        "b/2",
+        "b/3",
+      ]);
       const seen: KubeObject[] = [];
       const remaining: (number | undefined)[] = [];
       let token: string | undefined;
       const versions = new Set<string>();
       for (let page = 0; ; page++) {
-        const list = await store.list("virtualimages", { limit: 3, ...(token === undefined ? {} : { continue: token }) });
+        const list = await store.list("virtualimages", {
+          limit: 3,
+          ...(token === undefined ? {} : { continue: token }),
+        });
         seen.push(...list.items);
         versions.add(list.resourceVersion);
         remaining.push(list.remaining);
@@ -136,7 +182,9 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect(seen).toEqual(expected);
       expect(remaining).toEqual([5, 2, undefined]);
       expect(versions.size).toBe(1);
-      await expect(store.list("virtualimages", { continue: "bm90IG91cnM" })).rejects.toMatchObject({ code: "E_BAD_REQUEST" });
+      await expect(store.list("virtualimages", { continue: "bm90IG91cnM" })).rejects.toMatchObject({
+        code: "E_BAD_REQUEST",
+      });
     });
 
     it("tells watchers every change once, in order, with concurrent writers", async () => {
@@ -185,7 +233,11 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect(seen).toEqual([
         { type: "ADDED", object: made },
         { type: "MODIFIED", object: ready, previous: made },
-        { type: "DELETED", object: { ...ready, metadata: { ...ready.metadata, resourceVersion: gone.metadata.resourceVersion } }, previous: ready },
+        {
+          type: "DELETED",
+          object: { ...ready, metadata: { ...ready.metadata, resourceVersion: gone.metadata.resourceVersion } },
+          previous: ready,
+        },
       ]);
       stop();
       await create("b", { namespace: "one" });
@@ -202,20 +254,33 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
       expect(store.version()).toBe(version);
       expect(await store.get(imageKey("a"))).toEqual(updated);
       const replayed = await collect(store, cvi, { since: made.metadata.resourceVersion }, 3);
-      expect(replayed.map(({ type, object }) => `${type} ${object.metadata.name}`)).toEqual(["MODIFIED a", "ADDED b", "DELETED b"]);
+      expect(replayed.map(({ type, object }) => `${type} ${object.metadata.name}`)).toEqual([
+        "MODIFIED a",
+        "ADDED b",
+        "DELETED b",
+      ]);
       expect(Number((await create("c")).metadata.resourceVersion)).toBe(Number(version) + 1);
     });
 
     it("refuses a version that it never gave, and one that is none", async () => {
       await create("a");
-      expect(() => store.watch(cvi, { since: "1000" }, () => {})).toThrow(expect.objectContaining({ code: "E_VERSION_EXPIRED" }));
-      expect(() => store.watch(cvi, { since: "x" }, () => {})).toThrow(expect.objectContaining({ code: "E_BAD_REQUEST" }));
+      expect(() => store.watch(cvi, { since: "1000" }, () => {})).toThrow(
+        expect.objectContaining({ code: "E_VERSION_EXPIRED" }),
+      );
+      expect(() => store.watch(cvi, { since: "x" }, () => {})).toThrow(
+        expect.objectContaining({ code: "E_BAD_REQUEST" }),
+      );
     });
   });
 }
 
 /** The first `count` changes that a watcher is told. */
-export function collect(store: ResourceStore, resource: Parameters<ResourceStore["watch"]>[0], options: Parameters<ResourceStore["watch"]>[1], count: number): Promise<Change[]> {
+export function collect(
+  store: ResourceStore,
+  resource: Parameters<ResourceStore["watch"]>[0],
+  options: Parameters<ResourceStore["watch"]>[1],
+  count: number,
+): Promise<Change[]> {
   return new Promise((resolve) => {
     const seen: Change[] = [];
     const stop = store.watch(resource, options, (change) => {

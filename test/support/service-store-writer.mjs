@@ -14,7 +14,12 @@ const store = await SqliteStore.open(directory, { onError: console.error });
 
 async function write(writer) {
   for (let turn = 0; ; turn++) {
-    const draft = { apiVersion: "v1", kind: "Secret", metadata: { name: `${prefix}-${writer}-${turn}` }, spec: { text: "x".repeat(2000) } };
+    const draft = {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: `${prefix}-${writer}-${turn}` },
+      spec: { text: "x".repeat(2000) },
+    };
     const made = await store.create("clustervirtualimages", draft);
     writeSync(1, `${made.metadata.name} ${made.metadata.resourceVersion}\n`);
     const changed = await store.update("clustervirtualimages", { ...made, status: { turn } });

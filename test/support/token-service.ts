@@ -24,7 +24,24 @@ const base64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).to
 export async function startTokenService(): Promise<TokenService> {
   const work = await temporaryDirectory();
   const [key, certificate] = [join(work.path, "key"), join(work.path, "crt")];
-  await tool("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-x509", "-days", "2", "-subj", "/CN=tokens", "-keyout", key, "-out", certificate);
+  await tool(
+    "openssl",
+    "req",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+    "-x509",
+    "-days",
+    "2",
+    "-subj",
+    "/CN=tokens",
+    "-keyout",
+    key,
+    "-out",
+    certificate,
+  );
   const privateKey = createPrivateKey(await readFile(key));
   const x5c = [new X509Certificate(await readFile(certificate)).raw.toString("base64")];
   const [service, issuer] = ["test registry", "test tokens"];
@@ -37,7 +54,16 @@ export async function startTokenService(): Promise<TokenService> {
       const [type, name, actions = ""] = scope.split(":");
       return { type, name, actions: actions.split(",") };
     });
-    const claims = { iss: issuer, sub: testUser.name, aud: service, iat: now, nbf: now - 60, exp: now + 300, jti: randomUUID(), access };
+    const claims = {
+      iss: issuer,
+      sub: testUser.name,
+      aud: service,
+      iat: now,
+      nbf: now - 60,
+      exp: now + 300,
+      jti: randomUUID(),
+      access,
+    };
     const signed = `${base64({ typ: "JWT", alg: "ES256", x5c })}.${base64(claims)}`;
     return `${signed}.${sign("sha256", Buffer.from(signed), { key: privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
   };
@@ -47,7 +73,9 @@ export async function startTokenService(): Promise<TokenService> {
     if (request.headers.authorization !== expected) return void response.writeHead(401).end("{}");
     const asked = new URL(request.url ?? "", "http://x").searchParams.getAll("scope");
     scopes.push(...asked);
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ token: tokenFor(asked), expires_in: 300 }));
+    response
+      .writeHead(200, { "content-type": "application/json" })
+      .end(JSON.stringify({ token: tokenFor(asked), expires_in: 300 }));
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   return {

@@ -11,7 +11,11 @@ export interface FakeUploader extends Pod {
 }
 
 /** The real upload server in front of a fake import. */
-export async function startFakeUploader(behaviour: FakeBehaviour = {}, environment: Record<string, string> = {}, argv: readonly string[] = ["-v=3"]): Promise<FakeUploader> {
+export async function startFakeUploader(
+  behaviour: FakeBehaviour = {},
+  environment: Record<string, string> = {},
+  argv: readonly string[] = ["-v=3"],
+): Promise<FakeUploader> {
   const fake = fakeImport(behaviour);
   const parts = { importImage: fake.importImage, openDestination: fakeDestination };
   const pod = await startPod(

@@ -27,7 +27,15 @@ function header(capacity: number, directory: bigint): Buffer {
 }
 
 function descriptor(capacity: number): Buffer {
-  const lines = ["# Disk DescriptorFile", "version=1", "CID=12345678", "parentCID=ffffffff", 'createType="streamOptimized"', `RDONLY ${String(capacity)} SPARSE "disk.vmdk"`, ""];
+  const lines = [
+    "# Disk DescriptorFile",
+    "version=1",
+    "CID=12345678",
+    "parentCID=ffffffff",
+    'createType="streamOptimized"',
+    `RDONLY ${String(capacity)} SPARSE "disk.vmdk"`,
+    "",
+  ];
   return Buffer.concat([Buffer.from(lines.join("\n")), Buffer.alloc(20 * sector)]).subarray(0, 20 * sector);
 }
 

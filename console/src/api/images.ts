@@ -39,10 +39,16 @@ const core = "/api/v1";
 /** The API's path of all images of `kind`, or of those in one namespace. */
 export function collectionPath(kind: ImageKind, namespace = ""): string {
   if (kind === "ClusterVirtualImage") return `${images}/clustervirtualimages`;
-  return namespace === "" ? `${images}/virtualimages` : `${images}/namespaces/${encodeURIComponent(namespace)}/virtualimages`;
+  return namespace === ""
+    ? `${images}/virtualimages`
+    : `${images}/namespaces/${encodeURIComponent(namespace)}/virtualimages`;
 }
 
-export const keyOf = ({ kind, metadata }: ImageObject): ImageKey => ({ kind, namespace: metadata.namespace ?? "", name: metadata.name });
+export const keyOf = ({ kind, metadata }: ImageObject): ImageKey => ({
+  kind,
+  namespace: metadata.namespace ?? "",
+  name: metadata.name,
+});
 
 /** Every image of both kinds, or why they cannot be listed. */
 export async function listImages(kind: ImageKind): Promise<readonly ImageObject[]> {
@@ -56,7 +62,9 @@ export function imageManifest({ kind, namespace, name }: ImageKey, spec: ImageSp
 
 /** Throws ApiError, with `fields` where the manifest is refused. */
 export async function createImage(key: ImageKey, spec: ImageSpec): Promise<ImageObject> {
-  return await request<ImageObject>("POST", collectionPath(key.kind, key.namespace), { body: imageManifest(key, spec) });
+  return await request<ImageObject>("POST", collectionPath(key.kind, key.namespace), {
+    body: imageManifest(key, spec),
+  });
 }
 
 /** Asks for the deletion of exactly the object with `uid`: one that has come in its place is left alone. */
@@ -69,12 +77,15 @@ export async function deleteImage({ kind, namespace, name }: ImageKey, uid: stri
 export async function eventsOf({ kind, namespace, name }: ImageKey, uid: string): Promise<readonly EventObject[]> {
   const query = { fieldSelector: `involvedObject.kind=${kind},involvedObject.name=${name},involvedObject.uid=${uid}` };
   const of = namespace === "" ? "default" : namespace;
-  const { items } = await request<Items<EventObject>>("GET", `${core}/namespaces/${encodeURIComponent(of)}/events`, { query });
+  const { items } = await request<Items<EventObject>>("GET", `${core}/namespaces/${encodeURIComponent(of)}/events`, {
+    query,
+  });
   return items.toSorted((a, b) => eventTime(b).localeCompare(eventTime(a)));
 }
 
 /** When an event was last seen, RFC 3339. */
-export const eventTime = (event: EventObject): string => event.lastTimestamp ?? event.firstTimestamp ?? event.metadata.creationTimestamp;
+export const eventTime = (event: EventObject): string =>
+  event.lastTimestamp ?? event.firstTimestamp ?? event.metadata.creationTimestamp;
 
 /** Names of all namespaces, sorted. */
 export async function namespaces(): Promise<readonly string[]> {
@@ -89,7 +100,11 @@ export interface RegistryLogin {
 }
 
 /** Creates a secret with the login to one registry. Throws ApiError. */
-export async function createPullSecret(namespace: string, name: string, { registry, user, password }: RegistryLogin): Promise<void> {
+export async function createPullSecret(
+  namespace: string,
+  name: string,
+  { registry, user, password }: RegistryLogin,
+): Promise<void> {
   const config = JSON.stringify({ auths: { [registry]: { username: user, password } } });
   const body = {
     apiVersion: "v1",

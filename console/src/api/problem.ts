@@ -11,7 +11,11 @@ export class ApiError extends Error {
   /** From Retry-After or the Status. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, status: number, more: { fix?: string | undefined; fields?: ReadonlyMap<string, string>; retryAfterMs?: number | undefined } = {}) {
+  constructor(
+    message: string,
+    status: number,
+    more: { fix?: string | undefined; fields?: ReadonlyMap<string, string>; retryAfterMs?: number | undefined } = {},
+  ) {
     super(message);
     this.name = "ApiError";
     this.status = status;
@@ -44,9 +48,13 @@ export function problemOf(status: number, body: string, retryAfter: string | nul
   }
   if (!isJson(json)) return new ApiError(`The server answered with status ${status}`, status, { retryAfterMs });
   if (json["kind"] === "Status") return statusError(json, status, retryAfterMs);
-  const message = text(json["detail"]) ?? text(json["title"]) ?? text(json["message"]) ?? `The server answered with status ${status}`;
+  const message =
+    text(json["detail"]) ?? text(json["title"]) ?? text(json["message"]) ?? `The server answered with status ${status}`;
   const code = text(json["code"]);
-  return new ApiError(code === undefined ? message : `${code}: ${message}`, status, { fix: text(json["fix"]), retryAfterMs });
+  return new ApiError(code === undefined ? message : `${code}: ${message}`, status, {
+    fix: text(json["fix"]),
+    retryAfterMs,
+  });
 }
 
 /** The error of a Status object, as an answer or inside of a watch. */
@@ -56,11 +64,15 @@ export function statusError(json: Json, status: number, retryAfterMs?: number): 
   const fields = new Map<string, string>();
   for (const cause of causes) {
     const [field, message] = [text(cause["field"]), text(cause["message"])];
-    if (field !== undefined && message !== undefined) fields.set(field, fields.has(field) ? `${fields.get(field)!}; ${message}` : message);
+    if (field !== undefined && message !== undefined)
+      fields.set(field, fields.has(field) ? `${fields.get(field)!}; ${message}` : message);
   }
   const seconds = details["retryAfterSeconds"];
   const wait = retryAfterMs ?? (typeof seconds === "number" ? seconds * 1000 : undefined);
-  return new ApiError(text(json["message"]) ?? `The server answered with status ${status}`, status, { fields, retryAfterMs: wait });
+  return new ApiError(text(json["message"]) ?? `The server answered with status ${status}`, status, {
+    fields,
+    retryAfterMs: wait,
+  });
 }
 
 /** `error` as an ApiError: what fetch throws means that there was no answer. */

@@ -34,8 +34,15 @@ interface WatchEvent<T> {
 }
 
 /** Follows the collection at `path`, narrowed by `query` (fieldSelector, labelSelector). */
-export function watchCollection<T extends KubeObject>(path: string, query: Readonly<Record<string, string>> = {}): Live<T> {
-  const live = { objects: signal<ReadonlyMap<string, T>>(new Map()), state: signal<Live<T>["state"]["value"]>("loading"), error: signal<ApiError | undefined>(undefined) };
+export function watchCollection<T extends KubeObject>(
+  path: string,
+  query: Readonly<Record<string, string>> = {},
+): Live<T> {
+  const live = {
+    objects: signal<ReadonlyMap<string, T>>(new Map()),
+    state: signal<Live<T>["state"]["value"]>("loading"),
+    error: signal<ApiError | undefined>(undefined),
+  };
   const stopping = new AbortController();
   void new Follower<T>(path, query, live, stopping.signal).run();
   return { ...live, stop: () => stopping.abort() };
@@ -63,7 +70,7 @@ class Follower<T extends KubeObject> {
   }
 
   async run(): Promise<void> {
-    for (let failures = 0; !this.#isOver(); ) {
+    for (let failures = 0; !this.#isOver();) {
       try {
         await visible(this.#stop);
         if (this.#isOver()) return;
@@ -95,8 +102,12 @@ class Follower<T extends KubeObject> {
 
   async #list(): Promise<void> {
     const found = new Map<string, T>();
-    for (let next: string | undefined = ""; next !== undefined; ) {
-      const query: Record<string, string> = { ...this.#query, limit: pageSize, ...(next === "" ? {} : { continue: next }) };
+    for (let next: string | undefined = ""; next !== undefined;) {
+      const query: Record<string, string> = {
+        ...this.#query,
+        limit: pageSize,
+        ...(next === "" ? {} : { continue: next }),
+      };
       const page: List<T> = await request<List<T>>("GET", this.#path, { query, signal: this.#stop });
       for (const item of page.items) found.set(item.metadata.uid, item);
       next = page.metadata.continue === undefined || page.metadata.continue === "" ? undefined : page.metadata.continue;
@@ -120,7 +131,13 @@ class Follower<T extends KubeObject> {
     const began = performance.now();
     let came = false;
     try {
-      const query = { ...this.#query, watch: "true", allowWatchBookmarks: "true", timeoutSeconds: String(watchSeconds), resourceVersion: this.#version ?? "" };
+      const query = {
+        ...this.#query,
+        watch: "true",
+        allowWatchBookmarks: "true",
+        timeoutSeconds: String(watchSeconds),
+        resourceVersion: this.#version ?? "",
+      };
       const answer = await open("GET", this.#path, { query, signal: connection.signal });
       if (answer.body === null) throw new ApiError("The server's answer has no body", 0);
       for await (const line of lines(answer.body)) {

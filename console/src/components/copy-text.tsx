@@ -37,7 +37,13 @@ export function CopyText({ text, name, isBlock = false }: CopyTextProps) {
       ) : (
         <code ref={code}>{text}</code>
       )}
-      <button type="button" class="button quiet icon-only small" aria-label={`Copy: ${name}`} title="Copy" onClick={() => void copy()}>
+      <button
+        type="button"
+        class="button quiet icon-only small"
+        aria-label={`Copy: ${name}`}
+        title="Copy"
+        onClick={() => void copy()}
+      >
         {state.value === "copied" ? <CheckIcon /> : <CopyIcon />}
       </button>
       <span class="visually-hidden" role="status">

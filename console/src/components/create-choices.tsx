@@ -24,7 +24,13 @@ const kinds: readonly Choice<ImageKind>[] = [
 ];
 
 /** Where the image comes from. */
-export function SourceChoices({ source, onSource }: { readonly source: SourceChoice; readonly onSource: (source: SourceChoice) => void }) {
+export function SourceChoices({
+  source,
+  onSource,
+}: {
+  readonly source: SourceChoice;
+  readonly onSource: (source: SourceChoice) => void;
+}) {
   return <Choices legend="Source" name="source" choices={sources} value={source} onValue={onSource} />;
 }
 
@@ -48,7 +54,13 @@ function Choices<T extends string>({ legend, name, choices, value, onValue }: Ch
       <legend>{legend}</legend>
       {choices.map((choice) => (
         <label key={choice.value} class="choice">
-          <input type="radio" name={name} value={choice.value} checked={choice.value === value} onChange={() => onValue(choice.value)} />
+          <input
+            type="radio"
+            name={name}
+            value={choice.value}
+            checked={choice.value === value}
+            onChange={() => onValue(choice.value)}
+          />
           {choice.icon}
           <span class="choice-text">
             <span class="choice-title">{choice.title}</span>

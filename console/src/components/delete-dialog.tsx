@@ -46,8 +46,11 @@ export function DeleteDialog({ image, onClose }: DeleteDialogProps) {
     >
       <h2 id="delete-title">Delete {name}?</h2>
       <p id="delete-text">
-        {isUnfinished(image) ? "Its import is stopped, and what was stored of it is removed." : "The image is removed from the store."}{" "}
-        {namespace === undefined ? "It is gone for all namespaces." : `It is gone from the namespace ${namespace}.`} This cannot be undone.
+        {isUnfinished(image)
+          ? "Its import is stopped, and what was stored of it is removed."
+          : "The image is removed from the store."}{" "}
+        {namespace === undefined ? "It is gone for all namespaces." : `It is gone from the namespace ${namespace}.`}{" "}
+        This cannot be undone.
       </p>
       {error.value !== undefined && <Problem error={error.value} />}
       <div class="actions end">

@@ -15,7 +15,13 @@ export function EventList({ image }: { readonly image: ImageObject }) {
   const events = useSignal<readonly EventObject[] | undefined>(undefined);
   const error = useSignal<ApiError | undefined>(undefined);
   const { uid, deletionTimestamp } = image.metadata;
-  const state = [image.status?.phase, deletionTimestamp, ...(image.status?.conditions ?? []).map(({ type, reason, lastTransitionTime }) => `${type} ${reason} ${lastTransitionTime}`)].join();
+  const state = [
+    image.status?.phase,
+    deletionTimestamp,
+    ...(image.status?.conditions ?? []).map(
+      ({ type, reason, lastTransitionTime }) => `${type} ${reason} ${lastTransitionTime}`,
+    ),
+  ].join();
   useEffect(() => {
     let isOver = false;
     const ask = async (): Promise<void> => {

@@ -12,7 +12,9 @@ interface FieldProps {
 
 /** Ids of the texts that describe a control, for its aria-describedby. */
 export function describedBy(id: string, hint?: string, error?: string): string | undefined {
-  const ids = [hint === undefined ? "" : `${id}-hint`, error === undefined ? "" : `${id}-error`].filter((one) => one !== "");
+  const ids = [hint === undefined ? "" : `${id}-hint`, error === undefined ? "" : `${id}-error`].filter(
+    (one) => one !== "",
+  );
   return ids.length === 0 ? undefined : ids.join(" ");
 }
 
@@ -40,7 +42,10 @@ export function Field({ id, label, hint, error, optional = false, children }: Fi
 }
 
 /** What a text field may ask of the browser beyond the usual. */
-type InputAttributes = Pick<LooseInputHTMLAttributes, "autocomplete" | "class" | "inputMode" | "maxLength" | "placeholder"> & {
+type InputAttributes = Pick<
+  LooseInputHTMLAttributes,
+  "autocomplete" | "class" | "inputMode" | "maxLength" | "placeholder"
+> & {
   readonly type?: "text" | "password";
   /** Id of a datalist. */
   readonly list?: string;
@@ -74,7 +79,9 @@ export function TextField({ value, onValue, lines = 1, input = {}, ...field }: T
     <Field {...field}>
       {lines > 1 && <textarea rows={lines} {...shared} />}
       {lines === 1 && type === "password" && <input type="password" {...shared} />}
-      {lines === 1 && type === "text" && (list === undefined ? <input type="text" {...shared} /> : <input type="text" list={list} {...shared} />)}
+      {lines === 1 &&
+        type === "text" &&
+        (list === undefined ? <input type="text" {...shared} /> : <input type="text" list={list} {...shared} />)}
     </Field>
   );
 }

@@ -78,7 +78,9 @@ export function ConditionList({ conditions }: { readonly conditions: readonly Co
       <ul class="conditions">
         {conditions.map(({ type, status, reason, message, lastTransitionTime }) => (
           <li key={type}>
-            <span class={`condition-mark ${status === "True" ? "good" : status === "False" ? "waiting" : "neutral"}`}>{words[status]}</span>
+            <span class={`condition-mark ${status === "True" ? "good" : status === "False" ? "waiting" : "neutral"}`}>
+              {words[status]}
+            </span>
             <span class="condition-type">{type}</span>
             <span class="muted condition-age">
               <Age time={lastTransitionTime} />

@@ -12,7 +12,9 @@ import { ProgressBar } from "./progress-bar.tsx";
 type Column = "name" | "phase" | "size" | "age";
 
 const orders: Readonly<Record<Column, (a: ImageObject, b: ImageObject) => number>> = {
-  name: (a, b) => a.metadata.name.localeCompare(b.metadata.name) || (a.metadata.namespace ?? "").localeCompare(b.metadata.namespace ?? ""),
+  name: (a, b) =>
+    a.metadata.name.localeCompare(b.metadata.name) ||
+    (a.metadata.namespace ?? "").localeCompare(b.metadata.namespace ?? ""),
   phase: (a, b) => phases.indexOf(phaseOf(a)) - phases.indexOf(phaseOf(b)),
   size: (a, b) => (unpacked(a) ?? -1) - (unpacked(b) ?? -1),
   age: (a, b) => b.metadata.creationTimestamp.localeCompare(a.metadata.creationTimestamp),
@@ -31,8 +33,17 @@ export function ImageTable({ images, onDelete }: ImageTableProps) {
   const { by, isReversed } = order.value;
   const sorted = images.toSorted((a, b) => (isReversed ? -1 : 1) * orders[by](a, b) || orders.name(a, b));
   const head = (column: Column, text: string) => (
-    <th role="columnheader" scope="col" class={`col-${column}`} aria-sort={by !== column ? "none" : isReversed ? "descending" : "ascending"}>
-      <button type="button" class="sort" onClick={() => (order.value = { by: column, isReversed: by === column && !isReversed })}>
+    <th
+      role="columnheader"
+      scope="col"
+      class={`col-${column}`}
+      aria-sort={by !== column ? "none" : isReversed ? "descending" : "ascending"}
+    >
+      <button
+        type="button"
+        class="sort"
+        onClick={() => (order.value = { by: column, isReversed: by === column && !isReversed })}
+      >
         {text}
         <span class="sort-mark" aria-hidden="true">
           {by !== column ? "" : isReversed ? "↓" : "↑"}
@@ -64,7 +75,13 @@ export function ImageTable({ images, onDelete }: ImageTableProps) {
   );
 }
 
-function ImageRow({ image, onDelete }: { readonly image: ImageObject; readonly onDelete: (image: ImageObject) => void }) {
+function ImageRow({
+  image,
+  onDelete,
+}: {
+  readonly image: ImageObject;
+  readonly onDelete: (image: ImageObject) => void;
+}) {
   const { name, namespace, creationTimestamp } = image.metadata;
   const phase = phaseOf(image);
   const stored = bytesOf(image.status?.size?.storedBytes);
@@ -100,7 +117,14 @@ function ImageRow({ image, onDelete }: { readonly image: ImageObject; readonly o
         <Age time={creationTimestamp} />
       </td>
       <td role="cell" class="col-actions">
-        <button type="button" class="button quiet icon-only" aria-label={`Delete ${name}`} title="Delete" disabled={phase === "Terminating"} onClick={() => onDelete(image)}>
+        <button
+          type="button"
+          class="button quiet icon-only"
+          aria-label={`Delete ${name}`}
+          title="Delete"
+          disabled={phase === "Terminating"}
+          onClick={() => onDelete(image)}
+        >
           <TrashIcon />
         </button>
       </td>
@@ -128,5 +152,11 @@ function PhaseDetail({ image }: { readonly image: ImageObject }) {
       </span>
     );
   }
-  return <span class="sub">{phase === "Ready" ? [image.status?.format, image.status?.cdrom === true ? "CD-ROM" : undefined].filter(Boolean).join(" · ") : ""}</span>;
+  return (
+    <span class="sub">
+      {phase === "Ready"
+        ? [image.status?.format, image.status?.cdrom === true ? "CD-ROM" : undefined].filter(Boolean).join(" · ")
+        : ""}
+    </span>
+  );
 }

@@ -13,10 +13,23 @@ export function PullSecretFields({ draft, onChange, errors }: SourceFieldsProps)
   const isSecret = draft.secret !== "none";
   return (
     <>
-      <SelectField id="secret" label="Pull secret" optional value={draft.secret} onValue={(value) => onChange(chosen(draft, value))} options={choices} />
+      <SelectField
+        id="secret"
+        label="Pull secret"
+        optional
+        value={draft.secret}
+        onValue={(value) => onChange(chosen(draft, value))}
+        options={choices}
+      />
       {isSecret && (
         <div class="row">
-          <TextField id="secret-name" label="Name of the secret" error={errors.get("secret-name")} value={draft.secretName} onValue={(secretName) => onChange({ secretName })} />
+          <TextField
+            id="secret-name"
+            label="Name of the secret"
+            error={errors.get("secret-name")}
+            value={draft.secretName}
+            onValue={(secretName) => onChange({ secretName })}
+          />
           {draft.kind === "ClusterVirtualImage" && (
             <TextField
               id="secret-namespace"
@@ -42,7 +55,13 @@ export function PullSecretFields({ draft, onChange, errors }: SourceFieldsProps)
           />
           <div class="row">
             <TextField id="user" label="User" value={draft.user} onValue={(user) => onChange({ user })} />
-            <TextField id="password" label="Password" value={draft.password} onValue={(password) => onChange({ password })} input={{ type: "password", autocomplete: "new-password" }} />
+            <TextField
+              id="password"
+              label="Password"
+              value={draft.password}
+              onValue={(password) => onChange({ password })}
+              input={{ type: "password", autocomplete: "new-password" }}
+            />
           </div>
         </fieldset>
       )}
@@ -56,6 +75,14 @@ function chosen(draft: Draft, value: string): Partial<Draft> {
   if (secret !== "new") return { secret };
   const [host = ""] = draft.image.trim().split("/");
   const registry = draft.registry !== "" || !/[.:]|^localhost$/.test(host) ? draft.registry : host;
-  const name = draft.secretName !== "" ? draft.secretName : `${registry.replace(/[^a-z0-9]+/gi, "-").replace(/^-+|-+$/g, "").toLowerCase() || "registry"}-login`;
+  const name =
+    draft.secretName !== ""
+      ? draft.secretName
+      : `${
+          registry
+            .replace(/[^a-z0-9]+/gi, "-")
+            .replace(/^-+|-+$/g, "")
+            .toLowerCase() || "registry"
+        }-login`;
   return { secret, registry, secretName: name };
 }

@@ -60,7 +60,13 @@ export function SourceFields(props: SourceFieldsProps) {
     case "Upload":
       return (
         <>
-          <FileDrop id="file" label="Choose a file" file={draft.file} hint="or drop it here; curl can send it later too" onFile={(file) => onChange({ file })} />
+          <FileDrop
+            id="file"
+            label="Choose a file"
+            file={draft.file}
+            hint="or drop it here; curl can send it later too"
+            onFile={(file) => onChange({ file })}
+          />
           <ChecksumFields {...props} />
         </>
       );
@@ -120,7 +126,9 @@ function ExistingImageField({ draft, onChange, errors }: SourceFieldsProps) {
       const [cluster, own] = await Promise.allSettled([listImages("ClusterVirtualImage"), listImages("VirtualImage")]);
       if (cluster.status === "rejected" && own.status === "rejected") error.value = toApiError(cluster.reason);
       images.value = [
-        ...(cluster.status === "fulfilled" ? cluster.value.map((image) => ({ ...image, kind: "ClusterVirtualImage" as const })) : []),
+        ...(cluster.status === "fulfilled"
+          ? cluster.value.map((image) => ({ ...image, kind: "ClusterVirtualImage" as const }))
+          : []),
         ...(own.status === "fulfilled" ? own.value.map((image) => ({ ...image, kind: "VirtualImage" as const })) : []),
       ];
     };
@@ -129,7 +137,10 @@ function ExistingImageField({ draft, onChange, errors }: SourceFieldsProps) {
   const options = (images.value ?? []).map((image) => {
     const { name, namespace } = image.metadata;
     const phase = phaseOf(image);
-    return [referenceOf(image), `${namespace === undefined ? name : `${namespace} / ${name}`}${phase === "Ready" ? "" : ` (${lookOf(phase).text})`}`] as const;
+    return [
+      referenceOf(image),
+      `${namespace === undefined ? name : `${namespace} / ${name}`}${phase === "Ready" ? "" : ` (${lookOf(phase).text})`}`,
+    ] as const;
   });
   return (
     <>

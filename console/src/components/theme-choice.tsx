@@ -8,7 +8,13 @@ const names: Readonly<Record<Theme, string>> = { system: "as the system", light:
 export function ThemeChoice() {
   const label = `Colours: ${names[theme.value]}. Change to ${names[next[theme.value]]}`;
   return (
-    <button type="button" class="button quiet icon-only" aria-label={label} title={label} onClick={() => (theme.value = next[theme.value])}>
+    <button
+      type="button"
+      class="button quiet icon-only"
+      aria-label={label}
+      title={label}
+      onClick={() => (theme.value = next[theme.value])}
+    >
       {theme.value === "system" && <SystemIcon />}
       {theme.value === "light" && <SunIcon />}
       {theme.value === "dark" && <MoonIcon />}

@@ -50,17 +50,30 @@ export function UploadPanel({ image }: { readonly image: ImageObject }) {
       <h2>{begun === undefined ? "Upload from Computer" : "Go on with the upload"}</h2>
       {begun !== undefined && (
         <p>
-          The upload of <strong class="breakable">{begun.name}</strong> ({bytesText(begun.size)}) was interrupted. Choose the same file again, and it goes on where it was.
+          The upload of <strong class="breakable">{begun.name}</strong> ({bytesText(begun.size)}) was interrupted.
+          Choose the same file again, and it goes on where it was.
         </p>
       )}
-      {begun === undefined && isBegun && <p>Somebody is uploading a file to this image already, from another browser or with curl.</p>}
-      <FileDrop id="upload-file" label={begun === undefined ? "Choose a file" : "Choose the file again"} onFile={(file) => void start(file)} error={problem.value} />
+      {begun === undefined && isBegun && (
+        <p>Somebody is uploading a file to this image already, from another browser or with curl.</p>
+      )}
+      <FileDrop
+        id="upload-file"
+        label={begun === undefined ? "Choose a file" : "Choose the file again"}
+        onFile={(file) => void start(file)}
+        error={problem.value}
+      />
       {refused.value !== undefined && (
         <Notice tone="waiting" isAlert>
           <p>
-            <strong class="breakable">{refused.value.file.name}</strong> is not the file that was begun: {refused.value.why}.
+            <strong class="breakable">{refused.value.file.name}</strong> is not the file that was begun:{" "}
+            {refused.value.why}.
           </p>
-          <button type="button" class="button" onClick={() => refused.value !== undefined && void start(refused.value.file, true)}>
+          <button
+            type="button"
+            class="button"
+            onClick={() => refused.value !== undefined && void start(refused.value.file, true)}
+          >
             Start over with this file
           </button>
         </Notice>

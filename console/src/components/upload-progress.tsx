@@ -24,7 +24,8 @@ export function UploadProgress({ upload }: { readonly upload: Upload }) {
   const percent = size === 0 ? 100 : Math.floor((sent / size) * 1000) / 10;
   // Said at each quarter and with each change of state; a reader that told every percent would be silenced.
   const said = useComputed(() => {
-    const quarter = upload.state.value === "sending" ? ` ${Math.floor((upload.sent.value / Math.max(1, size)) * 4) * 25} %` : "";
+    const quarter =
+      upload.state.value === "sending" ? ` ${Math.floor((upload.sent.value / Math.max(1, size)) * 4) * 25} %` : "";
     return `${words[upload.state.value]}${quarter}`;
   });
   const left = speed === undefined || speed <= 0 ? undefined : (size - sent) / speed;
@@ -56,7 +57,11 @@ export function UploadProgress({ upload }: { readonly upload: Upload }) {
         ) : null}
       </div>
       <p class="upload-file breakable">{name}</p>
-      <ProgressBar percent={percent} label={`Upload of ${name}`} tone={state === "failed" ? "bad" : state === "paused" || state === "waiting" ? "waiting" : "busy"} />
+      <ProgressBar
+        percent={percent}
+        label={`Upload of ${name}`}
+        tone={state === "failed" ? "bad" : state === "paused" || state === "waiting" ? "waiting" : "busy"}
+      />
       <dl class="upload-figures">
         <div>
           <dt>Sent</dt>
@@ -77,7 +82,9 @@ export function UploadProgress({ upload }: { readonly upload: Upload }) {
           <dd>{left === undefined ? "–" : durationText(left)}</dd>
         </div>
       </dl>
-      {upload.error.value !== undefined && state !== "sending" && <Problem error={upload.error.value} isAlert={state === "failed"} />}
+      {upload.error.value !== undefined && state !== "sending" && (
+        <Problem error={upload.error.value} isAlert={state === "failed"} />
+      )}
       <p class="visually-hidden" role="status">
         {said.value}
       </p>

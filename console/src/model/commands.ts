@@ -15,7 +15,9 @@ export function shellWord(text: string): string {
 /** kubectl's short name of the kind, and where to find the object. */
 function target({ kind, metadata }: ImageObject): string {
   const { namespace, name } = metadata;
-  return kind === "VirtualImage" ? `vi ${shellWord(name)} -n ${shellWord(namespace ?? "default")}` : `cvi ${shellWord(name)}`;
+  return kind === "VirtualImage"
+    ? `vi ${shellWord(name)} -n ${shellWord(namespace ?? "default")}`
+    : `cvi ${shellWord(name)}`;
 }
 
 /** What to do with kubectl, at any time. */
@@ -42,10 +44,18 @@ export function uploadCommands(image: ImageObject): readonly Command[] {
 }
 
 /** How to pull the stored image. `origin`: where the page came from; a registry there speaks as the page does. */
-export function pullCommands(image: ImageObject, origin: { readonly protocol: string; readonly host: string }): readonly Command[] {
+export function pullCommands(
+  image: ImageObject,
+  origin: { readonly protocol: string; readonly host: string },
+): readonly Command[] {
   const registryUrl = image.status?.target?.registryURL;
   if (registryUrl === undefined || phaseOf(image) !== "Ready") return [];
   const isPlain = origin.protocol === "http:" && registryUrl.startsWith(`${origin.host}/`);
   const flag = isPlain ? "--src-tls-verify=false " : "";
-  return [{ title: "Copy the image to a directory", text: `skopeo copy ${flag}${shellWord(`docker://${registryUrl}`)} oci:${shellWord(image.metadata.name)}:latest` }];
+  return [
+    {
+      title: "Copy the image to a directory",
+      text: `skopeo copy ${flag}${shellWord(`docker://${registryUrl}`)} oci:${shellWord(image.metadata.name)}:latest`,
+    },
+  ];
 }

@@ -1,11 +1,24 @@
 /** What the form for a new image holds, and the manifest that it makes. */
-import type { ImageChecksum, ImageDataSource, ImageKind, ImageObject, ImageSpec } from "../../../src/service/model/image.ts";
+import type {
+  ImageChecksum,
+  ImageDataSource,
+  ImageKind,
+  ImageObject,
+  ImageSpec,
+} from "../../../src/service/model/image.ts";
 import { toBase64, type ImageKey } from "../api/images.ts";
 
 export type SourceChoice = ImageDataSource["type"];
 export type SecretChoice = "none" | "existing" | "new";
 
-export const checksumAlgorithms = ["md5", "sha1", "sha256", "sha512", "streebog256", "streebog512"] as const satisfies readonly (keyof ImageChecksum)[];
+export const checksumAlgorithms = [
+  "md5",
+  "sha1",
+  "sha256",
+  "sha512",
+  "streebog256",
+  "streebog512",
+] as const satisfies readonly (keyof ImageChecksum)[];
 
 export interface Draft {
   readonly kind: ImageKind;
@@ -50,17 +63,26 @@ export const emptyDraft: Draft = {
   file: undefined,
 };
 
-export const draftKey = ({ kind, namespace, name }: Draft): ImageKey => ({ kind, namespace: kind === "VirtualImage" ? namespace.trim() : "", name: name.trim() });
+export const draftKey = ({ kind, namespace, name }: Draft): ImageKey => ({
+  kind,
+  namespace: kind === "VirtualImage" ? namespace.trim() : "",
+  name: name.trim(),
+});
 
 /** The namespace that the pull secret of this image is in. */
-export const secretNamespaceOf = ({ kind, namespace, secretNamespace }: Draft): string => (kind === "VirtualImage" ? namespace : secretNamespace).trim();
+export const secretNamespaceOf = ({ kind, namespace, secretNamespace }: Draft): string =>
+  (kind === "VirtualImage" ? namespace : secretNamespace).trim();
 
 /** One text for an existing image, as the value of a choice. */
-export const referenceOf = ({ kind, metadata }: ImageObject): string => [kind, metadata.namespace ?? "", metadata.name].join("/");
+export const referenceOf = ({ kind, metadata }: ImageObject): string =>
+  [kind, metadata.namespace ?? "", metadata.name].join("/");
 
 /** The spec that the draft stands for. What is wrong with it is for the server to say. */
 export function specOf(draft: Draft): ImageSpec {
-  return { dataSource: dataSourceOf(draft), ...(draft.kind === "VirtualImage" ? { storage: "ContainerRegistry" as const } : {}) };
+  return {
+    dataSource: dataSourceOf(draft),
+    ...(draft.kind === "VirtualImage" ? { storage: "ContainerRegistry" as const } : {}),
+  };
 }
 
 function dataSourceOf(draft: Draft): ImageDataSource {
@@ -91,9 +113,23 @@ function pullSecretOf(draft: Draft): { name: string; namespace?: string } {
 
 /** A name made of what the image comes from: `https://h/jammy-server-cloudimg-amd64.img` gives `jammy-server-cloudimg-amd64`. */
 export function suggestedName({ source, url, image, from, file }: Draft): string {
-  const origin = { HTTP: url, ContainerImage: image.replace(/[@:][^/]*$/, ""), ObjectRef: from, Upload: file?.name ?? "" }[source];
-  const last = origin.trim().replace(/[?#].*$/, "").replace(/^https?:\/\/[^/]*\/?/, "").split("/").pop() ?? "";
-  const bare = source === "HTTP" || source === "Upload" ? last.replace(/(?:\.(?:qcow2|img|raw|iso|vmdk|vdi|vhdx?|ova|tar|gz|xz|zst|bz2))+$/i, "") : last;
+  const origin = {
+    HTTP: url,
+    ContainerImage: image.replace(/[@:][^/]*$/, ""),
+    ObjectRef: from,
+    Upload: file?.name ?? "",
+  }[source];
+  const last =
+    origin
+      .trim()
+      .replace(/[?#].*$/, "")
+      .replace(/^https?:\/\/[^/]*\/?/, "")
+      .split("/")
+      .pop() ?? "";
+  const bare =
+    source === "HTTP" || source === "Upload"
+      ? last.replace(/(?:\.(?:qcow2|img|raw|iso|vmdk|vdi|vhdx?|ova|tar|gz|xz|zst|bz2))+$/i, "")
+      : last;
   return bare
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")

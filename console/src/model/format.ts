@@ -43,5 +43,7 @@ export function ageText(time: string, now: number): string {
 /** `time` (RFC 3339) in the reader's own way and zone. */
 export function timeText(time: string): string {
   const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? time : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return Number.isNaN(date.getTime())
+    ? time
+    : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }

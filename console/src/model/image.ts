@@ -67,8 +67,14 @@ const sources: Readonly<Record<ImageDataSource["type"], string>> = {
 export function sourceOf({ spec }: ImageObject): { readonly type: string; readonly detail: string } {
   const { dataSource } = spec;
   const { objectRef } = dataSource;
-  const from = objectRef === undefined ? "" : [objectRef.namespace, objectRef.name].filter((part) => part !== undefined && part !== "").join("/");
-  const detail = dataSource.http?.url ?? dataSource.containerImage?.image ?? (objectRef === undefined ? "" : `${objectRef.kind} ${from}`);
+  const from =
+    objectRef === undefined
+      ? ""
+      : [objectRef.namespace, objectRef.name].filter((part) => part !== undefined && part !== "").join("/");
+  const detail =
+    dataSource.http?.url ??
+    dataSource.containerImage?.image ??
+    (objectRef === undefined ? "" : `${objectRef.kind} ${from}`);
   return { type: (sources as Partial<Record<string, string>>)[dataSource.type] ?? dataSource.type, detail };
 }
 

@@ -10,7 +10,15 @@ import { Problem } from "../components/notice.tsx";
 import { PageTitle } from "../components/page-title.tsx";
 import { KindChoice, SourceChoices } from "../components/create-choices.tsx";
 import { SourceFields } from "../components/source-fields.tsx";
-import { draftKey, emptyDraft, errorsByControl, secretNamespaceOf, specOf, suggestedName, type Draft } from "../model/draft.ts";
+import {
+  draftKey,
+  emptyDraft,
+  errorsByControl,
+  secretNamespaceOf,
+  specOf,
+  suggestedName,
+  type Draft,
+} from "../model/draft.ts";
 import { imagePath, navigate } from "../router.ts";
 import { uploadWhenReady } from "../uploads/uploads.ts";
 
@@ -23,7 +31,13 @@ export function CreatePage() {
   const known = useSignal<readonly string[]>(["default"]);
   const madeSecret = useRef("");
   const form = useRef<HTMLFormElement>(null);
-  useEffect(() => void namespaces().then((names) => (known.value = [...new Set(["default", ...names])])).catch(() => undefined), []);
+  useEffect(
+    () =>
+      void namespaces()
+        .then((names) => (known.value = [...new Set(["default", ...names])]))
+        .catch(() => undefined),
+    [],
+  );
 
   const change = (part: Partial<Draft>): void => {
     const next = { ...draft.peek(), ...part };
@@ -110,7 +124,11 @@ export function CreatePage() {
         </div>
         <details class="card manifest">
           <summary>The same with kubectl</summary>
-          <CopyText text={`kubectl apply -f - <<'END'\n${JSON.stringify(imageManifest(draftKey(draft.value), specOf(draft.value)), undefined, 2)}\nEND`} name="Manifest" isBlock />
+          <CopyText
+            text={`kubectl apply -f - <<'END'\n${JSON.stringify(imageManifest(draftKey(draft.value), specOf(draft.value)), undefined, 2)}\nEND`}
+            name="Manifest"
+            isBlock
+          />
         </details>
         {error.value !== undefined && <Problem error={error.value} />}
         <div class="actions end">

@@ -37,7 +37,12 @@ export function ImagePage({ kind, namespace, name }: ImageKey) {
         <>
           <PageTitle text={name} />
           {error.value !== undefined && <Problem error={error.value} isAlert={false} />}
-          {isLoading && error.value === undefined && <div class="card loading" role="status"><span class="visually-hidden">Loading</span><div class="loading-row" /></div>}
+          {isLoading && error.value === undefined && (
+            <div class="card loading" role="status">
+              <span class="visually-hidden">Loading</span>
+              <div class="loading-row" />
+            </div>
+          )}
           {!isLoading && error.value === undefined && (
             <Notice tone="neutral">
               <p>There is no image of this name, or it has been deleted.</p>
@@ -45,7 +50,12 @@ export function ImagePage({ kind, namespace, name }: ImageKey) {
           )}
         </>
       )}
-      {image !== undefined && <Details image={(image.kind as string | undefined) === kind ? image : { ...image, kind }} isStale={live.state.value === "reconnecting"} />}
+      {image !== undefined && (
+        <Details
+          image={(image.kind as string | undefined) === kind ? image : { ...image, kind }}
+          isStale={live.state.value === "reconnecting"}
+        />
+      )}
     </section>
   );
 }
@@ -77,7 +87,12 @@ function Details({ image, isStale }: { readonly image: ImageObject; readonly isS
             {image.kind} · {namespace === undefined ? "cluster-wide" : `namespace ${namespace}`}
           </p>
         </div>
-        <button type="button" class="button danger-quiet" disabled={phase === "Terminating"} onClick={() => (isDoomed.value = true)}>
+        <button
+          type="button"
+          class="button danger-quiet"
+          disabled={phase === "Terminating"}
+          onClick={() => (isDoomed.value = true)}
+        >
           <TrashIcon />
           Delete
         </button>
@@ -98,7 +113,9 @@ function Details({ image, isStale }: { readonly image: ImageObject; readonly isS
           )}
           {phase === "Ready" && <span class="muted">{sizesText(image)}</span>}
         </div>
-        {why !== undefined && <p class={phase === "Failed" || phase === "ImageLost" ? "why bad" : "why"}>{why.message}</p>}
+        {why !== undefined && (
+          <p class={phase === "Failed" || phase === "ImageLost" ? "why bad" : "why"}>{why.message}</p>
+        )}
       </div>
       {image.spec.dataSource.type === "Upload" && !isDone && <UploadPanel image={image} />}
       <div class="columns">

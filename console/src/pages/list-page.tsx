@@ -27,10 +27,16 @@ export function ListPage() {
   const names = useNamespaces(namespaced.objects.value);
 
   const all = useMemo(
-    () => [...kindOf(cluster.objects.value, "ClusterVirtualImage"), ...kindOf(namespaced.objects.value, "VirtualImage")],
+    () => [
+      ...kindOf(cluster.objects.value, "ClusterVirtualImage"),
+      ...kindOf(namespaced.objects.value, "VirtualImage"),
+    ],
     [cluster.objects.value, namespaced.objects.value],
   );
-  const scoped = scope.value === everything ? all : all.filter(({ metadata }) => (metadata.namespace ?? clusterWide) === scope.value);
+  const scoped =
+    scope.value === everything
+      ? all
+      : all.filter(({ metadata }) => (metadata.namespace ?? clusterWide) === scope.value);
   const wanted = search.value.trim().toLowerCase();
   const shown = wanted === "" ? scoped : scoped.filter(({ metadata }) => metadata.name.includes(wanted));
 
@@ -38,7 +44,8 @@ export function ListPage() {
     scope.value = value;
     remember(scopeKey, value);
   };
-  const needed = scope.value === everything ? [cluster, namespaced] : [scope.value === clusterWide ? cluster : namespaced];
+  const needed =
+    scope.value === everything ? [cluster, namespaced] : [scope.value === clusterWide ? cluster : namespaced];
   const error = needed.map((live) => live.error.value).find((one) => one !== undefined);
   const isLoading = needed.some((live) => live.state.value === "loading");
   const isReconnecting = needed.some((live) => live.state.value === "reconnecting");
@@ -65,7 +72,14 @@ export function ListPage() {
         </div>
         <div class="field grow">
           <label for="search">Search by name</label>
-          <input id="search" type="search" value={search.value} spellcheck={false} autocomplete="off" onInput={(event) => (search.value = event.currentTarget.value)} />
+          <input
+            id="search"
+            type="search"
+            value={search.value}
+            spellcheck={false}
+            autocomplete="off"
+            onInput={(event) => (search.value = event.currentTarget.value)}
+          />
         </div>
       </div>
       {error !== undefined && !isReconnecting && <Problem error={error} isAlert={false} />}
@@ -76,7 +90,9 @@ export function ListPage() {
       )}
       {isLoading && error === undefined && <LoadingRows />}
       {!isLoading && shown.length > 0 && <ImageTable images={shown} onDelete={(image) => (doomed.value = image)} />}
-      {!isLoading && error === undefined && shown.length === 0 && <Empty isFiltered={scoped.length > 0 || all.length > 0} />}
+      {!isLoading && error === undefined && shown.length === 0 && (
+        <Empty isFiltered={scoped.length > 0 || all.length > 0} />
+      )}
       <PhaseAnnouncer images={all} />
       {doomed.value !== undefined && <DeleteDialog image={doomed.value} onClose={() => (doomed.value = undefined)} />}
     </section>
@@ -85,7 +101,9 @@ export function ListPage() {
 
 /** Items of a list have no kind of their own in every server's answers. */
 function kindOf(objects: ReadonlyMap<string, ImageObject>, kind: ImageKind): ImageObject[] {
-  return [...objects.values()].map((image) => ((image.kind as ImageKind | undefined) === kind ? image : { ...image, kind }));
+  return [...objects.values()].map((image) =>
+    (image.kind as ImageKind | undefined) === kind ? image : { ...image, kind },
+  );
 }
 
 function keptScope(): string {
@@ -94,15 +112,24 @@ function keptScope(): string {
 }
 
 const scopes = (names: readonly string[], chosen: string): (readonly [string, string])[] => {
-  const listed = chosen === everything || chosen === clusterWide || names.includes(chosen) ? names : [...names, chosen].sort();
+  const listed =
+    chosen === everything || chosen === clusterWide || names.includes(chosen) ? names : [...names, chosen].sort();
   return [[everything, "All"], [clusterWide, "Cluster-wide images"], ...listed.map((name) => [name, name] as const)];
 };
 
 /** Namespaces that the server names, and those of the images on the page. */
 function useNamespaces(images: ReadonlyMap<string, ImageObject>): readonly string[] {
   const named = useSignal<readonly string[]>([]);
-  useEffect(() => void namespaces().then((list) => (named.value = list)).catch(() => undefined), []);
-  return [...new Set([...named.value, ...[...images.values()].flatMap(({ metadata }) => metadata.namespace ?? [])])].sort();
+  useEffect(
+    () =>
+      void namespaces()
+        .then((list) => (named.value = list))
+        .catch(() => undefined),
+    [],
+  );
+  return [
+    ...new Set([...named.value, ...[...images.values()].flatMap(({ metadata }) => metadata.namespace ?? [])]),
+  ].sort();
 }
 
 /** Holds the place of the table. */
@@ -123,7 +150,9 @@ function Empty({ isFiltered }: { readonly isFiltered: boolean }) {
       <DiskIcon />
       <h2>{isFiltered ? "No image matches" : "No images yet"}</h2>
       <p class="muted">
-        {isFiltered ? "Choose another namespace or search for another name." : "Create one from a link, a container image, an existing image or a file on this computer."}
+        {isFiltered
+          ? "Choose another namespace or search for another name."
+          : "Create one from a link, a container image, an existing image or a file on this computer."}
       </p>
       {!isFiltered && (
         <a class="button primary" href="/create">

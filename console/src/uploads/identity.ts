@@ -32,9 +32,11 @@ export async function identityOf(file: File): Promise<FileIdentity> {
 /** Why `chosen` is not the file that `begun` was; undefined where it is. */
 export function differenceOf(begun: FileIdentity, chosen: FileIdentity): string | undefined {
   if (begun.name !== chosen.name) return `it is named ${chosen.name}, the upload began with ${begun.name}`;
-  if (begun.size !== chosen.size) return `it has ${bytesText(chosen.size)} (${chosen.size} bytes), the upload began with ${bytesText(begun.size)} (${begun.size} bytes)`;
+  if (begun.size !== chosen.size)
+    return `it has ${bytesText(chosen.size)} (${chosen.size} bytes), the upload began with ${bytesText(begun.size)} (${begun.size} bytes)`;
   if (begun.ends !== chosen.ends) return "its content has changed since the upload began";
-  if (begun.lastModified !== chosen.lastModified) return `it was changed on ${timeText(new Date(chosen.lastModified).toISOString())}, after the upload began`;
+  if (begun.lastModified !== chosen.lastModified)
+    return `it was changed on ${timeText(new Date(chosen.lastModified).toISOString())}, after the upload began`;
   return undefined;
 }
 
@@ -56,5 +58,11 @@ export function rememberUpload(uid: string, file: FileIdentity | undefined): voi
 function isRecord(value: unknown): value is { readonly file: FileIdentity; readonly at: number } {
   if (typeof value !== "object" || value === null) return false;
   const { file, at } = value as { file?: Partial<FileIdentity>; at?: unknown };
-  return typeof at === "number" && typeof file?.name === "string" && typeof file.size === "number" && typeof file.lastModified === "number" && typeof file.ends === "string";
+  return (
+    typeof at === "number" &&
+    typeof file?.name === "string" &&
+    typeof file.size === "number" &&
+    typeof file.lastModified === "number" &&
+    typeof file.ends === "string"
+  );
 }

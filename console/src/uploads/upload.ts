@@ -60,7 +60,7 @@ export class Upload {
 
   async #run(stop: AbortSignal): Promise<void> {
     const isOver = (): boolean => stop.aborted;
-    for (let failures = 0; !isOver(); ) {
+    for (let failures = 0; !isOver();) {
       const before = this.sent.peek();
       try {
         if (await this.#step(stop)) return;

@@ -17,7 +17,13 @@ const states: readonly string[] = ["idle", "receiving", "interrupted", "importin
 export async function askStanding(path: string, signal: AbortSignal): Promise<UploadStanding> {
   let answer: Response;
   try {
-    answer = await fetch(path, { method: "HEAD", signal, credentials: "same-origin", cache: "no-store", redirect: "error" });
+    answer = await fetch(path, {
+      method: "HEAD",
+      signal,
+      credentials: "same-origin",
+      cache: "no-store",
+      redirect: "error",
+    });
   } catch (error) {
     if (signal.aborted) throw error;
     throw new ApiError("The server cannot be reached", 0);
@@ -34,7 +40,8 @@ export async function askStanding(path: string, signal: AbortSignal): Promise<Up
   };
 }
 
-const numberOf = (text: string | null): number | undefined => (text !== null && /^\d{1,16}$/.test(text) ? Number(text) : undefined);
+const numberOf = (text: string | null): number | undefined =>
+  text !== null && /^\d{1,16}$/.test(text) ? Number(text) : undefined;
 
 export interface Sending {
   readonly file: File;
@@ -57,7 +64,8 @@ export function send(path: string, { file, offset, fresh, onProgress, signal }: 
     http.open("PUT", path);
     http.setRequestHeader("accept", "application/json");
     http.setRequestHeader("content-type", "application/octet-stream");
-    if (!fresh && file.size > 0) http.setRequestHeader("content-range", `bytes ${offset}-${file.size - 1}/${file.size}`);
+    if (!fresh && file.size > 0)
+      http.setRequestHeader("content-range", `bytes ${offset}-${file.size - 1}/${file.size}`);
     http.upload.addEventListener("progress", (event) => onProgress(offset + event.loaded));
     http.addEventListener("loadend", () => {
       signal.removeEventListener("abort", stop);

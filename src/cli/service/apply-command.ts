@@ -28,19 +28,38 @@ export async function apply(client: ServiceClient, flags: ApplyFlags, print: (te
 }
 
 /** Applies one manifest. Resolves to the line that tells what came of it. */
-export async function applyOne(client: ServiceClient, manifest: Manifest, { namespace, forceConflicts }: Pick<ApplyFlags, "namespace" | "forceConflicts">): Promise<string> {
+export async function applyOne(
+  client: ServiceClient,
+  manifest: Manifest,
+  { namespace, forceConflicts }: Pick<ApplyFlags, "namespace" | "forceConflicts">,
+): Promise<string> {
   const kind = kindOfManifest(manifest);
   const { name, namespace: ownNamespace } = manifest.metadata;
   const path = pathOf(kind, ownNamespace ?? namespace, name);
   const before = await find(client, path);
   const query = new URLSearchParams({ fieldManager, fieldValidation: "Strict", force: String(forceConflicts) });
-  const after = await client.json<Versioned>(`${path}?${query.toString()}`, { method: "PATCH", body: JSON.stringify(manifest), contentType: "application/apply-patch+yaml" });
-  const outcome = before === undefined ? "created" : before.metadata.resourceVersion === after.metadata.resourceVersion ? "unchanged" : "configured";
+  const after = await client.json<Versioned>(`${path}?${query.toString()}`, {
+    method: "PATCH",
+    body: JSON.stringify(manifest),
+    contentType: "application/apply-patch+yaml",
+  });
+  const outcome =
+    before === undefined
+      ? "created"
+      : before.metadata.resourceVersion === after.metadata.resourceVersion
+        ? "unchanged"
+        : "configured";
   return `${nameOf(kind, name)} ${outcome}\n`;
 }
 
 /** `dvcr delete KIND NAME`; with `wait` until it is gone. */
-export async function remove(client: ServiceClient, kindName: string, name: string, flags: DeleteFlags, pause: () => Promise<void>): Promise<string> {
+export async function remove(
+  client: ServiceClient,
+  kindName: string,
+  name: string,
+  flags: DeleteFlags,
+  pause: () => Promise<void>,
+): Promise<string> {
   const kind = kindOf(kindName);
   const path = pathOf(kind, flags.namespace, name);
   const before = await client.json<Versioned>(path);
@@ -77,7 +96,11 @@ function parseManifests(text: string, from: string): Manifest[] {
     if (problem !== undefined) throw new DvcrError("E_USAGE", `${from}: ${problem.message.split("\n")[0] ?? ""}`);
     const manifest = document.toJS() as Partial<Manifest> | null;
     if (manifest === null) return [];
-    if (typeof manifest.apiVersion !== "string" || typeof manifest.kind !== "string" || typeof manifest.metadata?.name !== "string") {
+    if (
+      typeof manifest.apiVersion !== "string" ||
+      typeof manifest.kind !== "string" ||
+      typeof manifest.metadata?.name !== "string"
+    ) {
       throw new DvcrError("E_USAGE", `${from}: a manifest needs apiVersion, kind and metadata.name`);
     }
     return [manifest as Manifest];
@@ -85,7 +108,9 @@ function parseManifests(text: string, from: string): Manifest[] {
 }
 
 function kindOfManifest({ kind, apiVersion }: Manifest): Kind {
-  const found = kinds.find((one) => one.kind === kind && apiVersion === (one.group === "" ? "v1" : one.base.replace("/apis/", "")));
+  const found = kinds.find(
+    (one) => one.kind === kind && apiVersion === (one.group === "" ? "v1" : one.base.replace("/apis/", "")),
+  );
   if (found === undefined) throw new DvcrError("E_USAGE", `${kind} of ${apiVersion} is not served here`);
   return found;
 }

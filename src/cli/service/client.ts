@@ -86,7 +86,10 @@ export class ServiceClient {
     await this.#agent.destroy();
   }
 
-  async #send(path: string, { method = "GET", body, contentType = "application/json", accept = "application/json" }: ApiRequest): Promise<Dispatcher.ResponseData["body"]> {
+  async #send(
+    path: string,
+    { method = "GET", body, contentType = "application/json", accept = "application/json" }: ApiRequest,
+  ): Promise<Dispatcher.ResponseData["body"]> {
     let answer: Dispatcher.ResponseData;
     try {
       answer = await request(new URL(path, this.server), {
@@ -103,7 +106,11 @@ export class ServiceClient {
       });
     } catch (error) {
       if (this.#signal.aborted) throw this.#signal.reason;
-      throw new DvcrError("E_SERVICE_UNREACHABLE", `${this.server.origin} does not answer (${networkCode(error) ?? "unknown error"})`, { cause: error });
+      throw new DvcrError(
+        "E_SERVICE_UNREACHABLE",
+        `${this.server.origin} does not answer (${networkCode(error) ?? "unknown error"})`,
+        { cause: error },
+      );
     }
     if (answer.statusCode < 400) return answer.body;
     throw refusal(answer.statusCode, await answer.body.text());
@@ -124,7 +131,10 @@ function refusal(statusCode: number, text: string): DvcrError {
 /** @throws DvcrError E_USAGE for what is no http(s) URL. */
 export function serverUrl(server: string): URL {
   if (URL.canParse(server) && /^https?:$/.test(new URL(server).protocol)) return new URL(server);
-  throw new DvcrError("E_USAGE", `--server: got ${JSON.stringify(server)}, expected http://HOST:PORT or https://HOST:PORT`);
+  throw new DvcrError(
+    "E_USAGE",
+    `--server: got ${JSON.stringify(server)}, expected http://HOST:PORT or https://HOST:PORT`,
+  );
 }
 
 /** The text of a file that a flag names. @throws DvcrError E_USAGE where it cannot be read. */

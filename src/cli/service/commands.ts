@@ -4,7 +4,15 @@ import type { Logger } from "pino";
 
 import type { CliEnvironment } from "../../config/cli-environment.ts";
 import { operandsOf, withOperands, type UsageProblems } from "../usage.ts";
-import { addServiceFlags, type ApplyFlags, type DeleteFlags, type GetFlags, type KubeconfigFlags, type ServiceFlags, type UploadFlags } from "./flags.ts";
+import {
+  addServiceFlags,
+  type ApplyFlags,
+  type DeleteFlags,
+  type GetFlags,
+  type KubeconfigFlags,
+  type ServiceFlags,
+  type UploadFlags,
+} from "./flags.ts";
 import type { ServiceClient } from "./client.ts";
 
 export interface ServiceCommandContext {
@@ -21,20 +29,23 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
   const { environment, problems, signal, logger } = context;
   const print = (text: string): void => void process.stdout.write(text);
   const pause = (): Promise<void> => delay(pauseMilliseconds, undefined, { signal });
-  const make = (name: string, operands: readonly string[]): Command => addServiceFlags(withOperands(program.command(name), operands), environment);
+  const make = (name: string, operands: readonly string[]): Command =>
+    addServiceFlags(withOperands(program.command(name), operands), environment);
   /** Runs `work` with the operands and a client; loaded only now, since other commands need none of it. */
-  const run = (command: Command, work: (client: ServiceClient, operands: string[]) => Promise<void>) => async (): Promise<void> => {
-    const operands = operandsOf(command, problems);
-    problems.throwIfAny();
-    const { server, ca } = command.opts<ServiceFlags>();
-    const { ServiceClient: Client } = await import("./client.ts");
-    const client = await Client.open({ server, token: environment.token, caFile: ca }, signal);
-    try {
-      await work(client, operands);
-    } finally {
-      await client.close();
-    }
-  };
+  const run =
+    (command: Command, work: (client: ServiceClient, operands: string[]) => Promise<void>) =>
+    async (): Promise<void> => {
+      const operands = operandsOf(command, problems);
+      problems.throwIfAny();
+      const { server, ca } = command.opts<ServiceFlags>();
+      const { ServiceClient: Client } = await import("./client.ts");
+      const client = await Client.open({ server, token: environment.token, caFile: ca }, signal);
+      try {
+        await work(client, operands);
+      } finally {
+        await client.close();
+      }
+    };
 
   const getting = make("get", ["kind", "name?"]);
   getting
@@ -45,7 +56,14 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
     .action(
       run(getting, async (client, [kind = "", name = ""]) => {
         const { get } = await import("./get-command.ts");
-        await get(client, kind, name === "" ? undefined : name, getting.opts<GetFlags>(), print, (text) => void process.stderr.write(text));
+        await get(
+          client,
+          kind,
+          name === "" ? undefined : name,
+          getting.opts<GetFlags>(),
+          print,
+          (text) => void process.stderr.write(text),
+        );
       }),
     );
 
@@ -102,6 +120,12 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
       operandsOf(configuring, problems);
       problems.throwIfAny();
       const { kubeconfigText } = await import("./kubeconfig-command.ts");
-      print(await kubeconfigText({ ...configuring.opts<KubeconfigFlags>() }, environment.token, (text) => void process.stderr.write(`warning: ${text}\n`)));
+      print(
+        await kubeconfigText(
+          { ...configuring.opts<KubeconfigFlags>() },
+          environment.token,
+          (text) => void process.stderr.write(`warning: ${text}\n`),
+        ),
+      );
     });
 }

@@ -7,7 +7,14 @@ import { kindOf, pathOf } from "./kinds.ts";
 
 interface Described {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid: string; readonly creationTimestamp: string; readonly labels?: Record<string, string>; readonly annotations?: Record<string, string> };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid: string;
+    readonly creationTimestamp: string;
+    readonly labels?: Record<string, string>;
+    readonly annotations?: Record<string, string>;
+  };
   readonly spec?: object;
   readonly status?: object;
 }
@@ -21,11 +28,18 @@ interface KubeEvent {
 }
 
 /** `dvcr describe KIND NAME`: all of an object, and its events. Resolves to the text. @throws DvcrError. */
-export async function describe(client: ServiceClient, kindName: string, name: string, flags: ServiceFlags): Promise<string> {
+export async function describe(
+  client: ServiceClient,
+  kindName: string,
+  name: string,
+  flags: ServiceFlags,
+): Promise<string> {
   const kind = kindOf(kindName);
   const { metadata, spec, status, kind: exactKind } = await client.json<Described>(pathOf(kind, flags.namespace, name));
   const selector = new URLSearchParams({ fieldSelector: `involvedObject.uid=${metadata.uid}` });
-  const { items } = await client.json<{ readonly items: readonly KubeEvent[] }>(`${pathOf(kindOf("events"), metadata.namespace ?? "default")}?${selector.toString()}`);
+  const { items } = await client.json<{ readonly items: readonly KubeEvent[] }>(
+    `${pathOf(kindOf("events"), metadata.namespace ?? "default")}?${selector.toString()}`,
+  );
   const head = formatTable([
     ["Name:", metadata.name],
     ...(metadata.namespace === undefined ? [] : [["Namespace:", metadata.namespace] as const]),
@@ -33,7 +47,11 @@ export async function describe(client: ServiceClient, kindName: string, name: st
     ["Created:", metadata.creationTimestamp],
     ...Object.entries({ ...metadata.labels }).map(([key, value]) => ["Label:", `${key}=${value}`] as const),
   ]);
-  const section = (title: string, content: object | undefined): string => (content === undefined ? "" : `${title}:\n${stringify(content).replace(/^/gm, "  ").trimEnd()}\n`);
-  const events = items.length === 0 ? "Events:  <none>\n" : `Events:\n${items.map((event) => `  ${event.type}  ${event.reason}  ${event.lastTimestamp ?? ""}  ${event.message}\n`).join("")}`;
+  const section = (title: string, content: object | undefined): string =>
+    content === undefined ? "" : `${title}:\n${stringify(content).replace(/^/gm, "  ").trimEnd()}\n`;
+  const events =
+    items.length === 0
+      ? "Events:  <none>\n"
+      : `Events:\n${items.map((event) => `  ${event.type}  ${event.reason}  ${event.lastTimestamp ?? ""}  ${event.message}\n`).join("")}`;
   return head + section("Spec", spec) + section("Status", status) + events;
 }

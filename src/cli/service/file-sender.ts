@@ -48,7 +48,9 @@ export class FileSender {
       phase: "transfer",
       peer: "source",
       signal,
-      onRetry: ({ error, delayMs }) => { logger.warn({ err: error, delayMs: Math.round(delayMs) }, "the upload was held up, trying again"); },
+      onRetry: ({ error, delayMs }) => {
+        logger.warn({ err: error, delayMs: Math.round(delayMs) }, "the upload was held up, trying again");
+      },
     });
   }
 
@@ -68,8 +70,13 @@ export class FileSender {
     });
     pipeline(bytes, stream).catch(() => undefined);
     // Without a range the server drops what it has of another file.
-    const range = offset === 0 ? {} : { "content-range": `bytes ${String(offset)}-${String(size - 1)}/${String(size)}` };
-    const { statusCode, headers, body } = await this.#request("PUT", stream, { "content-length": String(size - offset), "dvcr-file-identity": file.identity, ...range });
+    const range =
+      offset === 0 ? {} : { "content-range": `bytes ${String(offset)}-${String(size - 1)}/${String(size)}` };
+    const { statusCode, headers, body } = await this.#request("PUT", stream, {
+      "content-length": String(size - offset),
+      "dvcr-file-identity": file.identity,
+      ...range,
+    });
     const text = await body.text();
     if (statusCode < 300) return;
     const refusal = failure(statusCode, text, headers["retry-after"]);
@@ -99,11 +106,20 @@ export class FileSender {
     return 0;
   }
 
-  async #request(method: "HEAD" | "PUT", body?: NodeJS.ReadableStream & { destroy(): void }, headers: Record<string, string> = {}): Promise<Awaited<ReturnType<typeof request>>> {
+  async #request(
+    method: "HEAD" | "PUT",
+    body?: NodeJS.ReadableStream & { destroy(): void },
+    headers: Record<string, string> = {},
+  ): Promise<Awaited<ReturnType<typeof request>>> {
     const { client, url, signal } = this.#options;
     try {
       return await request(url, {
-        dispatcher: client.dispatcher, method, headers, signal, headersTimeout: 0, bodyTimeout: 0,
+        dispatcher: client.dispatcher,
+        method,
+        headers,
+        signal,
+        headersTimeout: 0,
+        bodyTimeout: 0,
         ...(body === undefined ? {} : { body: body as never }),
       });
     } catch (error) {
@@ -122,12 +138,21 @@ function othersImage(what: string): DvcrError {
 }
 
 /** The server's own word for it, `E_CODE: what happened. What to do`, or its status. */
-function failure(status: number, text: string, retryAfter: string | string[] | undefined): { readonly error: FailureError; readonly isServers: boolean } {
+function failure(
+  status: number,
+  text: string,
+  retryAfter: string | string[] | undefined,
+): { readonly error: FailureError; readonly isServers: boolean } {
   const [, code = "", said] = /^(E_[A-Z_]+): (.*)$/s.exec(text.trim()) ?? [];
   const wait = typeof retryAfter === "string" ? retryAfterMs(retryAfter) : undefined;
   const known = isErrorCode(code) ? code : "E_IMAGE_FAILED";
   // Its word ends with what to do, which must not be told twice.
   const options = said === undefined ? {} : { fix: "" };
-  const error = new FailureError(known, said ?? `the upload URL answers ${String(status)}`, { status, ...(wait === undefined ? {} : { retryAfterMs: wait }) }, options);
+  const error = new FailureError(
+    known,
+    said ?? `the upload URL answers ${String(status)}`,
+    { status, ...(wait === undefined ? {} : { retryAfterMs: wait }) },
+    options,
+  );
   return { error, isServers: said !== undefined };
 }

@@ -16,10 +16,19 @@ interface Listed {
 const outputs = ["wide", "json", "yaml", "name"];
 
 /** `dvcr get KIND [NAME]`: what kubectl prints for it. @throws DvcrError. */
-export async function get(client: ServiceClient, kindName: string, name: string | undefined, flags: GetFlags, print: Print, printError: Print): Promise<void> {
+export async function get(
+  client: ServiceClient,
+  kindName: string,
+  name: string | undefined,
+  flags: GetFlags,
+  print: Print,
+  printError: Print,
+): Promise<void> {
   const { output } = flags;
-  if (output !== undefined && !outputs.includes(output)) throw new DvcrError("E_USAGE", `--output: got ${JSON.stringify(output)}, expected one of ${outputs.join(", ")}`);
-  if (flags.watch && output !== undefined && output !== "wide") throw new DvcrError("E_USAGE", "--watch prints tables only");
+  if (output !== undefined && !outputs.includes(output))
+    throw new DvcrError("E_USAGE", `--output: got ${JSON.stringify(output)}, expected one of ${outputs.join(", ")}`);
+  if (flags.watch && output !== undefined && output !== "wide")
+    throw new DvcrError("E_USAGE", "--watch prints tables only");
   const kind = kindOf(kindName);
   const namespace = flags.allNamespaces ? "" : flags.namespace;
   const path = pathOf(kind, namespace, name);
@@ -27,22 +36,39 @@ export async function get(client: ServiceClient, kindName: string, name: string 
     print(formatted(await client.json<Listed>(path), kind, output));
     return;
   }
-  const printer = new TablePrinter({ isWide: output === "wide", withNamespace: flags.allNamespaces && kind.isNamespaced });
+  const printer = new TablePrinter({
+    isWide: output === "wide",
+    withNamespace: flags.allNamespaces && kind.isNamespaced,
+  });
   const table = await client.json<Table & Listed>(path, { accept: tableAccept });
   const text = printer.lines(table);
-  if (text === "" && !flags.watch) printError(`No resources found${kind.isNamespaced && namespace !== "" ? ` in ${namespace} namespace` : ""}.\n`);
+  if (text === "" && !flags.watch)
+    printError(`No resources found${kind.isNamespaced && namespace !== "" ? ` in ${namespace} namespace` : ""}.\n`);
   print(text);
-  if (flags.watch) await follow(client, { kind, namespace, name, since: table.metadata?.resourceVersion ?? "" }, printer, print);
+  if (flags.watch)
+    await follow(client, { kind, namespace, name, since: table.metadata?.resourceVersion ?? "" }, printer, print);
 }
 
 async function follow(
   client: ServiceClient,
-  { kind, namespace, name, since }: { readonly kind: Kind; readonly namespace: string; readonly name: string | undefined; readonly since: string },
+  {
+    kind,
+    namespace,
+    name,
+    since,
+  }: { readonly kind: Kind; readonly namespace: string; readonly name: string | undefined; readonly since: string },
   printer: TablePrinter,
   print: Print,
 ): Promise<void> {
-  const query = new URLSearchParams({ watch: "true", resourceVersion: since, ...(name === undefined ? {} : { fieldSelector: `metadata.name=${name}` }) });
-  for await (const event of client.watch<{ readonly type: string; readonly object: Table }>(`${pathOf(kind, namespace)}?${query.toString()}`, { accept: tableAccept })) {
+  const query = new URLSearchParams({
+    watch: "true",
+    resourceVersion: since,
+    ...(name === undefined ? {} : { fieldSelector: `metadata.name=${name}` }),
+  });
+  for await (const event of client.watch<{ readonly type: string; readonly object: Table }>(
+    `${pathOf(kind, namespace)}?${query.toString()}`,
+    { accept: tableAccept },
+  )) {
     if (event.type === "ERROR") throw new DvcrError("E_VERSION_EXPIRED", "the watch has ended");
     if (event.type !== "BOOKMARK") print(printer.lines(event.object));
   }

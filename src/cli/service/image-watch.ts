@@ -35,7 +35,9 @@ export class ImageWatch {
     const image = await client.json<ImageObject>(path);
     const { phase } = image.status ?? {};
     const { reason, message } = readyOf(image) ?? { reason: "", message: "" };
-    const waits = idlePhases.includes(phase) ? `${image.metadata.name} is ${phase ?? ""} (${reason}): ${message}` : undefined;
+    const waits = idlePhases.includes(phase)
+      ? `${image.metadata.name} is ${phase ?? ""} (${reason}): ${message}`
+      : undefined;
     if (waits !== undefined && waits !== this.#told) logger.warn(waits);
     this.#told = waits;
     return image;
@@ -50,9 +52,13 @@ export class ImageWatch {
       const { metadata, status } = image;
       // What is said of an earlier spec is not said of this one.
       if (status?.phase === "Failed" && (status.observedGeneration ?? metadata.generation) === metadata.generation) {
-        throw new DvcrError("E_IMAGE_FAILED", `${metadata.name} has failed: ${readyOf(image)?.message ?? "no reason is told"}`, {
-          fix: `Delete it before you try again: \`${deletion}\`.`,
-        });
+        throw new DvcrError(
+          "E_IMAGE_FAILED",
+          `${metadata.name} has failed: ${readyOf(image)?.message ?? "no reason is told"}`,
+          {
+            fix: `Delete it before you try again: \`${deletion}\`.`,
+          },
+        );
       }
       await pause();
     }

@@ -16,8 +16,22 @@ const images = { base: "/apis/virtualization.deckhouse.io/v1alpha2", group: "vir
 const core = { base: "/api/v1", group: "" };
 
 export const kinds: readonly Kind[] = [
-  { plural: "clustervirtualimages", singular: "clustervirtualimage", kind: "ClusterVirtualImage", shortName: "cvi", ...images, isNamespaced: false },
-  { plural: "virtualimages", singular: "virtualimage", kind: "VirtualImage", shortName: "vi", ...images, isNamespaced: true },
+  {
+    plural: "clustervirtualimages",
+    singular: "clustervirtualimage",
+    kind: "ClusterVirtualImage",
+    shortName: "cvi",
+    ...images,
+    isNamespaced: false,
+  },
+  {
+    plural: "virtualimages",
+    singular: "virtualimage",
+    kind: "VirtualImage",
+    shortName: "vi",
+    ...images,
+    isNamespaced: true,
+  },
   { plural: "secrets", singular: "secret", kind: "Secret", ...core, isNamespaced: true },
   { plural: "namespaces", singular: "namespace", kind: "Namespace", shortName: "ns", ...core, isNamespaced: false },
   { plural: "events", singular: "event", kind: "Event", shortName: "ev", ...core, isNamespaced: true },
@@ -26,8 +40,14 @@ export const kinds: readonly Kind[] = [
 /** @throws DvcrError E_USAGE. */
 export function kindOf(name: string): Kind {
   const wanted = name.toLowerCase().split(".")[0];
-  const found = kinds.find(({ plural, singular, shortName }) => wanted === plural || wanted === singular || wanted === shortName);
-  if (found === undefined) throw new DvcrError("E_USAGE", `${JSON.stringify(name)} is not a kind; there are ${kinds.map(({ shortName, plural }) => shortName ?? plural).join(", ")}`);
+  const found = kinds.find(
+    ({ plural, singular, shortName }) => wanted === plural || wanted === singular || wanted === shortName,
+  );
+  if (found === undefined)
+    throw new DvcrError(
+      "E_USAGE",
+      `${JSON.stringify(name)} is not a kind; there are ${kinds.map(({ shortName, plural }) => shortName ?? plural).join(", ")}`,
+    );
   return found;
 }
 

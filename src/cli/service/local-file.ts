@@ -41,7 +41,9 @@ export class LocalFile {
     const { size, mtimeNs, ino } = await handle.stat({ bigint: true });
     if (size !== this.#found.size || mtimeNs !== this.#found.mtimeNs || ino !== this.#found.ino) {
       await handle.close();
-      throw new DvcrError("E_SOURCE_CHANGED", `${this.#path} was changed while it was sent`, { fix: "Send it again; it begins at its first byte." });
+      throw new DvcrError("E_SOURCE_CHANGED", `${this.#path} was changed while it was sent`, {
+        fix: "Send it again; it begins at its first byte.",
+      });
     }
     return handle.createReadStream({ start, end: this.size - 1, highWaterMark: 1 << 20 });
   }

@@ -34,11 +34,23 @@ export class TablePrinter {
     const shown = this.#columns.flatMap(({ priority = 0 }, index) => (this.#isWide || priority === 0 ? [index] : []));
     const first = (text: string): string[] => (this.#withNamespace ? [text] : []);
     const header = [...first("NAMESPACE"), ...shown.map((index) => this.#columns[index]!.name.toUpperCase())];
-    const body = found.map(({ cells, object }) => [...first(object?.metadata?.namespace ?? ""), ...shown.map((index) => cellText(cells[index]))]);
+    const body = found.map(({ cells, object }) => [
+      ...first(object?.metadata?.namespace ?? ""),
+      ...shown.map((index) => cellText(cells[index])),
+    ]);
     const lines = this.#hasHeader ? body : [header, ...body];
     this.#hasHeader = true;
-    for (const cells of lines) this.#widths = cells.map((cell, index) => Math.max(this.#widths[index] ?? 0, cell.length));
-    return lines.map((cells) => `${cells.map((cell, index) => cell.padEnd(this.#widths[index]!)).join("   ").trimEnd()}\n`).join("");
+    for (const cells of lines)
+      this.#widths = cells.map((cell, index) => Math.max(this.#widths[index] ?? 0, cell.length));
+    return lines
+      .map(
+        (cells) =>
+          `${cells
+            .map((cell, index) => cell.padEnd(this.#widths[index]!))
+            .join("   ")
+            .trimEnd()}\n`,
+      )
+      .join("");
   }
 }
 

@@ -23,7 +23,13 @@ export interface UploadContext {
 }
 
 /** Resolves to the text for stdout. @throws DvcrError: of the API, of the upload, or what the image's Ready condition tells. */
-export async function upload(client: ServiceClient, path: string, name: string, flags: UploadFlags, { logger, signal, pause }: UploadContext): Promise<string> {
+export async function upload(
+  client: ServiceClient,
+  path: string,
+  name: string,
+  flags: UploadFlags,
+  { logger, signal, pause }: UploadContext,
+): Promise<string> {
   const file = await LocalFile.find(path);
   const kind = kindOf(flags.kind ?? "cvi");
   const checksum = checksumOf(flags.checksum);
@@ -37,9 +43,13 @@ export async function upload(client: ServiceClient, path: string, name: string, 
   const deletion = `dvcr delete ${kind.isNamespaced ? `-n ${flags.namespace} ` : ""}${flags.kind ?? "cvi"} ${name}`;
   const watch = new ImageWatch({ client, path: pathOf(kind, flags.namespace, name), deletion, logger, pause });
   // A Pending image may show the URL that it had before, and nobody listens there.
-  const waiting = await watch.until((image) => (uploadUrlOf(image) !== undefined && image.status?.phase !== "Pending") || image.status?.phase === "Ready");
+  const waiting = await watch.until(
+    (image) =>
+      (uploadUrlOf(image) !== undefined && image.status?.phase !== "Pending") || image.status?.phase === "Ready",
+  );
   const url = uploadUrlOf(waiting);
-  if (waiting.status?.phase === "Ready" || url === undefined) throw new DvcrError("E_OBJECT_EXISTS", `${name} is Ready already`);
+  if (waiting.status?.phase === "Ready" || url === undefined)
+    throw new DvcrError("E_OBJECT_EXISTS", `${name} is Ready already`);
   const phase = async (): Promise<ImagePhase | undefined> => (await watch.look()).status?.phase;
   const sender = new FileSender({ client, url: new URL(url, client.server), file, phase, logger, signal });
   const endProgress = flags.quiet ? () => undefined : showProgress(sender, process.stderr, logger);
@@ -60,7 +70,8 @@ function uploadUrlOf({ status }: ImageObject): string | undefined {
 function checksumOf(text: string | undefined): Record<string, string> | undefined {
   if (text === undefined) return undefined;
   const checksum = parseChecksum(text);
-  if (checksum === undefined) throw new DvcrError("E_USAGE", `--checksum: got ${JSON.stringify(text)}, expected ALGORITHM:HEX`);
+  if (checksum === undefined)
+    throw new DvcrError("E_USAGE", `--checksum: got ${JSON.stringify(text)}, expected ALGORITHM:HEX`);
   return { [checksum.algorithm]: checksum.expected };
 }
 

@@ -25,7 +25,12 @@ export async function applyPatch(request: ApiRequest): Promise<ApiAnswer> {
     const live = found === undefined ? undefined : asFields(found);
     throwIfOther(request, config, live);
     const { object, managedFields } = applyFields(live, config, managerOf(request, options), schema, context);
-    if (live === undefined) return await storeNew(request, prepareCreate(request, object, () => managedFields), options);
+    if (live === undefined)
+      return await storeNew(
+        request,
+        prepareCreate(request, object, () => managedFields),
+        options,
+      );
     if (options.fieldManager === "kubectl") followLastApplied(object, config);
     delete fieldsOf(object, "metadata")["resourceVersion"];
     const prepared = prepareUpdate(request, object, live, () => managedFields);
@@ -40,15 +45,22 @@ function configOf({ place, body, subresource }: ApiRequest): Fields {
   const config = decodeValue(body, true);
   if (!isFields(config)) throw badRequest("the body of the request is not an object");
   const twice = duplicateFields(body);
-  if (twice.length > 0) throw badRequest(`error strict decoding YAML: ${twice.map((path) => `key ${JSON.stringify(path)} already set in map`).join(", ")}`);
-  if (config["apiVersion"] === undefined || config["kind"] === undefined) throw badRequest("invalid object type: apiVersion and kind must be set");
+  if (twice.length > 0)
+    throw badRequest(
+      `error strict decoding YAML: ${twice.map((path) => `key ${JSON.stringify(path)} already set in map`).join(", ")}`,
+    );
+  if (config["apiVersion"] === undefined || config["kind"] === undefined)
+    throw badRequest("invalid object type: apiVersion and kind must be set");
   settleIdentity(config, place);
   const metadata = config["metadata"] as Fields;
-  if (metadata["managedFields"] !== undefined && metadata["managedFields"] !== null) throw badRequest("metadata.managedFields must be nil");
+  if (metadata["managedFields"] !== undefined && metadata["managedFields"] !== null)
+    throw badRequest("metadata.managedFields must be nil");
   const unknown = fieldComplaints(type.kind, config)[0];
   if (unknown !== undefined) {
     const path = unknown.slice(unknown.indexOf('"') + 1, -1);
-    throw badRequest(`failed to create typed patch object (${namespace === "" ? "" : namespace}/${name}; ${apiVersionOf(type)}, Kind=${type.kind}): .${path}: field not declared in schema`);
+    throw badRequest(
+      `failed to create typed patch object (${namespace === "" ? "" : namespace}/${name}; ${apiVersionOf(type)}, Kind=${type.kind}): .${path}: field not declared in schema`,
+    );
   }
   pruneMetadata(metadata);
   return subresource === "status" ? onlyStatus(config) : withoutStatus(config, type);
@@ -57,7 +69,11 @@ function configOf({ place, body, subresource }: ApiRequest): Fields {
 const onlyStatus = ({ apiVersion, kind, metadata, status }: Fields): Fields => ({
   apiVersion,
   kind,
-  metadata: Object.fromEntries(["name", "namespace", "resourceVersion", "uid"].flatMap((name) => (at(metadata, name) === undefined ? [] : [[name, at(metadata, name)]]))),
+  metadata: Object.fromEntries(
+    ["name", "namespace", "resourceVersion", "uid"].flatMap((name) =>
+      at(metadata, name) === undefined ? [] : [[name, at(metadata, name)]],
+    ),
+  ),
   ...(status === undefined ? {} : { status }),
 });
 
@@ -68,7 +84,8 @@ function withoutStatus(config: Fields, { hasStatus }: ResourceType): Fields {
 function throwIfOther({ place: { type, name } }: ApiRequest, config: Fields, live: Fields | undefined): void {
   const [version, uid] = [textOf(at(config, "metadata", "resourceVersion")), textOf(at(config, "metadata", "uid"))];
   if (version !== "" && version !== at(live, "metadata", "resourceVersion")) throw changedMeanwhile(type, name);
-  if (uid !== "" && uid !== at(live, "metadata", "uid")) throw conflict(type, name, "uid mismatch: the provided object specified uid, and no such object was found");
+  if (uid !== "" && uid !== at(live, "metadata", "uid"))
+    throw conflict(type, name, "uid mismatch: the provided object specified uid, and no such object was found");
 }
 
 /** Client-side apply may be used again afterwards: its annotation follows. */

@@ -10,10 +10,12 @@ export const objectTypes = ["application/json", "application/yaml", protobufType
 /** Deeper than any object we know; protects what walks it. */
 const deepest = 64;
 
-export const mediaType = (contentType: string | undefined): string => (contentType ?? "").split(";")[0]!.trim().toLowerCase();
+export const mediaType = (contentType: string | undefined): string =>
+  (contentType ?? "").split(";")[0]!.trim().toLowerCase();
 
 /** The bytes of a request's body; `missing` where it has none. */
-export const bodyOf = ({ body }: { readonly body: unknown }, missing = ""): Buffer => (Buffer.isBuffer(body) ? body : Buffer.from(missing));
+export const bodyOf = ({ body }: { readonly body: unknown }, missing = ""): Buffer =>
+  Buffer.isBuffer(body) ? body : Buffer.from(missing);
 
 /** The object of a body. Throws 400 and 415. */
 export function decodeObject(body: Buffer, contentType: string | undefined): Fields {
@@ -24,7 +26,8 @@ export function decodeObject(body: Buffer, contentType: string | undefined): Fie
     return object;
   }
   // Without a type it is taken for JSON, which curl calls a form.
-  if (!["", ...objectTypes, "application/x-www-form-urlencoded"].includes(type)) throw unsupportedMediaType(objectTypes);
+  if (!["", ...objectTypes, "application/x-www-form-urlencoded"].includes(type))
+    throw unsupportedMediaType(objectTypes);
   const value = decodeValue(body, type === "application/yaml");
   if (!isFields(value)) throw badRequest("the body of the request is not an object");
   return value;
@@ -38,7 +41,9 @@ export function decodeValue(body: Buffer, isYaml: boolean): unknown {
     value = isYaml ? yamlDocument(text).toJS({ maxAliasCount: 100 }) : JSON.parse(text);
   } catch {
     // The parsers' own words may quote the body, and with it a secret.
-    throw badRequest(`the object provided is unrecognized: couldn't get version/kind; ${isYaml ? "yaml" : "json"} parse error`);
+    throw badRequest(
+      `the object provided is unrecognized: couldn't get version/kind; ${isYaml ? "yaml" : "json"} parse error`,
+    );
   }
   checkShape(value);
   return value;
@@ -71,7 +76,10 @@ export function duplicateFields(body: Buffer, contentType?: string): string[] {
   if (mediaType(contentType) === protobufType) return [];
   const found: string[] = [];
   const walk = (node: unknown, path: string): void => {
-    if (isSeq(node)) node.items.forEach((item, index) => { walk(item, `${path}[${index}]`); });
+    if (isSeq(node))
+      node.items.forEach((item, index) => {
+        walk(item, `${path}[${index}]`);
+      });
     if (!isMap(node)) return;
     const seen = new Set<string>();
     for (const { key, value } of node.items) {

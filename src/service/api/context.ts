@@ -50,10 +50,14 @@ export async function liveObject({ deps, place }: Pick<ApiRequest, "deps" | "pla
 }
 
 /** The object as this user may see it: upload URLs let whoever knows them send data, so that only those who may change the image see them. */
-export function visibleTo({ deps, user, place: { type } }: Pick<ApiRequest, "deps" | "user" | "place">, object: KubeObject): Fields {
+export function visibleTo(
+  { deps, user, place: { type } }: Pick<ApiRequest, "deps" | "user" | "place">,
+  object: KubeObject,
+): Fields {
   const fields = asFields(object);
   if (!type.custom || fieldsOf(fields, "status")["imageUploadURLs"] === undefined) return fields;
   const { name, namespace = "" } = object.metadata;
-  if (deps.authorize(user, { verb: "update", resource: type.resource, group: type.group, namespace, name })) return fields;
+  if (deps.authorize(user, { verb: "update", resource: type.resource, group: type.group, namespace, name }))
+    return fields;
   return { ...fields, status: without(fieldsOf(fields, "status"), "imageUploadURLs") };
 }

@@ -24,32 +24,59 @@ function deleteOptions({ body, contentType, query, userAgent }: ApiRequest): Del
   const fromBody = Array.isArray(dryRun) && dryRun.length > 0 ? { dryRun: String(dryRun[0]) } : {};
   const options = writeOptions("DeleteOptions", { dryRun: parameter(query, "dryRun"), ...fromBody }, userAgent);
   const preconditions = fieldsOf(sent, "preconditions");
-  return { dryRun: options.dryRun, uid: textOf(preconditions["uid"]), resourceVersion: textOf(preconditions["resourceVersion"]) };
+  return {
+    dryRun: options.dryRun,
+    uid: textOf(preconditions["uid"]),
+    resourceVersion: textOf(preconditions["resourceVersion"]),
+  };
 }
 
 /** DELETE of one object: the object where finalizers hold it, else a Status. Throws StatusError. */
 export async function remove(request: ApiRequest): Promise<ApiAnswer> {
-  const { place: { type, name } } = request;
+  const {
+    place: { type, name },
+  } = request;
   const options = deleteOptions(request);
   const object = await removeOne(request, options);
-  if (object.metadata.deletionTimestamp !== undefined && (object.metadata.finalizers ?? []).length > 0) return { status: 200, object: asFields(object) };
-  const details = { name, ...(type.group === "" ? {} : { group: type.group }), kind: type.resource, uid: object.metadata.uid };
+  if (object.metadata.deletionTimestamp !== undefined && (object.metadata.finalizers ?? []).length > 0)
+    return { status: 200, object: asFields(object) };
+  const details = {
+    name,
+    ...(type.group === "" ? {} : { group: type.group }),
+    kind: type.resource,
+    uid: object.metadata.uid,
+  };
   return { status: 200, object: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details } };
 }
 
 async function removeOne(request: ApiRequest, { dryRun, uid, resourceVersion }: DeleteOptions): Promise<KubeObject> {
-  const { deps: { store }, place } = request;
+  const {
+    deps: { store },
+    place,
+  } = request;
   const { type, name } = place;
   const live = asObject(await liveObject(request));
   if (type.kind === "Namespace" && name === "default") throw forbidden(type, name, "this namespace may not be deleted");
-  if (uid !== "" && uid !== live.metadata.uid) throw conflict(type, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${live.metadata.uid}`);
+  if (uid !== "" && uid !== live.metadata.uid)
+    throw conflict(
+      type,
+      name,
+      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${live.metadata.uid}`,
+    );
   if (resourceVersion !== "" && resourceVersion !== live.metadata.resourceVersion) {
-    throw conflict(type, name, `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ResourceVersion in object meta: ${live.metadata.resourceVersion}`);
+    throw conflict(
+      type,
+      name,
+      `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ResourceVersion in object meta: ${live.metadata.resourceVersion}`,
+    );
   }
   if (dryRun) return live;
   try {
     if (type.kind === "Namespace") await holdNamespace(store, live);
-    return await store.remove(keyOf(place), { ...(uid === "" ? {} : { uid }), ...(resourceVersion === "" ? {} : { resourceVersion }) });
+    return await store.remove(keyOf(place), {
+      ...(uid === "" ? {} : { uid }),
+      ...(resourceVersion === "" ? {} : { resourceVersion }),
+    });
   } catch (error) {
     if (isCode(error, "E_OBJECT_NOT_FOUND")) throw notFound(type, name);
     throw isCode(error, "E_OBJECT_CONFLICT") ? changedMeanwhile(type, name) : error;
@@ -72,5 +99,13 @@ export async function removeCollection(request: ApiRequest): Promise<ApiAnswer> 
       if ((error as { status?: number }).status !== 404) throw error;
     }
   }
-  return { status: 200, object: { kind: `${place.type.kind}List`, apiVersion: apiVersionOf(place.type), metadata: { resourceVersion }, items: removed } };
+  return {
+    status: 200,
+    object: {
+      kind: `${place.type.kind}List`,
+      apiVersion: apiVersionOf(place.type),
+      metadata: { resourceVersion },
+      items: removed,
+    },
+  };
 }

@@ -1,10 +1,21 @@
 /** What the API serves: the plain lists of old, and the aggregated documents that newer clients ask for. */
 import { without } from "./json.ts";
-import { apiVersionOf, groupVersions, resourceTypes, reviewTypes, type GroupVersion, type ResourceType, type ReviewType } from "./resource-types.ts";
+import {
+  apiVersionOf,
+  groupVersions,
+  resourceTypes,
+  reviewTypes,
+  type GroupVersion,
+  type ResourceType,
+  type ReviewType,
+} from "./resource-types.ts";
 
 const statusVerbs = ["get", "patch", "update"];
 
-const isOf = ({ group, version }: GroupVersion) => (type: ResourceType | ReviewType): boolean => type.group === group && type.version === version;
+const isOf =
+  ({ group, version }: GroupVersion) =>
+  (type: ResourceType | ReviewType): boolean =>
+    type.group === group && type.version === version;
 
 /** The newest API that we follow; kubectl compares its own version with it. */
 export const serverVersion = { major: "1", minor: "32", gitVersion: "v1.32.0+dvcr" } as const;
@@ -24,13 +35,19 @@ export const coreVersions = { kind: "APIVersions", versions: ["v1"], serverAddre
 
 /** `/apis/GROUP` */
 export function groupOf(group: string): Record<string, unknown> | undefined {
-  const versions = groupVersions.filter((one) => one.group === group && group !== "").map((one) => ({ groupVersion: apiVersionOf(one), version: one.version }));
-  return versions.length === 0 ? undefined : { kind: "APIGroup", apiVersion: "v1", name: group, versions, preferredVersion: versions[0] };
+  const versions = groupVersions
+    .filter((one) => one.group === group && group !== "")
+    .map((one) => ({ groupVersion: apiVersionOf(one), version: one.version }));
+  return versions.length === 0
+    ? undefined
+    : { kind: "APIGroup", apiVersion: "v1", name: group, versions, preferredVersion: versions[0] };
 }
 
 /** `/apis` */
 export function groupList(): Record<string, unknown> {
-  const groups = groupVersions.filter(({ group }) => group !== "").map(({ group }) => without(groupOf(group)!, "kind", "apiVersion"));
+  const groups = groupVersions
+    .filter(({ group }) => group !== "")
+    .map(({ group }) => without(groupOf(group)!, "kind", "apiVersion"));
   return { kind: "APIGroupList", apiVersion: "v1", groups };
 }
 
@@ -46,11 +63,28 @@ export function resourceList(groupVersion: GroupVersion): Record<string, unknown
       ...(type.shortNames.length === 0 ? {} : { shortNames: type.shortNames }),
       ...(type.categories.length === 0 ? {} : { categories: type.categories }),
     };
-    const status = { name: `${type.resource}/status`, singularName: "", namespaced: type.namespaced, kind: type.kind, verbs: statusVerbs };
+    const status = {
+      name: `${type.resource}/status`,
+      singularName: "",
+      namespaced: type.namespaced,
+      kind: type.kind,
+      verbs: statusVerbs,
+    };
     return type.hasStatus ? [entry, status] : [entry];
   });
-  const reviews = reviewTypes.filter(isOf(groupVersion)).map(({ resource, singular, kind }) => ({ name: resource, singularName: singular, namespaced: false, kind, verbs: ["create"] }));
-  return { kind: "APIResourceList", apiVersion: "v1", groupVersion: apiVersionOf(groupVersion), resources: [...stored, ...reviews] };
+  const reviews = reviewTypes.filter(isOf(groupVersion)).map(({ resource, singular, kind }) => ({
+    name: resource,
+    singularName: singular,
+    namespaced: false,
+    kind,
+    verbs: ["create"],
+  }));
+  return {
+    kind: "APIResourceList",
+    apiVersion: "v1",
+    groupVersion: apiVersionOf(groupVersion),
+    resources: [...stored, ...reviews],
+  };
 }
 
 /** `/api` and `/apis` as one APIGroupDiscoveryList of apidiscovery.k8s.io. */

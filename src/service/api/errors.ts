@@ -35,6 +35,14 @@ export function toStatus(error: unknown): StatusError {
   }
   const known = toDvcrError(error);
   const reason = reasons[known.code];
-  if (reason === undefined) return new StatusError(500, "InternalError", "Internal error occurred: see the server's log", { causes: [{ message: known.code }] });
-  return new StatusError(known.entry.status, reason, known.message, known.code === "E_TOO_MANY" ? { retryAfterSeconds: 1 } : undefined);
+  if (reason === undefined)
+    return new StatusError(500, "InternalError", "Internal error occurred: see the server's log", {
+      causes: [{ message: known.code }],
+    });
+  return new StatusError(
+    known.entry.status,
+    reason,
+    known.message,
+    known.code === "E_TOO_MANY" ? { retryAfterSeconds: 1 } : undefined,
+  );
 }

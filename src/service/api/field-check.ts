@@ -9,13 +9,23 @@ import type { StatusError } from "./status.ts";
 
 /** What `fieldValidation` complains of, in the API server's words. Give `body` where it holds the object itself. */
 export function fieldComplaints(kind: Kind, object: Fields, body?: Buffer, contentType?: string): string[] {
-  const unknown = [...unknownMetadata(object), ...unknownFields(kind, object)].map((path) => `unknown field ${JSON.stringify(path)}`);
-  const twice = body === undefined ? [] : duplicateFields(body, contentType).map((path) => `duplicate field ${JSON.stringify(path)}`);
+  const unknown = [...unknownMetadata(object), ...unknownFields(kind, object)].map(
+    (path) => `unknown field ${JSON.stringify(path)}`,
+  );
+  const twice =
+    body === undefined
+      ? []
+      : duplicateFields(body, contentType).map((path) => `duplicate field ${JSON.stringify(path)}`);
   return [...twice, ...unknown];
 }
 
 /** Adds the complaints to the answer's warnings, or throws what `refuse` makes of them, as the client wishes. */
-export function heedComplaints(complaints: () => readonly string[], { fieldValidation }: WriteOptions, warnings: string[], refuse: (text: string) => StatusError): void {
+export function heedComplaints(
+  complaints: () => readonly string[],
+  { fieldValidation }: WriteOptions,
+  warnings: string[],
+  refuse: (text: string) => StatusError,
+): void {
   if (fieldValidation === "Ignore") return;
   const found = complaints();
   if (found.length === 0) return;

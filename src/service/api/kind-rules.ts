@@ -12,7 +12,10 @@ export function complete({ kind }: ResourceType, object: Fields): void {
 function completeSecret(object: Fields): void {
   object["type"] ??= "Opaque";
   if (isFields(object["stringData"])) {
-    const encoded = Object.entries(object["stringData"]).map(([name, value]) => [name, Buffer.from(String(value), "utf8").toString("base64")]);
+    const encoded = Object.entries(object["stringData"]).map(([name, value]) => [
+      name,
+      Buffer.from(String(value), "utf8").toString("base64"),
+    ]);
     object["data"] = { ...fieldsOf(object, "data"), ...(Object.fromEntries(encoded) as Fields) };
   }
   delete object["stringData"];
@@ -35,9 +38,12 @@ function imageChanges(kind: string, live: Fields, next: Fields): InvalidProblem[
   if (sameJson(live["spec"], next["spec"])) return [];
   const conditions = (at(live, "status", "conditions") ?? []) as readonly Fields[];
   const phase = at(live, "status", "phase");
-  if (phase === "ImageLost") return [forbiddenField("spec", `${kind} has lost its image: delete it and create it again`)];
+  if (phase === "ImageLost")
+    return [forbiddenField("spec", `${kind} has lost its image: delete it and create it again`)];
   const isReady = phase === "Ready" || conditions.some(({ type, status }) => type === "Ready" && status === "True");
-  return isReady ? [forbiddenField("spec", `${kind} is in a Ready state: configuration changes are not available`)] : [];
+  return isReady
+    ? [forbiddenField("spec", `${kind} is in a Ready state: configuration changes are not available`)]
+    : [];
 }
 
 function secretChanges(live: Fields, next: Fields): InvalidProblem[] {

@@ -18,7 +18,15 @@ export function kubeconfig({ server, token, ca, namespace = "default", name = "d
   return stringify({
     apiVersion: "v1",
     kind: "Config",
-    clusters: [{ name, cluster: { server, ...(ca === undefined ? {} : { "certificate-authority-data": Buffer.from(ca, "utf8").toString("base64") }) } }],
+    clusters: [
+      {
+        name,
+        cluster: {
+          server,
+          ...(ca === undefined ? {} : { "certificate-authority-data": Buffer.from(ca, "utf8").toString("base64") }),
+        },
+      },
+    ],
     users: [{ name, user: token === undefined ? {} : { token } }],
     contexts: [{ name, context: { cluster: name, user: name, namespace } }],
     "current-context": name,

@@ -11,9 +11,18 @@ import { groupVersions, pathOf, reviewTypes } from "./resource-types.ts";
 import { reviewed } from "./reviews.ts";
 import { noSuchPath, notAcceptable, unauthorized } from "./status.ts";
 
-const json = (reply: FastifyReply, content: unknown, status = 200): FastifyReply => reply.code(status).type("application/json").send(`${JSON.stringify(content)}\n`);
+const json = (reply: FastifyReply, content: unknown, status = 200): FastifyReply =>
+  reply
+    .code(status)
+    .type("application/json")
+    .send(`${JSON.stringify(content)}\n`);
 
-const noDefinitions = { kind: "CustomResourceDefinitionList", apiVersion: "apiextensions.k8s.io/v1", metadata: { resourceVersion: "1" }, items: [] };
+const noDefinitions = {
+  kind: "CustomResourceDefinitionList",
+  apiVersion: "apiextensions.k8s.io/v1",
+  metadata: { resourceVersion: "1" },
+  items: [],
+};
 
 /** Adds them to `app`. Everybody who is known may read them. */
 export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
@@ -66,13 +75,19 @@ function openApiPaths(app: FastifyInstance): void {
     const document = openApiV3((request.params as { "*": string })["*"]);
     if (document === undefined) throw noSuchPath();
     const isPinned = (request.query as { hash?: string }).hash === document.hash;
-    return reply.header("etag", `"${document.hash}"`).header("cache-control", isPinned ? "public, immutable, max-age=31536000" : "no-cache, private").type("application/json").send(document.text);
+    return reply
+      .header("etag", `"${document.hash}"`)
+      .header("cache-control", isPinned ? "public, immutable, max-age=31536000" : "no-cache, private")
+      .type("application/json")
+      .send(document.text);
   });
   app.get("/openapi/v2", (request, reply) => {
     throwIfUnknown(request);
     const accept = request.headers.accept ?? "";
-    if ([openApiProtobufType, askedProtobufType].some((type) => accept.includes(type))) return reply.type(openApiProtobufType).send(openApiV2Protobuf());
-    if (accept !== "" && !/application\/json|\*\/\*/.test(accept)) throw notAcceptable(["application/json", openApiProtobufType]);
+    if ([openApiProtobufType, askedProtobufType].some((type) => accept.includes(type)))
+      return reply.type(openApiProtobufType).send(openApiV2Protobuf());
+    if (accept !== "" && !/application\/json|\*\/\*/.test(accept))
+      throw notAcceptable(["application/json", openApiProtobufType]);
     return reply.type("application/json").send(openApiV2().text);
   });
 }

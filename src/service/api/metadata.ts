@@ -36,19 +36,32 @@ export function settleIdentity(object: Fields, { type, namespace, name }: Place)
   const apiVersion = apiVersionOf(type);
   object["apiVersion"] ??= apiVersion;
   object["kind"] ??= type.kind;
-  if (object["kind"] !== type.kind) throw badRequest(`the kind in the data (${String(object["kind"])}) does not match the expected kind (${type.kind})`);
-  if (object["apiVersion"] !== apiVersion) throw badRequest(`the API version in the data (${String(object["apiVersion"])}) does not match the expected API version (${apiVersion})`);
+  if (object["kind"] !== type.kind)
+    throw badRequest(
+      `the kind in the data (${String(object["kind"])}) does not match the expected kind (${type.kind})`,
+    );
+  if (object["apiVersion"] !== apiVersion)
+    throw badRequest(
+      `the API version in the data (${String(object["apiVersion"])}) does not match the expected API version (${apiVersion})`,
+    );
   object["metadata"] ??= {};
   const wrong = wrongType(object["metadata"], objectMeta, "metadata");
-  if (wrong !== undefined) throw badRequest(`${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: json: cannot unmarshal ${wrong}`);
+  if (wrong !== undefined)
+    throw badRequest(
+      `${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: json: cannot unmarshal ${wrong}`,
+    );
   const metadata = object["metadata"] as Fields;
   if (type.namespaced) {
     metadata["namespace"] ||= namespace;
-    if (metadata["namespace"] !== namespace) throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+    if (metadata["namespace"] !== namespace)
+      throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
   } else delete metadata["namespace"];
   if (name === "") return;
   metadata["name"] ??= name;
-  if (metadata["name"] !== name) throw badRequest(`the name of the object (${String(metadata["name"])}) does not match the name on the URL (${name})`);
+  if (metadata["name"] !== name)
+    throw badRequest(
+      `the name of the object (${String(metadata["name"])}) does not match the name on the URL (${name})`,
+    );
 }
 
 /** The first member that is not of the type its schema says, in Go's words. */
@@ -60,7 +73,10 @@ export function wrongType(value: unknown, schema: ApiSchema, path: string): stri
   if (Array.isArray(value)) return first(value, (item) => wrongType(item, schema.items ?? {}, path));
   if (!isFields(value)) return undefined;
   return first(Object.entries(value), ([name, member]) => {
-    const known = schema.properties !== undefined && Object.hasOwn(schema.properties, name) ? schema.properties[name] : schema.additionalProperties;
+    const known =
+      schema.properties !== undefined && Object.hasOwn(schema.properties, name)
+        ? schema.properties[name]
+        : schema.additionalProperties;
     return known === undefined ? undefined : wrongType(member, known, `${path}.${name}`);
   });
 }
@@ -75,7 +91,9 @@ function first<T, R>(items: readonly T[], find: (item: T) => R | undefined): R |
 
 /** Members that metadata does not have, as `metadata.foo`. */
 export function unknownMetadata(object: Fields): string[] {
-  return Object.keys(fieldsOf(object, "metadata")).filter((name) => !Object.hasOwn(objectMeta.properties!, name)).map((name) => `metadata.${name}`);
+  return Object.keys(fieldsOf(object, "metadata"))
+    .filter((name) => !Object.hasOwn(objectMeta.properties!, name))
+    .map((name) => `metadata.${name}`);
 }
 
 /** Takes out of metadata what it does not have, and what is null. */
@@ -86,7 +104,8 @@ export function pruneMetadata(metadata: Fields): void {
 }
 
 const mostAnnotations = 256 * 1024;
-const labelWords = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+const labelWords =
+  "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 
 /** What is wrong with labels, annotations and finalizers. */
 export function metadataProblems(object: Fields): InvalidProblem[] {
@@ -94,17 +113,38 @@ export function metadataProblems(object: Fields): InvalidProblem[] {
   const problems: InvalidProblem[] = [];
   for (const [name, value] of Object.entries(fieldsOf(metadata, "labels"))) {
     if (!isLabelName(name)) problems.push(invalidField("metadata.labels", name, `name part ${labelWords}`));
-    if (!isLabelValue(String(value))) problems.push(invalidField("metadata.labels", value, `a valid label must be an empty string or ${labelWords.replace("must consist", "consist")}`));
+    if (!isLabelValue(String(value)))
+      problems.push(
+        invalidField(
+          "metadata.labels",
+          value,
+          `a valid label must be an empty string or ${labelWords.replace("must consist", "consist")}`,
+        ),
+      );
   }
   let size = 0;
   for (const [name, value] of Object.entries(fieldsOf(metadata, "annotations"))) {
     size += Buffer.byteLength(name) + Buffer.byteLength(String(value));
-    if (!isLabelName(name.toLowerCase())) problems.push(invalidField("metadata.annotations", name, `name part ${labelWords}`));
+    if (!isLabelName(name.toLowerCase()))
+      problems.push(invalidField("metadata.annotations", name, `name part ${labelWords}`));
   }
-  if (size > mostAnnotations) problems.push({ field: "metadata.annotations", reason: "FieldValueTooLong", message: `Too long: may not be more than ${mostAnnotations} bytes` });
+  if (size > mostAnnotations)
+    problems.push({
+      field: "metadata.annotations",
+      reason: "FieldValueTooLong",
+      message: `Too long: may not be more than ${mostAnnotations} bytes`,
+    });
   for (const finalizer of (metadata["finalizers"] ?? []) as string[]) {
-    if (!isLabelName(finalizer)) problems.push(invalidField("metadata.finalizers", finalizer, `name part ${labelWords}`));
-    else if (!finalizer.includes("/")) problems.push(invalidField("metadata.finalizers", finalizer, "name is neither a standard finalizer name nor is it fully qualified"));
+    if (!isLabelName(finalizer))
+      problems.push(invalidField("metadata.finalizers", finalizer, `name part ${labelWords}`));
+    else if (!finalizer.includes("/"))
+      problems.push(
+        invalidField(
+          "metadata.finalizers",
+          finalizer,
+          "name is neither a standard finalizer name nor is it fully qualified",
+        ),
+      );
   }
   return problems;
 }
@@ -116,7 +156,12 @@ export function metadataChanges(live: Fields, next: Fields): InvalidProblem[] {
   const added = ((at(next, "metadata", "finalizers") ?? []) as string[]).filter((name) => !before.includes(name));
   if (at(live, "metadata", "deletionTimestamp") !== undefined && added.length > 0) {
     const list = added.map((name) => JSON.stringify(name)).join(", ");
-    problems.push(forbiddenField("metadata.finalizers", `no new finalizers can be added if the object is being deleted, found new finalizers []string{${list}}`));
+    problems.push(
+      forbiddenField(
+        "metadata.finalizers",
+        `no new finalizers can be added if the object is being deleted, found new finalizers []string{${list}}`,
+      ),
+    );
   }
   return problems;
 }

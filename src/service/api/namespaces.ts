@@ -10,25 +10,47 @@ import { resourceTypes, typeOf } from "./resource-types.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import { forbidden, invalidField, invalidObject } from "./status.ts";
 
-const contents: readonly ResourceName[] = resourceTypes.filter(({ namespaced }) => namespaced).map(({ resource }) => resource);
+const contents: readonly ResourceName[] = resourceTypes
+  .filter(({ namespaced }) => namespaced)
+  .map(({ resource }) => resource);
 const label = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Holds a namespace that is being deleted until it is empty. */
 const finalizer = "virtualization.deckhouse.io/namespace-content";
 
 /** Makes the namespace of a new object where there is none. Throws 403 where it is being deleted, 422 for a name that is none. */
-export async function openForContent(store: ResourceStore, { type, namespace }: Place, name: string, dryRun: boolean): Promise<void> {
+export async function openForContent(
+  store: ResourceStore,
+  { type, namespace }: Place,
+  name: string,
+  dryRun: boolean,
+): Promise<void> {
   if (!type.namespaced) return;
   if (!label.test(namespace)) {
-    throw invalidObject(type, name, [invalidField("metadata.namespace", namespace, "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character")]);
+    throw invalidObject(type, name, [
+      invalidField(
+        "metadata.namespace",
+        namespace,
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
+      ),
+    ]);
   }
   const found = await store.get({ resource: "namespaces", namespace: "", name: namespace });
   if (found === undefined) {
     if (!dryRun) await makeNamespace(store, namespace);
   } else if (found.metadata.deletionTimestamp !== undefined) {
-    throw forbidden(type, name, `unable to create new content in namespace ${namespace} because it is being terminated`, [
-      { reason: "NamespaceTerminating", message: `namespace ${namespace} is being terminated`, field: "metadata.namespace" },
-    ]);
+    throw forbidden(
+      type,
+      name,
+      `unable to create new content in namespace ${namespace} because it is being terminated`,
+      [
+        {
+          reason: "NamespaceTerminating",
+          message: `namespace ${namespace} is being terminated`,
+          field: "metadata.namespace",
+        },
+      ],
+    );
   }
 }
 
@@ -47,7 +69,11 @@ async function makeNamespace(store: ResourceStore, name: string): Promise<void> 
 export async function holdNamespace(store: ResourceStore, live: KubeObject): Promise<void> {
   const { finalizers = [] } = live.metadata;
   if (finalizers.includes(finalizer)) return;
-  const held: KubeObject & { status: unknown } = { ...live, metadata: { ...live.metadata, finalizers: [...finalizers, finalizer] }, status: { phase: "Terminating" } };
+  const held: KubeObject & { status: unknown } = {
+    ...live,
+    metadata: { ...live.metadata, finalizers: [...finalizers, finalizer] },
+    status: { phase: "Terminating" },
+  };
   await store.update("namespaces", held);
 }
 
@@ -76,7 +102,8 @@ export class NamespaceLifecycle {
         }),
       ),
     );
-    for (const { metadata } of (await this.#store.list("namespaces")).items) if (metadata.deletionTimestamp !== undefined) this.#sweepSoon(metadata.name);
+    for (const { metadata } of (await this.#store.list("namespaces")).items)
+      if (metadata.deletionTimestamp !== undefined) this.#sweepSoon(metadata.name);
   }
 
   /** Stops watching and waits for what is under way. */
@@ -89,7 +116,9 @@ export class NamespaceLifecycle {
   #sweepSoon(namespace: string): void {
     this.#work = this.#work
       .then(() => (this.#stopped ? undefined : this.#sweep(namespace)))
-      .catch((error: unknown) => { this.#log.warn({ err: error, namespace }, "the namespace could not be emptied"); });
+      .catch((error: unknown) => {
+        this.#log.warn({ err: error, namespace }, "the namespace could not be emptied");
+      });
   }
 
   async #sweep(namespace: string): Promise<void> {
@@ -100,7 +129,8 @@ export class NamespaceLifecycle {
     for (const resource of contents) {
       for (const { metadata } of (await this.#store.list(resource, { namespace })).items) {
         left += 1;
-        if (metadata.deletionTimestamp === undefined) await this.#store.remove({ resource, namespace, name: metadata.name });
+        if (metadata.deletionTimestamp === undefined)
+          await this.#store.remove({ resource, namespace, name: metadata.name });
       }
     }
     if (left === 0) await this.#release(live);
@@ -109,7 +139,9 @@ export class NamespaceLifecycle {
 
   /** What had no finalizers is gone at once, and its DELETED may have been seen already. */
   async #sweepIfEmpty(namespace: string): Promise<void> {
-    const counts = await Promise.all(contents.map(async (resource) => (await this.#store.list(resource, { namespace, limit: 1 })).items.length));
+    const counts = await Promise.all(
+      contents.map(async (resource) => (await this.#store.list(resource, { namespace, limit: 1 })).items.length),
+    );
     const live = await this.#store.get({ resource: "namespaces", namespace: "", name: namespace });
     if (live !== undefined && counts.every((count) => count === 0)) await this.#release(live);
   }
@@ -117,6 +149,9 @@ export class NamespaceLifecycle {
   async #release(live: KubeObject): Promise<void> {
     const finalizers = (live.metadata.finalizers ?? []).filter((name) => name !== finalizer);
     const metadata = without(live.metadata, "finalizers");
-    await this.#store.update("namespaces", { ...live, metadata: finalizers.length === 0 ? metadata : { ...metadata, finalizers } });
+    await this.#store.update("namespaces", {
+      ...live,
+      metadata: finalizers.length === 0 ? metadata : { ...metadata, finalizers },
+    });
   }
 }

@@ -20,7 +20,10 @@ interface Clause {
 function clausesOf(accept: string): Clause[] {
   return accept.split(",").map((part) => {
     const [type = "", ...rest] = part.split(";").map((text) => text.trim());
-    const pairs = rest.map((text): [string, string] => [text.split("=")[0]!.toLowerCase(), text.slice(text.indexOf("=") + 1)]);
+    const pairs = rest.map((text): [string, string] => [
+      text.split("=")[0]!.toLowerCase(),
+      text.slice(text.indexOf("=") + 1),
+    ]);
     return { type: type.toLowerCase(), parameters: new Map(pairs) };
   });
 }
@@ -37,7 +40,8 @@ export function negotiate(accept: string | undefined): Wanted {
     const form = parameters.get("as");
     if (form === undefined) return { ...plain, yaml: isYaml };
     const version = parameters.get("v");
-    if (!forms.includes(form) || parameters.get("g") !== "meta.k8s.io" || (version !== "v1" && version !== "v1beta1")) continue;
+    if (!forms.includes(form) || parameters.get("g") !== "meta.k8s.io" || (version !== "v1" && version !== "v1beta1"))
+      continue;
     return { form: form as Form, yaml: isYaml, metaVersion: version };
   }
   throw notAcceptable(served);
@@ -49,7 +53,12 @@ export function discoveryVersion(accept: string | undefined): "v2" | "v2beta1" |
     if (type !== "application/json") continue;
     if (parameters.get("as") === undefined) return undefined;
     const version = parameters.get("v");
-    if (parameters.get("as") === "APIGroupDiscoveryList" && parameters.get("g") === "apidiscovery.k8s.io" && (version === "v2" || version === "v2beta1")) return version;
+    if (
+      parameters.get("as") === "APIGroupDiscoveryList" &&
+      parameters.get("g") === "apidiscovery.k8s.io" &&
+      (version === "v2" || version === "v2beta1")
+    )
+      return version;
   }
   return undefined;
 }

@@ -7,7 +7,14 @@ import { validateObject } from "../model/validate.ts";
 import { asObject, type ApiRequest } from "./context.ts";
 import { at, fieldsOf, isEmpty, isFields, sameJson, textOf, type Fields } from "./json.ts";
 import { changeProblems, complete } from "./kind-rules.ts";
-import { generateName, metadataChanges, metadataProblems, pruneMetadata, settleIdentity, wrongType } from "./metadata.ts";
+import {
+  generateName,
+  metadataChanges,
+  metadataProblems,
+  pruneMetadata,
+  settleIdentity,
+  wrongType,
+} from "./metadata.ts";
 import { objectMeta } from "./openapi/meta-schemas.ts";
 import { schemaOf, type ResourceType } from "./resource-types.ts";
 import { changedMeanwhile, conflict, invalidField, invalidObject, type InvalidProblem } from "./status.ts";
@@ -23,7 +30,15 @@ export function fieldSchemaOf(type: ResourceType): FieldSchema {
 }
 
 /** Members of metadata that only the server writes. */
-const serverOwned = ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"];
+const serverOwned = [
+  "uid",
+  "resourceVersion",
+  "generation",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "selfLink",
+];
 
 type Owners = (next: Fields) => ManagedFields[];
 
@@ -45,8 +60,14 @@ export function prepareUpdate({ place, subresource }: ApiRequest, sent: Fields, 
   settleIdentity(changed, place);
   const [metadata, liveMetadata] = [changed["metadata"] as Fields, fieldsOf(live, "metadata")];
   const { uid, resourceVersion } = metadata;
-  if (textOf(uid) !== "" && uid !== liveMetadata["uid"]) throw conflict(type, name, `Precondition failed: UID in precondition: ${textOf(uid)}, UID in object meta: ${textOf(liveMetadata["uid"])}`);
-  if (textOf(resourceVersion) !== "" && resourceVersion !== liveMetadata["resourceVersion"]) throw changedMeanwhile(type, name);
+  if (textOf(uid) !== "" && uid !== liveMetadata["uid"])
+    throw conflict(
+      type,
+      name,
+      `Precondition failed: UID in precondition: ${textOf(uid)}, UID in object meta: ${textOf(liveMetadata["uid"])}`,
+    );
+  if (textOf(resourceVersion) !== "" && resourceVersion !== liveMetadata["resourceVersion"])
+    throw changedMeanwhile(type, name);
   const object: Fields = subresource === "status" ? { ...structuredClone(live), status: changed["status"] } : changed;
   const own = object["metadata"] as Fields;
   if (subresource === "status") own["managedFields"] = metadata["managedFields"];
@@ -57,11 +78,19 @@ export function prepareUpdate({ place, subresource }: ApiRequest, sent: Fields, 
   return settled(type, object, subresource === "status" ? undefined : live, owners, live, subresource);
 }
 
-function settled(type: ResourceType, sent: Fields, statusFrom: Fields | undefined, owners: Owners, live?: Fields, subresource: ApiRequest["subresource"] = ""): Fields {
+function settled(
+  type: ResourceType,
+  sent: Fields,
+  statusFrom: Fields | undefined,
+  owners: Owners,
+  live?: Fields,
+  subresource: ApiRequest["subresource"] = "",
+): Fields {
   const object = structured(type.kind, sent);
   const metadata = object["metadata"] as Fields;
   pruneMetadata(metadata);
-  for (const name of ["labels", "annotations", "finalizers", "ownerReferences"]) if (isEmpty(metadata[name])) Reflect.deleteProperty(metadata, name);
+  for (const name of ["labels", "annotations", "finalizers", "ownerReferences"])
+    if (isEmpty(metadata[name])) Reflect.deleteProperty(metadata, name);
   complete(type, object);
   if (subresource !== "status") {
     delete object["status"];
@@ -71,23 +100,42 @@ function settled(type: ResourceType, sent: Fields, statusFrom: Fields | undefine
   const entries = owners(object);
   if (entries.length > 0) metadata["managedFields"] = entries;
   else delete metadata["managedFields"];
-  const problems: InvalidProblem[] = [...validateObject(asObject(object)), ...metadataProblems(object), ...statusProblems(type, object, subresource)];
-  if (live !== undefined && problems.length === 0) problems.push(...metadataChanges(live, object), ...changeProblems(type, live, object));
+  const problems: InvalidProblem[] = [
+    ...validateObject(asObject(object)),
+    ...metadataProblems(object),
+    ...statusProblems(type, object, subresource),
+  ];
+  if (live !== undefined && problems.length === 0)
+    problems.push(...metadataChanges(live, object), ...changeProblems(type, live, object));
   if (problems.length > 0) throw invalidObject(type, textOf(metadata["name"]), problems);
   return object;
 }
 
-function statusProblems(type: ResourceType, { status }: Fields, subresource: ApiRequest["subresource"]): InvalidProblem[] {
+function statusProblems(
+  type: ResourceType,
+  { status }: Fields,
+  subresource: ApiRequest["subresource"],
+): InvalidProblem[] {
   if (subresource !== "status" || status === undefined) return [];
   const schema = schemaOf(type).properties?.["status"];
   const wrong = schema === undefined ? undefined : wrongType(status, schema, "status");
-  return wrong === undefined ? [] : [invalidField("status", isFields(status) ? "object" : status, `cannot be ${wrong}`)];
+  return wrong === undefined
+    ? []
+    : [invalidField("status", isFields(status) ? "object" : status, `cannot be ${wrong}`)];
 }
 
 /** What a create would have given, for a dry run. */
 export function asIfCreated(object: Fields): Fields {
   const metadata = fieldsOf(object, "metadata");
-  return { ...object, metadata: { ...metadata, uid: randomUUID(), creationTimestamp: now(), ...(object["spec"] === undefined ? {} : { generation: 1 }) } };
+  return {
+    ...object,
+    metadata: {
+      ...metadata,
+      uid: randomUUID(),
+      creationTimestamp: now(),
+      ...(object["spec"] === undefined ? {} : { generation: 1 }),
+    },
+  };
 }
 
 /** What an update would have given, for a dry run. */

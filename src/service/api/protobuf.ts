@@ -27,7 +27,13 @@ const metadata: Message = {
 };
 
 const messages: Readonly<Record<string, Message>> = {
-  Secret: { 1: ["metadata", metadata], 2: ["data", "byteMap"], 3: ["type", "text"], 4: ["stringData", "textMap"], 5: ["immutable", "flag"] },
+  Secret: {
+    1: ["metadata", metadata],
+    2: ["data", "byteMap"],
+    3: ["type", "text"],
+    4: ["stringData", "textMap"],
+    5: ["immutable", "flag"],
+  },
   Namespace: { 1: ["metadata", metadata] },
   SelfSubjectReview: { 1: ["metadata", metadata] },
   SelfSubjectRulesReview: { 1: ["metadata", metadata], 2: ["spec", { 1: ["namespace", "text"] }] },
@@ -36,7 +42,18 @@ const messages: Readonly<Record<string, Message>> = {
     2: [
       "spec",
       {
-        1: ["resourceAttributes", { 1: ["namespace", "text"], 2: ["verb", "text"], 3: ["group", "text"], 4: ["version", "text"], 5: ["resource", "text"], 6: ["subresource", "text"], 7: ["name", "text"] }],
+        1: [
+          "resourceAttributes",
+          {
+            1: ["namespace", "text"],
+            2: ["verb", "text"],
+            3: ["group", "text"],
+            4: ["version", "text"],
+            5: ["resource", "text"],
+            6: ["subresource", "text"],
+            7: ["name", "text"],
+          },
+        ],
         2: ["nonResourceAttributes", { 1: ["path", "text"], 2: ["verb", "text"] }],
       },
     ],
@@ -56,7 +73,8 @@ const envelope: Message = { 1: ["typeMeta", { 1: ["apiVersion", "text"], 2: ["ki
 
 /** The object of a body. Throws 400 for what cannot be read, and for kinds that no client sends so. */
 export function decodeProtobuf(body: Buffer): Fields {
-  if (!body.subarray(0, magic.length).equals(magic)) throw badRequest("the body of the request is not a Kubernetes object in protobuf");
+  if (!body.subarray(0, magic.length).equals(magic))
+    throw badRequest("the body of the request is not a Kubernetes object in protobuf");
   try {
     const { typeMeta = {}, raw } = read(envelope, body.subarray(magic.length)) as { typeMeta?: Fields; raw?: string };
     const { apiVersion, kind } = typeMeta as { apiVersion?: string; kind?: string };
@@ -80,7 +98,12 @@ function read(message: Message, bytes: Uint8Array): Fields {
   return fields;
 }
 
-function readField(reader: BinaryReader, wire: WireType, [name, type]: readonly [string, FieldType], fields: Fields): void {
+function readField(
+  reader: BinaryReader,
+  wire: WireType,
+  [name, type]: readonly [string, FieldType],
+  fields: Fields,
+): void {
   if (type === "flag" || type === "number") {
     if (wire !== WireType.Varint) throw new TypeError("not a number");
     fields[name] = type === "flag" ? reader.bool() : Number(reader.int64());
@@ -97,6 +120,11 @@ function readField(reader: BinaryReader, wire: WireType, [name, type]: readonly 
   else {
     const entry = read({ 1: ["key", "text"], 2: ["value", type === "textMap" ? "text" : "bytes"] }, reader.bytes());
     const key = typeof entry["key"] === "string" ? entry["key"] : "";
-    fields[name] = Object.defineProperty({ ...(fields[name] as Fields | undefined) }, key, { value: entry["value"] ?? "", enumerable: true, configurable: true, writable: true });
+    fields[name] = Object.defineProperty({ ...(fields[name] as Fields | undefined) }, key, {
+      value: entry["value"] ?? "",
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
   }
 }

@@ -25,10 +25,13 @@ export function throwIfFuture({ deps: { store } }: ApiRequest, version: string):
 
 /** GET of a collection. Throws StatusError. */
 export async function list(request: ApiRequest, options: ReadOptions): Promise<ApiAnswer> {
-  const { place: { type } } = request;
+  const {
+    place: { type },
+  } = request;
   const selector = selectorOf(options, type.resource);
   if (options.continue === "") throwIfFuture(request, options.resourceVersion);
-  else if (options.resourceVersion !== "" && options.resourceVersion !== "0") throw badRequest("specifying resource version is not allowed when using continue");
+  else if (options.resourceVersion !== "" && options.resourceVersion !== "0")
+    throw badRequest("specifying resource version is not allowed when using continue");
   if (options.resourceVersionMatch === "Exact" && options.resourceVersion !== request.deps.store.version()) {
     throw expired(`The resourceVersion for the provided list is too old: ${options.resourceVersion}`);
   }
@@ -38,7 +41,15 @@ export async function list(request: ApiRequest, options: ReadOptions): Promise<A
     ...(found.continue === undefined ? {} : { continue: found.continue }),
     ...(found.remaining === undefined || selector !== undefined ? {} : { remainingItemCount: found.remaining }),
   };
-  return { status: 200, object: { kind: `${type.kind}List`, apiVersion: apiVersionOf(type), metadata, items: found.items.map((item) => visibleTo(request, item)) } };
+  return {
+    status: 200,
+    object: {
+      kind: `${type.kind}List`,
+      apiVersion: apiVersionOf(type),
+      metadata,
+      items: found.items.map((item) => visibleTo(request, item)),
+    },
+  };
 }
 
 /** Everything that matches. */
@@ -47,18 +58,32 @@ export function listAll(request: ApiRequest, selector: Selector | undefined): Pr
 }
 
 /** The next `limit` matching objects (0: all). Throws 410 for a `continue` that is too old. */
-async function page(request: ApiRequest, selector: Selector | undefined, limit: number, from: string): Promise<ObjectList<KubeObject>> {
-  const { deps: { store }, place: { type, namespace } } = request;
+async function page(
+  request: ApiRequest,
+  selector: Selector | undefined,
+  limit: number,
+  from: string,
+): Promise<ObjectList<KubeObject>> {
+  const {
+    deps: { store },
+    place: { type, namespace },
+  } = request;
   const items: KubeObject[] = [];
   let next = from;
   for (;;) {
     let part: ObjectList<KubeObject>;
     try {
-      part = await store.list(type.resource, { ...(namespace === "" ? {} : { namespace }), ...(limit === 0 ? {} : { limit: limit - items.length }), ...(next === "" ? {} : { continue: next }) });
+      part = await store.list(type.resource, {
+        ...(namespace === "" ? {} : { namespace }),
+        ...(limit === 0 ? {} : { limit: limit - items.length }),
+        ...(next === "" ? {} : { continue: next }),
+      });
     } catch (error) {
       if (isCode(error, "E_BAD_REQUEST")) throw badRequest("continue key is not valid");
       if (!isCode(error, "E_VERSION_EXPIRED")) throw error;
-      throw expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.");
+      throw expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+      );
     }
     items.push(...part.items.filter((item) => selector?.(item) ?? true));
     next = part.continue ?? "";

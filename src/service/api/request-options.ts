@@ -32,7 +32,8 @@ export function parameter(query: Query, name: string): string {
   return (typeof value === "string" ? value : value?.[0]) ?? "";
 }
 
-const flag = (query: Query, name: string): boolean => ["1", "t", "T", "true", "TRUE", "True"].includes(parameter(query, name));
+const flag = (query: Query, name: string): boolean =>
+  ["1", "t", "T", "true", "TRUE", "True"].includes(parameter(query, name));
 
 function count(query: Query, name: string): number {
   const text = parameter(query, name);
@@ -43,7 +44,10 @@ function count(query: Query, name: string): number {
 
 /** Throws 400 for a version that is not one of ours. */
 export function checkVersion(version: string): void {
-  if (version !== "" && !/^\d{1,18}$/.test(version)) throw badRequest(`resourceVersion: Invalid value: ${JSON.stringify(version)}: strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`);
+  if (version !== "" && !/^\d{1,18}$/.test(version))
+    throw badRequest(
+      `resourceVersion: Invalid value: ${JSON.stringify(version)}: strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`,
+    );
 }
 
 /** Throws 400 and 422. */
@@ -75,20 +79,42 @@ function includeObject(value: string): ReadOptions["includeObject"] {
 
 function listProblems(options: ReadOptions, hasInitialEvents: boolean): InvalidProblem[] {
   const { resourceVersionMatch: match, watch } = options;
-  const forbid = (field: string, why: string): InvalidProblem => ({ field, reason: "FieldValueForbidden", message: `Forbidden: ${why}` });
+  const forbid = (field: string, why: string): InvalidProblem => ({
+    field,
+    reason: "FieldValueForbidden",
+    message: `Forbidden: ${why}`,
+  });
   if (hasInitialEvents) {
     if (!watch) return [forbid("sendInitialEvents", "sendInitialEvents is forbidden for list")];
-    if (match !== "NotOlderThan") return [forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")];
+    if (match !== "NotOlderThan")
+      return [
+        forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+      ];
     return [];
   }
   if (match === "") return [];
-  if (watch) return [forbid("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")];
-  if (options.resourceVersion === "") return [forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")];
-  if (options.continue !== "") return [forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")];
+  if (watch)
+    return [
+      forbid(
+        "resourceVersionMatch",
+        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+      ),
+    ];
+  if (options.resourceVersion === "")
+    return [forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")];
+  if (options.continue !== "")
+    return [forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")];
   if (match !== "Exact" && match !== "NotOlderThan") {
-    return [{ field: "resourceVersionMatch", reason: "FieldValueNotSupported", message: `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan"` }];
+    return [
+      {
+        field: "resourceVersionMatch",
+        reason: "FieldValueNotSupported",
+        message: `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan"`,
+      },
+    ];
   }
-  if (match === "Exact" && options.resourceVersion === "0") return [forbid("resourceVersionMatch", 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')];
+  if (match === "Exact" && options.resourceVersion === "0")
+    return [forbid("resourceVersionMatch", 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')];
   return [];
 }
 
@@ -98,18 +124,43 @@ const longestManager = 128;
 export function writeOptions(kind: string, query: Query, userAgent: string | undefined, isApply = false): WriteOptions {
   const problems: InvalidProblem[] = [];
   const unsupported = (field: string, value: string, values: readonly string[]) =>
-    problems.push({ field, reason: "FieldValueNotSupported", message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${values.map((one) => JSON.stringify(one)).join(", ")}` });
+    problems.push({
+      field,
+      reason: "FieldValueNotSupported",
+      message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${values.map((one) => JSON.stringify(one)).join(", ")}`,
+    });
   const dryRun = parameter(query, "dryRun");
   if (dryRun !== "" && dryRun !== "All") unsupported("dryRun", dryRun, ["All"]);
   const validation = parameter(query, "fieldValidation") || "Warn";
-  if (!["Ignore", "Warn", "Strict"].includes(validation)) unsupported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]);
+  if (!["Ignore", "Warn", "Strict"].includes(validation))
+    unsupported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]);
   const manager = parameter(query, "fieldManager");
-  if (manager.length > longestManager) problems.push({ field: "fieldManager", reason: "FieldValueTooLong", message: `Too long: may not be more than ${longestManager} bytes` });
+  if (manager.length > longestManager)
+    problems.push({
+      field: "fieldManager",
+      reason: "FieldValueTooLong",
+      message: `Too long: may not be more than ${longestManager} bytes`,
+    });
   // eslint-disable-next-line no-control-regex
-  if (/[\u0000-\u001f\u007f]/.test(manager)) problems.push({ field: "fieldManager", reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(manager)}: should only contain printable characters` });
+  if (/[\u0000-\u001f\u007f]/.test(manager))
+    problems.push({
+      field: "fieldManager",
+      reason: "FieldValueInvalid",
+      message: `Invalid value: ${JSON.stringify(manager)}: should only contain printable characters`,
+    });
   const isForced = parameter(query, "force");
-  if (kind === "PatchOptions" && !isApply && isForced !== "") problems.push({ field: "force", reason: "FieldValueForbidden", message: "Forbidden: may not be specified for non-apply patch" });
-  if (isApply && manager === "") problems.push({ field: "fieldManager", reason: "FieldValueRequired", message: "Required value: is required for apply patch" });
+  if (kind === "PatchOptions" && !isApply && isForced !== "")
+    problems.push({
+      field: "force",
+      reason: "FieldValueForbidden",
+      message: "Forbidden: may not be specified for non-apply patch",
+    });
+  if (isApply && manager === "")
+    problems.push({
+      field: "fieldManager",
+      reason: "FieldValueRequired",
+      message: "Required value: is required for apply patch",
+    });
   if (problems.length > 0) throw invalidOptions(kind, problems);
   return {
     dryRun: dryRun === "All",

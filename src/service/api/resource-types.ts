@@ -29,11 +29,54 @@ const custom = { group: imageGroup, version: imageVersion, hasStatus: true, verb
 const core = { group: "", version: "v1", hasStatus: false, custom: false } as const;
 
 export const resourceTypes: readonly ResourceType[] = [
-  { ...custom, resource: "clustervirtualimages", singular: "clustervirtualimage", kind: "ClusterVirtualImage", namespaced: false, shortNames: ["cvi", "cvis"], categories: ["virtualization-cluster"] },
-  { ...custom, resource: "virtualimages", singular: "virtualimage", kind: "VirtualImage", namespaced: true, shortNames: ["vi", "vis"], categories: ["virtualization"] },
-  { ...core, resource: "namespaces", singular: "namespace", kind: "Namespace", namespaced: false, shortNames: ["ns"], categories: [], verbs: ["create", "delete", "get", "list", "patch", "update", "watch"] },
-  { ...core, resource: "secrets", singular: "secret", kind: "Secret", namespaced: true, shortNames: [], categories: [], verbs: allVerbs },
-  { ...core, resource: "events", singular: "event", kind: "Event", namespaced: true, shortNames: ["ev"], categories: [], verbs: ["delete", "deletecollection", "get", "list", "watch"] },
+  {
+    ...custom,
+    resource: "clustervirtualimages",
+    singular: "clustervirtualimage",
+    kind: "ClusterVirtualImage",
+    namespaced: false,
+    shortNames: ["cvi", "cvis"],
+    categories: ["virtualization-cluster"],
+  },
+  {
+    ...custom,
+    resource: "virtualimages",
+    singular: "virtualimage",
+    kind: "VirtualImage",
+    namespaced: true,
+    shortNames: ["vi", "vis"],
+    categories: ["virtualization"],
+  },
+  {
+    ...core,
+    resource: "namespaces",
+    singular: "namespace",
+    kind: "Namespace",
+    namespaced: false,
+    shortNames: ["ns"],
+    categories: [],
+    verbs: ["create", "delete", "get", "list", "patch", "update", "watch"],
+  },
+  {
+    ...core,
+    resource: "secrets",
+    singular: "secret",
+    kind: "Secret",
+    namespaced: true,
+    shortNames: [],
+    categories: [],
+    verbs: allVerbs,
+  },
+  {
+    ...core,
+    resource: "events",
+    singular: "event",
+    kind: "Event",
+    namespaced: true,
+    shortNames: ["ev"],
+    categories: [],
+    verbs: ["delete", "deletecollection", "get", "list", "watch"],
+  },
 ];
 
 export interface GroupVersion {
@@ -59,16 +102,36 @@ export interface ReviewType {
 }
 
 export const reviewTypes: readonly ReviewType[] = [
-  { resource: "selfsubjectreviews", singular: "selfsubjectreview", kind: "SelfSubjectReview", group: "authentication.k8s.io", version: "v1" },
-  { resource: "selfsubjectaccessreviews", singular: "selfsubjectaccessreview", kind: "SelfSubjectAccessReview", group: "authorization.k8s.io", version: "v1" },
-  { resource: "selfsubjectrulesreviews", singular: "selfsubjectrulesreview", kind: "SelfSubjectRulesReview", group: "authorization.k8s.io", version: "v1" },
+  {
+    resource: "selfsubjectreviews",
+    singular: "selfsubjectreview",
+    kind: "SelfSubjectReview",
+    group: "authentication.k8s.io",
+    version: "v1",
+  },
+  {
+    resource: "selfsubjectaccessreviews",
+    singular: "selfsubjectaccessreview",
+    kind: "SelfSubjectAccessReview",
+    group: "authorization.k8s.io",
+    version: "v1",
+  },
+  {
+    resource: "selfsubjectrulesreviews",
+    singular: "selfsubjectrulesreview",
+    kind: "SelfSubjectRulesReview",
+    group: "authorization.k8s.io",
+    version: "v1",
+  },
 ];
 
 /** `v1`, `virtualization.deckhouse.io/v1alpha2` */
-export const apiVersionOf = ({ group, version }: GroupVersion): string => (group === "" ? version : `${group}/${version}`);
+export const apiVersionOf = ({ group, version }: GroupVersion): string =>
+  group === "" ? version : `${group}/${version}`;
 
 /** `/api/v1`, `/apis/virtualization.deckhouse.io/v1alpha2` */
-export const pathOf = ({ group, version }: GroupVersion): string => (group === "" ? `/api/${version}` : `/apis/${group}/${version}`);
+export const pathOf = ({ group, version }: GroupVersion): string =>
+  group === "" ? `/api/${version}` : `/apis/${group}/${version}`;
 
 export const schemaOf = ({ kind }: Pick<ResourceType, "kind">): JsonSchema => schemas[kind];
 

@@ -7,9 +7,11 @@ import { resourceTypes, type ReviewType } from "./resource-types.ts";
 export function reviewed(type: ReviewType, sent: Fields, user: User, authorize: Authorize): Fields {
   const apiVersion = `${type.group}/${type.version}`;
   const review = { kind: type.kind, apiVersion, metadata: { creationTimestamp: null } };
-  if (type.kind === "SelfSubjectReview") return { ...review, status: { userInfo: { username: user.name, groups: user.groups } } };
+  if (type.kind === "SelfSubjectReview")
+    return { ...review, status: { userInfo: { username: user.name, groups: user.groups } } };
   const spec = fieldsOf(sent, "spec");
-  if (type.kind === "SelfSubjectRulesReview") return { ...review, spec, status: rulesOf(user, textOf(spec["namespace"]), authorize) };
+  if (type.kind === "SelfSubjectRulesReview")
+    return { ...review, spec, status: rulesOf(user, textOf(spec["namespace"]), authorize) };
   return { ...review, spec, status: { allowed: isAllowed(fieldsOf(spec, "resourceAttributes"), user, authorize) } };
 }
 
@@ -29,7 +31,9 @@ function isAllowed(attributes: Fields, user: User, authorize: Authorize): boolea
 
 function rulesOf(user: User, namespace: string, authorize: Authorize): Fields {
   const resourceRules = resourceTypes.flatMap(({ resource, group, verbs, namespaced }) => {
-    const allowed = verbs.filter((verb) => authorize(user, { verb, resource, group, namespace: namespaced ? namespace : "" }));
+    const allowed = verbs.filter((verb) =>
+      authorize(user, { verb, resource, group, namespace: namespaced ? namespace : "" }),
+    );
     return allowed.length === 0 ? [] : [{ verbs: allowed, apiGroups: [group], resources: [resource] }];
   });
   const paths = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version"];

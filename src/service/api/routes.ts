@@ -37,22 +37,29 @@ export function apiRoutes(deps: ApiDeps): FastifyPluginAsync {
     const watches = new Watches(deps.isCurrent);
     const lifecycle = new NamespaceLifecycle(deps.store, deps.log);
     await lifecycle.start();
-    app.addHook("preClose", () => { watches.close(); });
+    app.addHook("preClose", () => {
+      watches.close();
+    });
     app.addHook("onClose", () => lifecycle.stop());
     app.removeAllContentTypeParsers();
-    app.addContentTypeParser("*", { parseAs: "buffer", bodyLimit }, (_request, body, done) => { done(null, body); });
+    app.addContentTypeParser("*", { parseAs: "buffer", bodyLimit }, (_request, body, done) => {
+      done(null, body);
+    });
     app.setErrorHandler((error, request, reply) => sendError(deps, error, request, reply));
     adminPaths(app, deps);
     for (const type of resourceTypes) resourcePaths(app, deps, watches, type);
     for (const prefix of ["/api", "/apis", "/openapi"]) {
-      app.all(`${prefix}/*`, () => { throw noSuchPath(); });
+      app.all(`${prefix}/*`, () => {
+        throw noSuchPath();
+      });
     }
   };
 }
 
 function sendError({ log }: ApiDeps, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = toStatus(error);
-  if (status.status >= 500 && status.reason === "InternalError") log.error({ err: error, reqId: request.id }, "request failed");
+  if (status.status >= 500 && status.reason === "InternalError")
+    log.error({ err: error, reqId: request.id }, "request failed");
   const retry = status.details?.retryAfterSeconds;
   if (retry !== undefined) void reply.header("retry-after", String(retry));
   if (status.status === 401) void reply.header("www-authenticate", 'Bearer realm="dvcr"');
@@ -62,25 +69,49 @@ function sendError({ log }: ApiDeps, error: unknown, request: FastifyRequest, re
 function resourcePaths(app: FastifyInstance, deps: ApiDeps, watches: Watches, type: ResourceType): void {
   const base = pathOf(type);
   const collection = type.namespaced ? `${base}/namespaces/:namespace/${type.resource}` : `${base}/${type.resource}`;
-  const onCollection = { GET: { verb: "list", handle: listOf }, POST: { verb: "create", handle: create }, DELETE: { verb: "deletecollection", handle: removeCollection } };
-  const onObject = { GET: { verb: "get", handle: get }, PUT: { verb: "update", handle: update }, PATCH: { verb: "patch", handle: patched }, DELETE: { verb: "delete", handle: remove } };
-  const add = (url: string, handlers: Readonly<Partial<Record<string, Method>>>, subresource: ApiRequest["subresource"] = "") => {
+  const onCollection = {
+    GET: { verb: "list", handle: listOf },
+    POST: { verb: "create", handle: create },
+    DELETE: { verb: "deletecollection", handle: removeCollection },
+  };
+  const onObject = {
+    GET: { verb: "get", handle: get },
+    PUT: { verb: "update", handle: update },
+    PATCH: { verb: "patch", handle: patched },
+    DELETE: { verb: "delete", handle: remove },
+  };
+  const add = (
+    url: string,
+    handlers: Readonly<Partial<Record<string, Method>>>,
+    subresource: ApiRequest["subresource"] = "",
+  ) => {
     for (const method of methods) {
       const known = handlers[method];
       const allowed = known !== undefined && (type.verbs as readonly string[]).includes(known.verb) ? known : undefined;
-      app.route({ method, url, handler: (request, reply) => respond(apiRequest(deps, request, type, subresource), allowed, watches, reply) });
+      app.route({
+        method,
+        url,
+        handler: (request, reply) => respond(apiRequest(deps, request, type, subresource), allowed, watches, reply),
+      });
     }
   };
   add(collection, onCollection);
   if (type.namespaced) add(`${base}/${type.resource}`, { GET: onCollection.GET });
   add(`${collection}/:name`, onObject);
-  if (type.hasStatus) add(`${collection}/:name/status`, { GET: onObject.GET, PUT: onObject.PUT, PATCH: onObject.PATCH }, "status");
+  if (type.hasStatus)
+    add(`${collection}/:name/status`, { GET: onObject.GET, PUT: onObject.PUT, PATCH: onObject.PATCH }, "status");
 }
 
 const listOf: Handler = (request) => list(request, readOptions(request.query));
-const patched: Handler = (request) => (mediaType(request.contentType) === patchTypes.apply ? applyPatch(request) : patch(request));
+const patched: Handler = (request) =>
+  mediaType(request.contentType) === patchTypes.apply ? applyPatch(request) : patch(request);
 
-function apiRequest(deps: ApiDeps, request: FastifyRequest, type: ResourceType, subresource: ApiRequest["subresource"]): ApiRequest {
+function apiRequest(
+  deps: ApiDeps,
+  request: FastifyRequest,
+  type: ResourceType,
+  subresource: ApiRequest["subresource"],
+): ApiRequest {
   if (request.user === undefined) throw unauthorized();
   const { namespace = "", name = "" } = request.params as { namespace?: string; name?: string };
   return {
@@ -97,7 +128,12 @@ function apiRequest(deps: ApiDeps, request: FastifyRequest, type: ResourceType, 
   };
 }
 
-async function respond(request: ApiRequest, method: Method | undefined, watches: Watches, reply: FastifyReply): Promise<FastifyReply> {
+async function respond(
+  request: ApiRequest,
+  method: Method | undefined,
+  watches: Watches,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   if (method === undefined) throw methodNotAllowed();
   const isWatch = method.verb === "list" && readOptions(request.query).watch;
   const access = accessOf(request, isWatch ? "watch" : method.verb);
@@ -108,15 +144,24 @@ async function respond(request: ApiRequest, method: Method | undefined, watches:
   if (isWatch) {
     const body = await watches.open(request, readOptions(request.query));
     // Clients wait for the head, which would otherwise go with the first change.
-    reply.raw.once("pipe", () => { reply.raw.flushHeaders(); });
+    reply.raw.once("pipe", () => {
+      reply.raw.flushHeaders();
+    });
     return reply.type("application/json").send(body);
   }
   const { status, object } = await method.handle(request);
   if (access.verb === "create") reply.request.access = { ...access, name: asObject(object).metadata.name };
-  for (const warning of request.warnings) void reply.header("warning", `299 - "${warning.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`);
-  const answer = shaped(request, Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)));
+  for (const warning of request.warnings)
+    void reply.header("warning", `299 - "${warning.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`);
+  const answer = shaped(
+    request,
+    Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)),
+  );
   if (request.wanted.yaml) return reply.code(status).type("application/yaml").send(stringify(answer));
-  return reply.code(status).type("application/json").send(`${JSON.stringify(answer)}\n`);
+  return reply
+    .code(status)
+    .type("application/json")
+    .send(`${JSON.stringify(answer)}\n`);
 }
 
 function accessOf({ place: { type, namespace, name }, subresource, query }: ApiRequest, verb: string): Access {
@@ -137,11 +182,21 @@ function accessOf({ place: { type, namespace, name }, subresource, query }: ApiR
 
 /** Throws 403. */
 function authorizeRequest({ deps, user, place: { type, name }, subresource }: ApiRequest, access: Access): void {
-  if (!deps.authorize(user, access)) throw refusal(user.name, type, access.verb, { namespace: access.namespace ?? "", name, subresource });
+  if (!deps.authorize(user, access))
+    throw refusal(user.name, type, access.verb, { namespace: access.namespace ?? "", name, subresource });
 }
 
-function refusal(user: string, type: ResourceType, verb: string, { namespace, name, subresource }: { namespace: string; name: string; subresource: string }): StatusError {
+function refusal(
+  user: string,
+  type: ResourceType,
+  verb: string,
+  { namespace, name, subresource }: { namespace: string; name: string; subresource: string },
+): StatusError {
   const resource = `${type.resource}${subresource === "" ? "" : `/${subresource}`}`;
   const where = namespace === "" ? "at the cluster scope" : `in the namespace ${JSON.stringify(namespace)}`;
-  return forbidden(type, name, `User ${JSON.stringify(user)} cannot ${verb} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(type.group)} ${where}`);
+  return forbidden(
+    type,
+    name,
+    `User ${JSON.stringify(user)} cannot ${verb} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(type.group)} ${where}`,
+  );
 }

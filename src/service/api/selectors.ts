@@ -36,7 +36,12 @@ function parts(text: string): string[] {
 function requirementOf(part: string): Requirement {
   const text = part.trim();
   const set = /^(\S+)\s+(in|notin)\s*\(([^()]*)\)$/.exec(text);
-  if (set !== null) return { key: set[1]!, operator: set[2] as "in" | "notin", values: set[3]!.split(",").map((value) => value.trim()) };
+  if (set !== null)
+    return {
+      key: set[1]!,
+      operator: set[2] as "in" | "notin",
+      values: set[3]!.split(",").map((value) => value.trim()),
+    };
   const equal = /^([^\s=!]+)\s*(==|=|!=)\s*(\S*)$/.exec(text);
   if (equal !== null) return { key: equal[1]!, operator: equal[2] === "!=" ? "notin" : "in", values: [equal[3]!] };
   if (text.startsWith("!")) return { key: text.slice(1).trim(), operator: "missing", values: [] };
@@ -48,9 +53,15 @@ export function labelSelector(text: string): Selector | undefined {
   if (text.trim() === "") return undefined;
   const requirements = parts(text).map(requirementOf);
   for (const { key, values } of requirements) {
-    if (!isLabelName(key)) throw badRequest(`unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(key)}: a label's name must consist of alphanumeric characters, '-', '_' or '.'`);
+    if (!isLabelName(key))
+      throw badRequest(
+        `unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(key)}: a label's name must consist of alphanumeric characters, '-', '_' or '.'`,
+      );
     const wrong = values.find((value) => !isLabelValue(value));
-    if (wrong !== undefined) throw badRequest(`unable to parse requirement: values[0][${key}]: Invalid value: ${JSON.stringify(wrong)}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'`);
+    if (wrong !== undefined)
+      throw badRequest(
+        `unable to parse requirement: values[0][${key}]: Invalid value: ${JSON.stringify(wrong)}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'`,
+      );
   }
   return ({ metadata }) => requirements.every((requirement) => meets(requirement, metadata.labels ?? {}));
 }
@@ -71,7 +82,9 @@ const selectable: Readonly<Record<ResourceName, readonly string[]>> = {
   secrets: [...everywhere, "type"],
   events: [
     ...everywhere,
-    ...["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"].map((name) => `involvedObject.${name}`),
+    ...["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"].map(
+      (name) => `involvedObject.${name}`,
+    ),
     ...["reason", "reportingComponent", "source", "type"],
   ],
 };
@@ -79,13 +92,20 @@ const selectable: Readonly<Record<ResourceName, readonly string[]>> = {
 /** Nothing for an empty selector. Throws 400 for a field that cannot be selected by. */
 export function fieldSelector(text: string, resource: ResourceName): Selector | undefined {
   if (text.trim() === "") return undefined;
-  const terms = text.split(",").filter((term) => term !== "").map((term) => {
-    const match = /^([^=!]+)(==|=|!=)(.*)$/.exec(term);
-    if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
-    const [, field, operator, value] = match as unknown as [string, string, string, string];
-    if (!selectable[resource].includes(field)) throw badRequest(`field label not supported: ${field}`);
-    return { path: field === "source" ? ["source", "component"] : field.split("."), isEqual: operator !== "!=", value };
-  });
+  const terms = text
+    .split(",")
+    .filter((term) => term !== "")
+    .map((term) => {
+      const match = /^([^=!]+)(==|=|!=)(.*)$/.exec(term);
+      if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
+      const [, field, operator, value] = match as unknown as [string, string, string, string];
+      if (!selectable[resource].includes(field)) throw badRequest(`field label not supported: ${field}`);
+      return {
+        path: field === "source" ? ["source", "component"] : field.split("."),
+        isEqual: operator !== "!=",
+        value,
+      };
+    });
   return (object) => terms.every(({ path, isEqual, value }) => (shown(at(object, ...path)) === value) === isEqual);
 }
 
@@ -95,7 +115,10 @@ function shown(value: unknown): string {
 }
 
 /** Both selectors of a request as one; nothing where all objects match. */
-export function selectorOf(options: { readonly labelSelector: string; readonly fieldSelector: string }, resource: ResourceName): Selector | undefined {
+export function selectorOf(
+  options: { readonly labelSelector: string; readonly fieldSelector: string },
+  resource: ResourceName,
+): Selector | undefined {
   const [label, field] = [labelSelector(options.labelSelector), fieldSelector(options.fieldSelector, resource)];
   return label === undefined || field === undefined ? (label ?? field) : (object) => label(object) && field(object);
 }

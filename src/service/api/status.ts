@@ -49,44 +49,80 @@ export class StatusError extends Error {
 export const qualified = (name: string, group: string): string => (group === "" ? name : `${name}.${group}`);
 
 /** The details that name one object by its resource. */
-const ofResource = ({ resource, group }: ResourceType, name: string): StatusDetails => ({ ...(name === "" ? {} : { name }), ...(group === "" ? {} : { group }), kind: resource });
+const ofResource = ({ resource, group }: ResourceType, name: string): StatusDetails => ({
+  ...(name === "" ? {} : { name }),
+  ...(group === "" ? {} : { group }),
+  kind: resource,
+});
 
 export const badRequest = (message: string): StatusError => new StatusError(400, "BadRequest", message);
 
 export const notFound = (type: ResourceType, name: string): StatusError =>
-  new StatusError(404, "NotFound", `${qualified(type.resource, type.group)} "${name}" not found`, ofResource(type, name));
+  new StatusError(
+    404,
+    "NotFound",
+    `${qualified(type.resource, type.group)} "${name}" not found`,
+    ofResource(type, name),
+  );
 
-export const noSuchPath = (): StatusError => new StatusError(404, "NotFound", "the server could not find the requested resource", {});
+export const noSuchPath = (): StatusError =>
+  new StatusError(404, "NotFound", "the server could not find the requested resource", {});
 
 export const alreadyExists = (type: ResourceType, name: string): StatusError =>
-  new StatusError(409, "AlreadyExists", `${qualified(type.resource, type.group)} "${name}" already exists`, ofResource(type, name));
+  new StatusError(
+    409,
+    "AlreadyExists",
+    `${qualified(type.resource, type.group)} "${name}" already exists`,
+    ofResource(type, name),
+  );
 
 /** `why` is the reason alone. */
 export const conflict = (type: ResourceType, name: string, why: string): StatusError =>
-  new StatusError(409, "Conflict", `Operation cannot be fulfilled on ${qualified(type.resource, type.group)} "${name}": ${why}`, ofResource(type, name));
+  new StatusError(
+    409,
+    "Conflict",
+    `Operation cannot be fulfilled on ${qualified(type.resource, type.group)} "${name}": ${why}`,
+    ofResource(type, name),
+  );
 
 export const changedMeanwhile = (type: ResourceType, name: string): StatusError =>
   conflict(type, name, "the object has been modified; please apply your changes to the latest version and try again");
 
 export const unauthorized = (): StatusError => new StatusError(401, "Unauthorized", "Unauthorized");
 
-export const forbidden = (type: Pick<ResourceType, "resource" | "group">, name: string, why: string, causes?: readonly StatusCause[]): StatusError =>
-  new StatusError(403, "Forbidden", `${qualified(type.resource, type.group)}${name === "" ? "" : ` "${name}"`} is forbidden: ${why}`, {
-    ...(name === "" ? {} : { name }),
-    ...(type.group === "" ? {} : { group: type.group }),
-    kind: type.resource,
-    ...(causes === undefined ? {} : { causes }),
-  });
+export const forbidden = (
+  type: Pick<ResourceType, "resource" | "group">,
+  name: string,
+  why: string,
+  causes?: readonly StatusCause[],
+): StatusError =>
+  new StatusError(
+    403,
+    "Forbidden",
+    `${qualified(type.resource, type.group)}${name === "" ? "" : ` "${name}"`} is forbidden: ${why}`,
+    {
+      ...(name === "" ? {} : { name }),
+      ...(type.group === "" ? {} : { group: type.group }),
+      kind: type.resource,
+      ...(causes === undefined ? {} : { causes }),
+    },
+  );
 
-export const methodNotAllowed = (): StatusError => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+export const methodNotAllowed = (): StatusError =>
+  new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
 
 export const notAcceptable = (accepted: readonly string[]): StatusError =>
   new StatusError(406, "NotAcceptable", `only the following media types are accepted: ${accepted.join(", ")}`);
 
 export const unsupportedMediaType = (accepted: readonly string[]): StatusError =>
-  new StatusError(415, "UnsupportedMediaType", `the body of the request was in an unknown format - accepted media types include: ${accepted.join(", ")}`);
+  new StatusError(
+    415,
+    "UnsupportedMediaType",
+    `the body of the request was in an unknown format - accepted media types include: ${accepted.join(", ")}`,
+  );
 
-export const tooLarge = (limit: number): StatusError => new StatusError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${limit}`);
+export const tooLarge = (limit: number): StatusError =>
+  new StatusError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${limit}`);
 
 export const expired = (message: string): StatusError => new StatusError(410, "Expired", message);
 
@@ -115,11 +151,21 @@ export function invalid(kind: string, group: string, name: string, problems: rea
   });
 }
 
-export const invalidObject = (type: ResourceType, name: string, problems: readonly InvalidProblem[]): StatusError => invalid(type.kind, type.group, name, problems);
+export const invalidObject = (type: ResourceType, name: string, problems: readonly InvalidProblem[]): StatusError =>
+  invalid(type.kind, type.group, name, problems);
 
-export const forbiddenField = (field: string, why: string): InvalidProblem => ({ field, reason: "FieldValueForbidden", message: `Forbidden: ${why}` });
+export const forbiddenField = (field: string, why: string): InvalidProblem => ({
+  field,
+  reason: "FieldValueForbidden",
+  message: `Forbidden: ${why}`,
+});
 
-export const invalidField = (field: string, value: unknown, why: string): InvalidProblem => ({ field, reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(value)}: ${why}` });
+export const invalidField = (field: string, value: unknown, why: string): InvalidProblem => ({
+  field,
+  reason: "FieldValueInvalid",
+  message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
+});
 
 /** Problems with the query of a request, as of `PatchOptions` and its like. */
-export const invalidOptions = (options: string, problems: readonly InvalidProblem[]): StatusError => invalid(options, "meta.k8s.io", "", problems);
+export const invalidOptions = (options: string, problems: readonly InvalidProblem[]): StatusError =>
+  invalid(options, "meta.k8s.io", "", problems);

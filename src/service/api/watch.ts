@@ -103,15 +103,22 @@ class Watch {
   async start(): Promise<void> {
     const { resourceVersion, sendInitialEvents } = this.#options;
     throwIfFuture(this.#request, resourceVersion);
-    this.body.once("close", () => { this.#release(); });
+    this.body.once("close", () => {
+      this.#release();
+    });
     const fromState = sendInitialEvents || resourceVersion === "" || resourceVersion === "0";
     const since = fromState ? await this.#sendState() : resourceVersion;
     this.#flush();
     this.#allowed = mostBuffered + this.body.readableLength;
     this.#version = since;
-    const { deps: { store }, place: { type, namespace } } = this.#request;
+    const {
+      deps: { store },
+      place: { type, namespace },
+    } = this.#request;
     try {
-      this.#unwatch = store.watch(type.resource, { since, ...(namespace === "" ? {} : { namespace }) }, (change) => { this.#onChange(change); });
+      this.#unwatch = store.watch(type.resource, { since, ...(namespace === "" ? {} : { namespace }) }, (change) => {
+        this.#onChange(change);
+      });
     } catch (error) {
       if (!isCode(error, "E_VERSION_EXPIRED")) throw error;
       this.#fail(expired(`too old resource version: ${since} (${store.version()})`));
@@ -125,15 +132,28 @@ class Watch {
     const { items, resourceVersion } = await listAll(this.#request, this.#selector);
     for (const item of items) this.#send("ADDED", item);
     this.#version = resourceVersion;
-    if (this.#options.sendInitialEvents && this.#options.allowWatchBookmarks) this.#bookmark({ "k8s.io/initial-events-end": "true" });
+    if (this.#options.sendInitialEvents && this.#options.allowWatchBookmarks)
+      this.#bookmark({ "k8s.io/initial-events-end": "true" });
     return resourceVersion;
   }
 
   #schedule(): void {
     const { timeoutSeconds, allowWatchBookmarks } = this.#options;
     const timeout = timeoutSeconds > 0 ? timeoutSeconds * 1000 : defaultTimeoutMilliseconds * (1 + Math.random());
-    this.#timers = [setTimeout(() => { this.end(); }, Math.min(timeout, longestMilliseconds))];
-    if (allowWatchBookmarks) this.#timers.push(setInterval(() => { this.#bookmark(); }, bookmarkMilliseconds));
+    this.#timers = [
+      setTimeout(
+        () => {
+          this.end();
+        },
+        Math.min(timeout, longestMilliseconds),
+      ),
+    ];
+    if (allowWatchBookmarks)
+      this.#timers.push(
+        setInterval(() => {
+          this.#bookmark();
+        }, bookmarkMilliseconds),
+      );
     for (const timer of this.#timers) timer.unref();
   }
 
@@ -171,8 +191,14 @@ class Watch {
   }
 
   #bookmark(annotations?: Record<string, string>): void {
-    const { place: { type } } = this.#request;
-    const metadata = { resourceVersion: this.#version, creationTimestamp: null, ...(annotations === undefined ? {} : { annotations }) };
+    const {
+      place: { type },
+    } = this.#request;
+    const metadata = {
+      resourceVersion: this.#version,
+      creationTimestamp: null,
+      ...(annotations === undefined ? {} : { annotations }),
+    };
     this.#write("BOOKMARK", this.#formed({ kind: type.kind, apiVersion: apiVersionOf(type), metadata }, true));
   }
 
@@ -181,7 +207,13 @@ class Watch {
     if (wanted.form === "Object") return isBookmark ? JSON.stringify(object) : documentOf(object);
     if (wanted.form !== "Table") return JSON.stringify(partialMetadata(object, wanted));
     const { metadata } = object as { metadata: Fields };
-    const document = table(this.#request, [object], { resourceVersion: metadata["resourceVersion"] }, this.#options.includeObject, !this.#columnsTold);
+    const document = table(
+      this.#request,
+      [object],
+      { resourceVersion: metadata["resourceVersion"] },
+      this.#options.includeObject,
+      !this.#columnsTold,
+    );
     this.#columnsTold = true;
     return JSON.stringify(document);
   }
@@ -200,8 +232,14 @@ class Watch {
   /** At the end of this turn of the event loop, but not sooner after the last time than clients notice. */
   #flushSoon(): void {
     const wait = this.#flushedAt + flushMilliseconds - performance.now();
-    if (wait <= 0) process.nextTick(() => { this.#flush(); });
-    else setTimeout(() => { this.#flush(); }, wait);
+    if (wait <= 0)
+      process.nextTick(() => {
+        this.#flush();
+      });
+    else
+      setTimeout(() => {
+        this.#flush();
+      }, wait);
   }
 
   #flush(): void {

@@ -11,7 +11,16 @@ import { openForContent } from "./namespaces.ts";
 import { asIfCreated, asIfUpdated, fieldSchemaOf, now, prepareCreate, prepareUpdate } from "./prepare.ts";
 import { writeOptions, type WriteOptions } from "./request-options.ts";
 import { apiVersionOf } from "./resource-types.ts";
-import { alreadyExists, badRequest, changedMeanwhile, invalid, invalidObject, notFound, unsupportedMediaType, type StatusError } from "./status.ts";
+import {
+  alreadyExists,
+  badRequest,
+  changedMeanwhile,
+  invalid,
+  invalidObject,
+  notFound,
+  unsupportedMediaType,
+  type StatusError,
+} from "./status.ts";
 
 export const patchTypes = {
   json: "application/json-patch+json",
@@ -21,26 +30,38 @@ export const patchTypes = {
 } as const;
 
 /** Who writes, for managedFields. */
-export const managerOf = ({ place, subresource }: ApiRequest, { fieldManager }: WriteOptions): Manager => ({ name: fieldManager, apiVersion: apiVersionOf(place.type), subresource });
+export const managerOf = ({ place, subresource }: ApiRequest, { fieldManager }: WriteOptions): Manager => ({
+  name: fieldManager,
+  apiVersion: apiVersionOf(place.type),
+  subresource,
+});
 
 /** POST. Throws StatusError. */
 export async function create(request: ApiRequest): Promise<ApiAnswer> {
-  const { place: { type } } = request;
+  const {
+    place: { type },
+  } = request;
   const options = writeOptions("CreateOptions", request.query, request.userAgent);
   const sent = decodeObject(request.body, request.contentType);
   heed(request, options, sent);
-  const object = prepareCreate(request, sent, (next) => ownersAfterUpdate(undefined, next, managerOf(request, options), fieldSchemaOf(type), now()));
+  const object = prepareCreate(request, sent, (next) =>
+    ownersAfterUpdate(undefined, next, managerOf(request, options), fieldSchemaOf(type), now()),
+  );
   return await storeNew(request, object, options);
 }
 
 function heed({ place: { type }, body, contentType, warnings }: ApiRequest, options: WriteOptions, sent: Fields): void {
-  const refuse = (text: string): StatusError => badRequest(`${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: ${text}`);
+  const refuse = (text: string): StatusError =>
+    badRequest(`${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: ${text}`);
   heedComplaints(() => fieldComplaints(type.kind, sent, body, contentType), options, warnings, refuse);
 }
 
 /** Stores a prepared object, or answers as if. Throws 403 and 409. */
 export async function storeNew(request: ApiRequest, object: Fields, { dryRun }: WriteOptions): Promise<ApiAnswer> {
-  const { deps: { store }, place } = request;
+  const {
+    deps: { store },
+    place,
+  } = request;
   const name = textOf(at(object, "metadata", "name"));
   await openForContent(store, place, name, dryRun);
   if (dryRun) {
@@ -54,7 +75,8 @@ export async function storeNew(request: ApiRequest, object: Fields, { dryRun }: 
   }
 }
 
-export const isCode = (error: unknown, code: DvcrError["code"]): boolean => error instanceof DvcrError && error.code === code;
+export const isCode = (error: unknown, code: DvcrError["code"]): boolean =>
+  error instanceof DvcrError && error.code === code;
 
 /** PUT. Throws StatusError. */
 export async function update(request: ApiRequest): Promise<ApiAnswer> {
@@ -64,14 +86,24 @@ export async function update(request: ApiRequest): Promise<ApiAnswer> {
   heed(request, options, sent);
   const isUnconditional = textOf(at(sent, "metadata", "resourceVersion")) === "";
   if (isUnconditional && place.type.custom) {
-    throw invalidObject(place.type, place.name, [{ field: "metadata.resourceVersion", reason: "FieldValueInvalid", message: "Invalid value: 0x0: must be specified for an update" }]);
+    throw invalidObject(place.type, place.name, [
+      {
+        field: "metadata.resourceVersion",
+        reason: "FieldValueInvalid",
+        message: "Invalid value: 0x0: must be specified for an update",
+      },
+    ]);
   }
   return await storeChange(request, options, () => sent, isUnconditional);
 }
 
 /** PATCH by anything but server-side apply. Throws StatusError. */
 export async function patch(request: ApiRequest): Promise<ApiAnswer> {
-  const { place: { type, name }, body, warnings } = request;
+  const {
+    place: { type, name },
+    body,
+    warnings,
+  } = request;
   const options = writeOptions("PatchOptions", request.query, request.userAgent);
   const change = patcherOf(request);
   let isUnconditional = true;
@@ -82,8 +114,16 @@ export async function patch(request: ApiRequest): Promise<ApiAnswer> {
       const patched = change(live);
       isUnconditional = at(patched, "metadata", "resourceVersion") === at(live, "metadata", "resourceVersion");
       const shown = type.kind === "Secret" ? "<secret contents redacted>" : JSON.stringify(patched);
-      const refuse = (text: string): StatusError => invalid("", "", "", [{ field: "patch", reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(shown)}: ${text}` }]);
-      heedComplaints(() => [...new Set([...fieldComplaints(type.kind, {}, body), ...fieldComplaints(type.kind, patched)])], options, warnings, refuse);
+      const refuse = (text: string): StatusError =>
+        invalid("", "", "", [
+          { field: "patch", reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(shown)}: ${text}` },
+        ]);
+      heedComplaints(
+        () => [...new Set([...fieldComplaints(type.kind, {}, body), ...fieldComplaints(type.kind, patched)])],
+        options,
+        warnings,
+        refuse,
+      );
       if (!isUnconditional) throwIfStale(request, patched, live, name);
       return patched;
     },
@@ -114,19 +154,34 @@ function patcherOf({ place: { type }, body, contentType }: ApiRequest): (live: F
 /** How often a change that names no version is done over on what others wrote meanwhile. */
 const mostAttempts = 5;
 
-async function storeChange(request: ApiRequest, options: WriteOptions, change: (live: Fields) => Fields, isUnconditional: boolean): Promise<ApiAnswer> {
-  const { place: { type } } = request;
+async function storeChange(
+  request: ApiRequest,
+  options: WriteOptions,
+  change: (live: Fields) => Fields,
+  isUnconditional: boolean,
+): Promise<ApiAnswer> {
+  const {
+    place: { type },
+  } = request;
   for (let attempt = 1; ; attempt += 1) {
     const live = await liveObject(request);
     const sent = change(live);
-    const object = prepareUpdate(request, sent, live, (next) => ownersAfterUpdate(live, next, managerOf(request, options), fieldSchemaOf(type), now()));
+    const object = prepareUpdate(request, sent, live, (next) =>
+      ownersAfterUpdate(live, next, managerOf(request, options), fieldSchemaOf(type), now()),
+    );
     const stored = await storeUpdate(request, object, live, options, isUnconditional && attempt < mostAttempts);
     if (stored !== undefined) return stored;
   }
 }
 
 /** Stores what was made of `live`, or answers as if. Gives nothing where somebody else was faster and it `mayTryAgain`. Throws 404 and 409. */
-export async function storeUpdate({ deps: { store }, place }: ApiRequest, object: Fields, live: Fields, { dryRun }: WriteOptions, mayTryAgain: boolean): Promise<ApiAnswer | undefined> {
+export async function storeUpdate(
+  { deps: { store }, place }: ApiRequest,
+  object: Fields,
+  live: Fields,
+  { dryRun }: WriteOptions,
+  mayTryAgain: boolean,
+): Promise<ApiAnswer | undefined> {
   if (dryRun) return { status: 200, object: asIfUpdated(object, live) };
   try {
     return { status: 200, object: asFields(await store.update<KubeObject>(place.type.resource, asObject(object))) };

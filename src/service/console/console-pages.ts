@@ -25,7 +25,10 @@ export interface ConsolePagesDeps {
 }
 
 /** GET and HEAD of the console's pages and assets. A checkout where it is not built serves everything else. */
-export async function consolePages(app: FastifyInstance, { log, directory = builtConsole }: ConsolePagesDeps): Promise<void> {
+export async function consolePages(
+  app: FastifyInstance,
+  { log, directory = builtConsole }: ConsolePagesDeps,
+): Promise<void> {
   if (!existsSync(join(directory, "index.html"))) {
     log.warn("the web console is not built; `npm run build:console` builds it");
     return;

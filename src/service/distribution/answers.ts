@@ -17,14 +17,20 @@ export class DistributionError extends Error {
   }
 }
 
-export const unknownName = (repository: string) => new DistributionError(404, "NAME_UNKNOWN", "repository name not known to registry", { name: repository });
-export const unknownManifest = (reference: string) => new DistributionError(404, "MANIFEST_UNKNOWN", "manifest unknown", { reference });
-export const unknownBlob = (digest: string) => new DistributionError(404, "BLOB_UNKNOWN", "blob unknown to registry", { digest });
+export const unknownName = (repository: string) =>
+  new DistributionError(404, "NAME_UNKNOWN", "repository name not known to registry", { name: repository });
+export const unknownManifest = (reference: string) =>
+  new DistributionError(404, "MANIFEST_UNKNOWN", "manifest unknown", { reference });
+export const unknownBlob = (digest: string) =>
+  new DistributionError(404, "BLOB_UNKNOWN", "blob unknown to registry", { digest });
 
 /** The body for any error, its status set. What is not an answer of ours says nothing of the inside. */
 export function answerDistributionError(reply: FastifyReply, error: unknown): FastifyReply {
   const { status, code, message, detail } = error instanceof DistributionError ? error : fromOurs(error);
-  return reply.code(status).type("application/json").send({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] });
+  return reply
+    .code(status)
+    .type("application/json")
+    .send({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] });
 }
 
 function fromOurs(error: unknown): DistributionError {

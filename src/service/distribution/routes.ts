@@ -43,12 +43,21 @@ export function distributionRoutes(deps: DistributionDeps): FastifyPluginAsync {
     });
     const options = { exposeHeadRoutes: false } as const;
     for (const url of ["/v2", "/v2/", "/v2/*"]) {
-      app.route({ ...options, method: ["GET", "HEAD"], url, handler: (request, reply) => registry.answer(request, reply) });
+      app.route({
+        ...options,
+        method: ["GET", "HEAD"],
+        url,
+        handler: (request, reply) => registry.answer(request, reply),
+      });
       app.route({
         method: writing,
         url,
         handler: () => {
-          throw new DistributionError(405, "UNSUPPORTED", "this registry is read-only: images are made by creating resources");
+          throw new DistributionError(
+            405,
+            "UNSUPPORTED",
+            "this registry is read-only: images are made by creating resources",
+          );
         },
       });
     }
@@ -93,7 +102,11 @@ class ReadOnlyRegistry {
     return reply.send({ name: repository, tags: pageOf([...tags.keys()], request, reply) });
   }
 
-  async #manifest({ repository, tag, digest }: ManifestPath, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  async #manifest(
+    { repository, tag, digest }: ManifestPath,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> {
     const tags = await this.#repository(repository, request);
     const entry = tag === undefined ? [...tags.values()].find((one) => one.digest === digest) : tags.get(tag);
     const reference = tag ?? digest ?? "";
@@ -135,7 +148,8 @@ class ReadOnlyRegistry {
 
   /** Tags of a repository that is there and that the user may read; others are told nothing of it. */
   async #repository(repository: string, request: FastifyRequest): Promise<ReadonlyMap<string, IndexEntry>> {
-    if (!this.#mayRead(userOf(request), repository)) throw new DistributionError(403, "DENIED", "requested access to the resource is denied");
+    if (!this.#mayRead(userOf(request), repository))
+      throw new DistributionError(403, "DENIED", "requested access to the resource is denied");
     const tags = (await this.#images.repositories()).get(repository);
     if (tags === undefined) throw unknownName(repository);
     return tags;
@@ -150,7 +164,8 @@ class ReadOnlyRegistry {
 function accessTo(repository: string): Access {
   const group = "virtualization.deckhouse.io";
   const [kind, first = "", second] = repository.split("/");
-  if (kind === "vi" && second !== undefined) return { verb: "get", group, resource: "virtualimages", namespace: first, name: second };
+  if (kind === "vi" && second !== undefined)
+    return { verb: "get", group, resource: "virtualimages", namespace: first, name: second };
   if (kind === "cvi") return { verb: "get", group, resource: "clustervirtualimages", name: first };
   // Nothing that a resource stands for: for those who clean up.
   return { verb: "get", resource: "gc" };
@@ -163,5 +178,7 @@ function etagOf(digest: string): string {
 /** Sets what names the content; true where the client has it already. */
 function isKnown(request: FastifyRequest, reply: FastifyReply, digest: string): boolean {
   void reply.headers({ "docker-content-digest": digest, etag: etagOf(digest), "cache-control": "private, no-cache" });
-  return (request.headers["if-none-match"] ?? "").split(/, */).some((tag) => tag === etagOf(digest) || tag === `W/${etagOf(digest)}`);
+  return (request.headers["if-none-match"] ?? "")
+    .split(/, */)
+    .some((tag) => tag === etagOf(digest) || tag === `W/${etagOf(digest)}`);
 }

@@ -71,7 +71,10 @@ export class GarbageCollector {
     const report = await this.check();
     // Imports go on, so that it may well be more than before.
     const result = { removed: stale, freed: Math.max(0, usage.used - report.usage.used), report };
-    log.info({ removed: stale.map(({ image }) => `${image.repository}:${image.tag}`), freed: result.freed }, "garbage collection is done");
+    log.info(
+      { removed: stale.map(({ image }) => `${image.repository}:${image.tag}`), freed: result.freed },
+      "garbage collection is done",
+    );
     return result;
   }
 }

@@ -29,8 +29,15 @@ export async function runGc(argv: readonly string[], environment: Environment): 
   }
   try {
     const [command, ...rest] = argv;
-    if (command !== "check" && command !== "run") throw new DvcrError("E_USAGE", `gc: got ${command === undefined ? "no command" : JSON.stringify(command)}, expected check or run`);
-    const config = parseServeConfig(environment, rest.filter((flag) => flag !== "--yes"));
+    if (command !== "check" && command !== "run")
+      throw new DvcrError(
+        "E_USAGE",
+        `gc: got ${command === undefined ? "no command" : JSON.stringify(command)}, expected check or run`,
+      );
+    const config = parseServeConfig(
+      environment,
+      rest.filter((flag) => flag !== "--yes"),
+    );
     await requireImages(config);
     if (command === "check") process.stdout.write(checkText(await check(config)));
     else if (rest.includes("--yes") || (await confirmed(config))) process.stdout.write(runText(await run(config)));
@@ -42,12 +49,25 @@ export async function runGc(argv: readonly string[], environment: Environment): 
   }
 }
 
-const check = (config: ServeConfig) => aloneOrAsking(config, (collector) => collector.check(), () => askServer(config.dataDir, "check"));
-const run = (config: ServeConfig) => aloneOrAsking(config, (collector) => collector.run(), () => askServer(config.dataDir, "run"));
+const check = (config: ServeConfig) =>
+  aloneOrAsking(
+    config,
+    (collector) => collector.check(),
+    () => askServer(config.dataDir, "check"),
+  );
+const run = (config: ServeConfig) =>
+  aloneOrAsking(
+    config,
+    (collector) => collector.run(),
+    () => askServer(config.dataDir, "run"),
+  );
 
 async function requireImages({ registry, dataDir }: ServeConfig): Promise<void> {
   if (registry !== undefined) {
-    throw new DvcrError("E_USAGE", `gc: the images are kept in the registry ${registry}, which others may use too; its own garbage collection cleans it`);
+    throw new DvcrError(
+      "E_USAGE",
+      `gc: the images are kept in the registry ${registry}, which others may use too; its own garbage collection cleans it`,
+    );
   }
   const found = await stat(dataDir).catch(() => undefined);
   if (found?.isDirectory() !== true) throw new DvcrError("E_USAGE", `gc: there is no data directory "${dataDir}"`);
@@ -65,7 +85,11 @@ async function confirmed(config: ServeConfig): Promise<boolean> {
   }
 }
 
-async function aloneOrAsking<T>(config: ServeConfig, alone: (collector: GarbageCollector) => Promise<T>, ask: () => Promise<T>): Promise<T> {
+async function aloneOrAsking<T>(
+  config: ServeConfig,
+  alone: (collector: GarbageCollector) => Promise<T>,
+  ask: () => Promise<T>,
+): Promise<T> {
   let directory: DataDirectory;
   try {
     directory = await DataDirectory.acquire(config.dataDir);
@@ -75,10 +99,17 @@ async function aloneOrAsking<T>(config: ServeConfig, alone: (collector: GarbageC
   }
   try {
     const log = createLogger({ output: 2, verbosity: 0 });
-    const store = await SqliteStore.open(directory, { onError: (error) => log.error({ err: error }, "the store met a problem") });
+    const store = await SqliteStore.open(directory, {
+      onError: (error) => log.error({ err: error }, "the store met a problem"),
+    });
     try {
       const limit = config.capacity === undefined ? {} : { limit: config.capacity };
-      const place = await EmbeddedPlace.open({ directory: join(directory.path, "images"), host: "", keepLeftovers: true, ...limit });
+      const place = await EmbeddedPlace.open({
+        directory: join(directory.path, "images"),
+        host: "",
+        keepLeftovers: true,
+        ...limit,
+      });
       return await alone(new GarbageCollector({ store, place, blobs: place.blobs, log }));
     } finally {
       await store.close();

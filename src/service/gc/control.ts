@@ -37,11 +37,18 @@ export function askServer(dataDirectory: string, what: "check" | "run"): Promise
     if (status === 503) throw new DvcrError("E_STORE_IO", `the process that uses "${dataDirectory}" is not ready`);
     const body = JSON.parse(text) as GcReport & GcResult & { readonly code?: string; readonly message?: string };
     if (status === 200) return body;
-    throw new DvcrError(isErrorCode(body.code ?? "") ? (body.code as DvcrError["code"]) : "E_INTERNAL", body.message ?? `status ${status}`);
+    throw new DvcrError(
+      isErrorCode(body.code ?? "") ? (body.code as DvcrError["code"]) : "E_INTERNAL",
+      body.message ?? `status ${status}`,
+    );
   });
 }
 
-function workFor(collector: GarbageCollector, method: string | undefined, url: string | undefined): (() => Promise<unknown>) | undefined {
+function workFor(
+  collector: GarbageCollector,
+  method: string | undefined,
+  url: string | undefined,
+): (() => Promise<unknown>) | undefined {
   if (url !== path) return undefined;
   if (method === "GET") return () => collector.check();
   return method === "POST" ? () => collector.run() : undefined;
@@ -56,7 +63,9 @@ function exchange(socketPath: string, method: string): Promise<{ status: number;
     const outgoing = request({ socketPath, path, method, agent: false }, (incoming) => {
       const parts: Buffer[] = [];
       incoming.on("data", (part: Buffer) => parts.push(part));
-      incoming.on("end", () => resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(parts).toString("utf8") }));
+      incoming.on("end", () =>
+        resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(parts).toString("utf8") }),
+      );
       incoming.on("error", reject);
     });
     outgoing.on("error", reject).end();

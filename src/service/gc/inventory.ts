@@ -45,15 +45,19 @@ export async function takeInventory(place: ImagePlace, store: ResourceStore, sig
     images: count(images.map(({ kind }) => kind)),
     resources: count([...cvi, ...vi].map(({ kind }) => kind)),
     usage: await place.usage(),
-    stale: images.filter(({ image }) => !wanted.has(keyOf(image))).sort((a, b) => (keyOf(a.image) < keyOf(b.image) ? -1 : 1)),
+    stale: images
+      .filter(({ image }) => !wanted.has(keyOf(image)))
+      .sort((a, b) => (keyOf(a.image) < keyOf(b.image) ? -1 : 1)),
   };
 }
 
 /** By its repository (contract, section 6.1); nothing for what is not named as ours are. */
 function describeImage(image: ImageName): StaleImage | undefined {
   const [kind, first = "", second, more] = image.repository.split("/");
-  if (kind === "cvi" && first !== "" && second === undefined) return { kind: "ClusterVirtualImage", namespace: "", name: first, image };
-  if (kind === "vi" && second !== undefined && more === undefined) return { kind: "VirtualImage", namespace: first, name: second, image };
+  if (kind === "cvi" && first !== "" && second === undefined)
+    return { kind: "ClusterVirtualImage", namespace: "", name: first, image };
+  if (kind === "vi" && second !== undefined && more === undefined)
+    return { kind: "VirtualImage", namespace: first, name: second, image };
   return undefined;
 }
 

@@ -6,8 +6,14 @@ const suffixes = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const columnWidths = { kind: 22, namespace: 20, size: 7 } as const;
 
 export function checkText({ images, resources, usage, stale }: GcReport): string {
-  const list = stale.length === 0 ? ["No images eligible for auto-cleanup."] : ["Images eligible for cleanup:", ...table(stale)];
-  return lines([`Found ${counts(images)} manifests in registry`, `Found ${counts(resources)} resources in cluster`, ...usageTable(usage), ...list]);
+  const list =
+    stale.length === 0 ? ["No images eligible for auto-cleanup."] : ["Images eligible for cleanup:", ...table(stale)];
+  return lines([
+    `Found ${counts(images)} manifests in registry`,
+    `Found ${counts(resources)} resources in cluster`,
+    ...usageTable(usage),
+    ...list,
+  ]);
 }
 
 export function runText({ removed, freed, report }: GcResult): string {
@@ -36,11 +42,15 @@ function counts({ cvi, vi, vd }: KindCounts): string {
 function usageTable({ capacity, used, free }: GcReport["usage"]): string[] {
   const percent = capacity === 0 ? 100 : 100 - Math.floor((free * 100) / capacity);
   const row = (cells: readonly string[]) => cells.map((cell) => cell.padStart(columnWidths.size)).join("  ");
-  return [row(["Total", "Used", "Avail", "Use%"]), row([shortBytes(capacity), shortBytes(used), shortBytes(free), `${percent}%`])];
+  return [
+    row(["Total", "Used", "Avail", "Use%"]),
+    row([shortBytes(capacity), shortBytes(used), shortBytes(free), `${percent}%`]),
+  ];
 }
 
 function table(images: readonly StaleImage[]): string[] {
-  const row = (kind: string, namespace: string, name: string) => `${kind.padEnd(columnWidths.kind)} ${namespace.padEnd(columnWidths.namespace)} ${name}`;
+  const row = (kind: string, namespace: string, name: string) =>
+    `${kind.padEnd(columnWidths.kind)} ${namespace.padEnd(columnWidths.namespace)} ${name}`;
   return [row("KIND", "NAMESPACE", "NAME"), ...images.map(({ kind, namespace, name }) => row(kind, namespace, name))];
 }
 

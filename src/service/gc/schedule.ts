@@ -10,7 +10,11 @@ export interface Schedule {
 }
 
 /** Local time; a run that is due while one runs is left out. @throws DvcrError E_CONFIG. */
-export function startSchedule(expression: string, collector: Pick<GarbageCollector, "run">, onError: (error: unknown) => void): Schedule {
+export function startSchedule(
+  expression: string,
+  collector: Pick<GarbageCollector, "run">,
+  onError: (error: unknown) => void,
+): Schedule {
   try {
     const job = new Cron(expression, { protect: true, unref: true, catch: onError }, async () => {
       await collector.run();
@@ -20,6 +24,10 @@ export function startSchedule(expression: string, collector: Pick<GarbageCollect
     };
     return { next: () => job.nextRun() ?? undefined, stop };
   } catch (error) {
-    throw new DvcrError("E_CONFIG", `the schedule of garbage collection, ${JSON.stringify(expression)}, is no cron expression`, { cause: error });
+    throw new DvcrError(
+      "E_CONFIG",
+      `the schedule of garbage collection, ${JSON.stringify(expression)}, is no cron expression`,
+      { cause: error },
+    );
   }
 }

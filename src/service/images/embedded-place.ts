@@ -62,7 +62,10 @@ export class EmbeddedPlace implements ImagePlace {
     const room: Room = {
       take: (bytes) => {
         if (this.blobs.bytes + this.#incoming + bytes > this.#limit) {
-          throw new DvcrError("E_PLACE_FULL", `the store for images may hold ${this.#limit} bytes and holds ${this.blobs.bytes + this.#incoming}`);
+          throw new DvcrError(
+            "E_PLACE_FULL",
+            `the store for images may hold ${this.#limit} bytes and holds ${this.blobs.bytes + this.#incoming}`,
+          );
         }
         this.#incoming += bytes;
       },

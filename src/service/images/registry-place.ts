@@ -45,13 +45,21 @@ export class RegistryPlace implements ImagePlace {
       access.onRetry?.(event);
       onRetry?.(event.error);
     };
-    return new RegistryDestination(reference, { ...access, credentials, onRetry: retried, ...(upload === undefined ? {} : { upload }) });
+    return new RegistryDestination(reference, {
+      ...access,
+      credentials,
+      onRetry: retried,
+      ...(upload === undefined ? {} : { upload }),
+    });
   }
 
   async copy(from: ImageName, to: ImageName, signal: AbortSignal): Promise<void> {
     await this.#with(from, (source) =>
       this.#with(to, async (target) => {
-        const ends = [{ client: source, reference: this.#reference(from) }, { client: target, reference: this.#reference(to) }] as const;
+        const ends = [
+          { client: source, reference: this.#reference(from) },
+          { client: target, reference: this.#reference(to) },
+        ] as const;
         await copyImage(ends[0], ends[1], signal, this.#options.upload).done;
       }),
     );
@@ -63,7 +71,10 @@ export class RegistryPlace implements ImagePlace {
   }
 
   has(name: ImageName, signal: AbortSignal): Promise<boolean> {
-    return this.#with(name, async (client) => (await statManifest(client, name.repository, name.tag, signal)) !== undefined);
+    return this.#with(
+      name,
+      async (client) => (await statManifest(client, name.repository, name.tag, signal)) !== undefined,
+    );
   }
 
   async *list(signal: AbortSignal): AsyncGenerator<ImageName> {

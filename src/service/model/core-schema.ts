@@ -6,8 +6,16 @@ export const dockerConfigKey = ".dockerconfigjson";
 
 export const secretSchema: JsonSchema = resource("Credentials for container registries.", {
   type: text("Type of the Secret; only this one is kept.", { enum: [dockerConfigType] }),
-  data: { type: "object", description: `Under ${dockerConfigKey} a docker config.json, in base64.`, additionalProperties: text("Base64.", { format: "byte" }) },
-  stringData: { type: "object", description: "The same as plain text; merged into data and never read back.", additionalProperties: text("Plain text.") },
+  data: {
+    type: "object",
+    description: `Under ${dockerConfigKey} a docker config.json, in base64.`,
+    additionalProperties: text("Base64.", { format: "byte" }),
+  },
+  stringData: {
+    type: "object",
+    description: "The same as plain text; merged into data and never read back.",
+    additionalProperties: text("Plain text."),
+  },
   immutable: { type: "boolean", description: "True: data cannot be changed." },
 });
 
@@ -16,7 +24,11 @@ export const namespaceSchema: JsonSchema = resource("A space for names. Made whe
   status: object("State of the namespace.", { phase: text("Active.", { enum: ["Active", "Terminating"] }) }),
 });
 
-const preserved = (description: string): JsonSchema => ({ type: "object", description, "x-kubernetes-preserve-unknown-fields": true });
+const preserved = (description: string): JsonSchema => ({
+  type: "object",
+  description,
+  "x-kubernetes-preserve-unknown-fields": true,
+});
 
 export const eventSchema: JsonSchema = resource("Something that happened to an object.", {
   involvedObject: preserved("The object that this is about."),

@@ -8,7 +8,11 @@ const condition = object(
     reason: text("Why, in one word for programs."),
     message: text("Why, in a sentence for people."),
     lastTransitionTime: text("When status changed last.", { format: "date-time" }),
-    observedGeneration: { type: "integer", format: "int64", description: "Generation of the spec that this was said of." },
+    observedGeneration: {
+      type: "integer",
+      format: "int64",
+      description: "Generation of the spec that this was said of.",
+    },
   },
   ["type", "status", "reason", "message", "lastTransitionTime"],
 );
@@ -39,6 +43,16 @@ export const imageStatusSchema: JsonSchema = object("State of the image; written
     inCluster: text("For clients beside the server."),
   }),
   digest: text("Digest of the stored manifest."),
-  conditions: { type: "array", description: "DatasourceReady and Ready.", items: condition, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] },
-  observedGeneration: { type: "integer", format: "int64", description: "Generation of the spec that the status is about." },
+  conditions: {
+    type: "array",
+    description: "DatasourceReady and Ready.",
+    items: condition,
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["type"],
+  },
+  observedGeneration: {
+    type: "integer",
+    format: "int64",
+    description: "Generation of the spec that the status is about.",
+  },
 });

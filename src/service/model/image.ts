@@ -11,7 +11,9 @@ export const imageApiVersion = `${imageGroup}/${imageVersion}`;
 export type ImageKind = "ClusterVirtualImage" | "VirtualImage";
 
 /** Keys as in the CRD. All that are given must match, over the bytes as received. */
-export type ImageChecksum = Readonly<Partial<Record<"md5" | "sha1" | "sha256" | "sha512" | "streebog256" | "streebog512", string>>>;
+export type ImageChecksum = Readonly<
+  Partial<Record<"md5" | "sha1" | "sha256" | "sha512" | "streebog256" | "streebog512", string>>
+>;
 
 export interface ImageDataSource {
   readonly type: "HTTP" | "ContainerImage" | "ObjectRef" | "Upload";
@@ -21,7 +23,11 @@ export interface ImageDataSource {
     readonly caBundle?: string;
     readonly imagePullSecret?: { readonly name: string; readonly namespace?: string };
   };
-  readonly objectRef?: { readonly kind: "ClusterVirtualImage" | "VirtualImage" | "VirtualDisk" | "VirtualDiskSnapshot"; readonly name: string; readonly namespace?: string };
+  readonly objectRef?: {
+    readonly kind: "ClusterVirtualImage" | "VirtualImage" | "VirtualDisk" | "VirtualDiskSnapshot";
+    readonly name: string;
+    readonly namespace?: string;
+  };
   readonly upload?: { readonly checksum?: ImageChecksum };
 }
 
@@ -32,7 +38,8 @@ export interface ImageSpec {
   readonly persistentVolumeClaim?: { readonly storageClassName?: string };
 }
 
-export type ImagePhase = "Pending" | "WaitForUserUpload" | "Provisioning" | "Ready" | "Failed" | "Terminating" | "ImageLost";
+export type ImagePhase =
+  "Pending" | "WaitForUserUpload" | "Provisioning" | "Ready" | "Failed" | "Terminating" | "ImageLost";
 
 export interface Condition {
   readonly type: string;
@@ -48,8 +55,18 @@ export interface ImageStatus {
   /** "28.2%"; missing while nothing has been read. */
   readonly progress?: string;
   /** Texts as "12.3Mi/s"; the `…Bytes` are decimal numbers of bytes per second, as text. */
-  readonly downloadSpeed?: { readonly avg?: string; readonly avgBytes?: string; readonly current?: string; readonly currentBytes?: string };
-  readonly size?: { readonly stored?: string; readonly storedBytes?: string; readonly unpacked?: string; readonly unpackedBytes?: string };
+  readonly downloadSpeed?: {
+    readonly avg?: string;
+    readonly avgBytes?: string;
+    readonly current?: string;
+    readonly currentBytes?: string;
+  };
+  readonly size?: {
+    readonly stored?: string;
+    readonly storedBytes?: string;
+    readonly unpacked?: string;
+    readonly unpackedBytes?: string;
+  };
   readonly format?: string;
   readonly cdrom?: boolean;
   readonly target?: { readonly registryURL?: string };

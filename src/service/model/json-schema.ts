@@ -22,9 +22,18 @@ export interface JsonSchema {
 
 export type Properties = Readonly<Record<string, JsonSchema>>;
 
-export const text = (description: string, more: Omit<JsonSchema, "type" | "description"> = {}): JsonSchema => ({ type: "string", description, ...more });
+export const text = (description: string, more: Omit<JsonSchema, "type" | "description"> = {}): JsonSchema => ({
+  type: "string",
+  description,
+  ...more,
+});
 
-export const object = (description: string, properties: Properties, required: readonly string[] = [], more: Omit<JsonSchema, "type" | "description" | "properties" | "required"> = {}): JsonSchema => ({
+export const object = (
+  description: string,
+  properties: Properties,
+  required: readonly string[] = [],
+  more: Omit<JsonSchema, "type" | "description" | "properties" | "required"> = {},
+): JsonSchema => ({
   type: "object",
   description,
   properties,
@@ -33,13 +42,21 @@ export const object = (description: string, properties: Properties, required: re
 });
 
 /** A whole resource: the fields that all have, and its own. */
-export const resource = (description: string, properties: Properties, required: readonly string[] = [], more: Omit<JsonSchema, "type" | "description" | "properties" | "required"> = {}): JsonSchema =>
+export const resource = (
+  description: string,
+  properties: Properties,
+  required: readonly string[] = [],
+  more: Omit<JsonSchema, "type" | "description" | "properties" | "required"> = {},
+): JsonSchema =>
   object(
     description,
     {
       apiVersion: text("Group and version of the resource."),
       kind: text("Kind of the resource."),
-      metadata: { type: "object", description: "Name, namespace, labels and annotations, and what the server keeps about the object." },
+      metadata: {
+        type: "object",
+        description: "Name, namespace, labels and annotations, and what the server keeps about the object.",
+      },
       ...properties,
     },
     required,

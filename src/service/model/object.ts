@@ -40,7 +40,8 @@ export interface KubeObject {
 
 /** What a client may send where the server fills in the rest. */
 export type Draft<T extends KubeObject> = Omit<T, "metadata"> & {
-  readonly metadata: Pick<ObjectMeta, "name"> & Partial<Omit<ObjectMeta, "uid" | "generation" | "creationTimestamp" | "resourceVersion">>;
+  readonly metadata: Pick<ObjectMeta, "name"> &
+    Partial<Omit<ObjectMeta, "uid" | "generation" | "creationTimestamp" | "resourceVersion">>;
 };
 
 /** Names one object. */

@@ -4,7 +4,8 @@ import { schemas, type Kind } from "./schemas.ts";
 
 type Fields = Record<string, unknown>;
 
-const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
+const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Paths of fields that the kind does not have, as `spec.dataSource.foo`, in order. metadata is not looked into. */
 export function unknownFields(kind: Kind, object: unknown): string[] {
@@ -21,9 +22,17 @@ export function structured<T>(kind: Kind, object: T): T {
   return copy;
 }
 
-function walk(schema: JsonSchema, value: unknown, path: string, onUnknown: (path: string, parent: Fields, name: string) => void): void {
+function walk(
+  schema: JsonSchema,
+  value: unknown,
+  path: string,
+  onUnknown: (path: string, parent: Fields, name: string) => void,
+): void {
   if (Array.isArray(value)) {
-    if (schema.items !== undefined) value.forEach((item, index) => { walk(schema.items!, item, `${path}[${index}]`, onUnknown); });
+    if (schema.items !== undefined)
+      value.forEach((item, index) => {
+        walk(schema.items!, item, `${path}[${index}]`, onUnknown);
+      });
     return;
   }
   if (!isFields(value) || schema.properties === undefined) return;

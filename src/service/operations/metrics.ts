@@ -17,14 +17,28 @@ export interface MetricsSources {
 
 const imageResources = ["clustervirtualimages", "virtualimages"] as const;
 const kinds: readonly ImageKind[] = ["ClusterVirtualImage", "VirtualImage"];
-const phases: readonly ImagePhase[] = ["Pending", "WaitForUserUpload", "Provisioning", "Ready", "Failed", "Terminating", "ImageLost"];
+const phases: readonly ImagePhase[] = [
+  "Pending",
+  "WaitForUserUpload",
+  "Provisioning",
+  "Ready",
+  "Failed",
+  "Terminating",
+  "ImageLost",
+];
 const jobPhases: readonly JobState["phase"][] = ["queued", "waiting", "running"];
 /** Seconds: a small image to a large one over a slow line. */
 const importBuckets = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400];
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
 /** How imports end: phases with the reasons of Ready. */
-const endings = [["Ready", "Ready"], ["Failed", "ProvisioningFailed"], ["Failed", "ProvisioningFailedTerminally"], ["Failed", "QuotaExceeded"], ["Failed", "WaitForUserUploadTimeout"]] as const;
+const endings = [
+  ["Ready", "Ready"],
+  ["Failed", "ProvisioningFailed"],
+  ["Failed", "ProvisioningFailedTerminally"],
+  ["Failed", "QuotaExceeded"],
+  ["Failed", "WaitForUserUploadTimeout"],
+] as const;
 
 /** Everything that `/metrics` shows. close() ends its watching. */
 export class ServiceMetrics {
@@ -41,13 +55,39 @@ export class ServiceMetrics {
     this.#sources = sources;
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
-    new Gauge({ name: "dvcr_build_info", help: "1; the version stands in the label.", labelNames: ["version"], registers }).set({ version: sources.version }, 1);
-    this.#finished = new Counter({ name: "dvcr_images_finished_total", help: "Imports that ended, by the phase and reason they ended with.", labelNames: ["kind", "phase", "reason"], registers });
+    new Gauge({
+      name: "dvcr_build_info",
+      help: "1; the version stands in the label.",
+      labelNames: ["version"],
+      registers,
+    }).set({ version: sources.version }, 1);
+    this.#finished = new Counter({
+      name: "dvcr_images_finished_total",
+      help: "Imports that ended, by the phase and reason they ended with.",
+      labelNames: ["kind", "phase", "reason"],
+      registers,
+    });
     // There from the start: a rate does not count what a series begins with, so that the first failures would raise no alert.
     for (const kind of kinds) for (const [phase, reason] of endings) this.#finished.inc({ kind, phase, reason }, 0);
-    this.#importSeconds = new Histogram({ name: "dvcr_import_duration_seconds", help: "From Provisioning to Ready.", labelNames: ["kind"], buckets: importBuckets, registers });
-    this.#storedBytes = new Counter({ name: "dvcr_stored_bytes_total", help: "Bytes of layers of images that became Ready.", registers });
-    this.#requestSeconds = new Histogram({ name: "dvcr_http_request_duration_seconds", help: "Requests, watches and uploads left out, by route.", labelNames: ["method", "route", "status"], buckets: requestBuckets, registers });
+    this.#importSeconds = new Histogram({
+      name: "dvcr_import_duration_seconds",
+      help: "From Provisioning to Ready.",
+      labelNames: ["kind"],
+      buckets: importBuckets,
+      registers,
+    });
+    this.#storedBytes = new Counter({
+      name: "dvcr_stored_bytes_total",
+      help: "Bytes of layers of images that became Ready.",
+      registers,
+    });
+    this.#requestSeconds = new Histogram({
+      name: "dvcr_http_request_duration_seconds",
+      help: "Requests, watches and uploads left out, by route.",
+      labelNames: ["method", "route", "status"],
+      buckets: requestBuckets,
+      registers,
+    });
     this.#addImageGauges(registers);
     this.#addJobGauges(registers);
     this.#addPlaceGauges(registers);
@@ -62,8 +102,15 @@ export class ServiceMetrics {
   observeRequests(app: FastifyInstance): void {
     app.addHook("onResponse", (request: FastifyRequest, reply: FastifyReply, done) => {
       const route = request.routeOptions.url ?? "none";
-      const isLong = route.startsWith("/upload/") || route.startsWith("/v2/") || new URLSearchParams(request.url.split("?")[1]).has("watch");
-      if (!isLong) this.#requestSeconds.observe({ method: request.method, route, status: String(reply.statusCode) }, reply.elapsedTime / 1000);
+      const isLong =
+        route.startsWith("/upload/") ||
+        route.startsWith("/v2/") ||
+        new URLSearchParams(request.url.split("?")[1]).has("watch");
+      if (!isLong)
+        this.#requestSeconds.observe(
+          { method: request.method, route, status: String(reply.statusCode) },
+          reply.elapsedTime / 1000,
+        );
       done();
     });
   }
@@ -78,7 +125,8 @@ export class ServiceMetrics {
       async collect() {
         for (const kind of kinds) for (const phase of phases) this.set({ kind, phase }, 0);
         const lists = await Promise.all(imageResources.map((resource) => store.list<ImageObject>(resource)));
-        for (const { kind, status } of lists.flatMap(({ items }) => items)) this.inc({ kind, phase: status?.phase ?? "Pending" });
+        for (const { kind, status } of lists.flatMap(({ items }) => items))
+          this.inc({ kind, phase: status?.phase ?? "Pending" });
       },
     });
   }
@@ -91,7 +139,8 @@ export class ServiceMetrics {
       labelNames: ["phase"],
       registers,
       collect() {
-        for (const phase of jobPhases) this.set({ phase }, executor.running().filter((job) => job.state().phase === phase).length);
+        for (const phase of jobPhases)
+          this.set({ phase }, executor.running().filter((job) => job.state().phase === phase).length);
       },
     });
     new Gauge({

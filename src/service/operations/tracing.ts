@@ -25,11 +25,15 @@ export async function startTracing(environment: Environment, version: string): P
   if (!wantsTracing(environment)) return undefined;
   const { NodeTracerProvider, BatchSpanProcessor } = await import("@opentelemetry/sdk-trace-node");
   const { OTLPTraceExporter } = await import("@opentelemetry/exporter-trace-otlp-http");
-  const { defaultResource, detectResources, envDetector, resourceFromAttributes } = await import("@opentelemetry/resources");
+  const { defaultResource, detectResources, envDetector, resourceFromAttributes } =
+    await import("@opentelemetry/resources");
   const resource = defaultResource()
     .merge(resourceFromAttributes({ "service.name": "dvcr", "service.version": version }))
     .merge(detectResources({ detectors: [envDetector] }));
-  const provider = new NodeTracerProvider({ resource, spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())] });
+  const provider = new NodeTracerProvider({
+    resource,
+    spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())],
+  });
   provider.register();
   return {
     tracer: provider.getTracer("dvcr", version),
@@ -88,8 +92,12 @@ function follow(running: RunningJob, tracer: Tracer): () => void {
     const { phase, sourceBytes, result, error } = running.state();
     if (phase === "running" && span.isRecording()) span.setAttribute("dvcr.source.bytes", sourceBytes);
     if (phase !== "stored" && phase !== "failed") return;
-    span.setAttributes({ "dvcr.source.bytes": sourceBytes, ...(result?.format === undefined ? {} : { "dvcr.format": result.format }) });
-    if (error !== undefined) span.setAttribute("error.type", error.code).setStatus({ code: SpanStatusCode.ERROR, message: error.entry.title });
+    span.setAttributes({
+      "dvcr.source.bytes": sourceBytes,
+      ...(result?.format === undefined ? {} : { "dvcr.format": result.format }),
+    });
+    if (error !== undefined)
+      span.setAttribute("error.type", error.code).setStatus({ code: SpanStatusCode.ERROR, message: error.entry.title });
     span.end();
     stop();
   });

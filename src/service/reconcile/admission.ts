@@ -32,7 +32,11 @@ const againMs = 30_000;
 /** Nothing where the import of `image` may begin now; it then counts in its namespace's quota. */
 export async function refusalOf(image: ImageObject, deps: AdmissionDeps): Promise<Refusal | undefined> {
   if (image.spec.storage === "PersistentVolumeClaim") {
-    return { reason: "StorageClassNotReady", message: "this service has no volumes: images are kept in the store for container images; use storage ContainerRegistry" };
+    return {
+      reason: "StorageClassNotReady",
+      message:
+        "this service has no volumes: images are kept in the store for container images; use storage ContainerRegistry",
+    };
   }
   const limits = deps.limits();
   return (await placeRefusal(deps, limits)) ?? gateRefusal(deps) ?? (await quotaRefusal(image, deps));
@@ -40,13 +44,20 @@ export async function refusalOf(image: ImageObject, deps: AdmissionDeps): Promis
 
 function gateRefusal({ gate }: AdmissionDeps): Refusal | undefined {
   if (gate?.isOpen() !== false) return undefined;
-  return { reason: "ProvisioningPostponed", message: "garbage collection is running; the import begins when it is over", again: againMs };
+  return {
+    reason: "ProvisioningPostponed",
+    message: "garbage collection is running; the import begins when it is over",
+    again: againMs,
+  };
 }
 
 async function placeRefusal({ place }: AdmissionDeps, { nearlyFull }: AdmissionLimits): Promise<Refusal | undefined> {
   const { capacity, used, free } = await place.usage();
   if (used < capacity * nearlyFull) return undefined;
-  const error = new DvcrError("E_PLACE_FULL", `${formatSize(used)} of ${formatSize(capacity)} are used, ${formatSize(free)} free`);
+  const error = new DvcrError(
+    "E_PLACE_FULL",
+    `${formatSize(used)} of ${formatSize(capacity)} are used, ${formatSize(free)} free`,
+  );
   return { reason: "ProvisioningNotStarted", message: error.toLine(), again: againMs };
 }
 

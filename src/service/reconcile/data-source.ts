@@ -20,7 +20,11 @@ export interface CopiedImage {
 }
 
 /** Finds everything that the image's data source refers to. `uploadToken` is called for an upload. */
-export async function resolveDataSource(image: ImageObject, store: ResourceStore, uploadToken: () => string): Promise<Resolved> {
+export async function resolveDataSource(
+  image: ImageObject,
+  store: ResourceStore,
+  uploadToken: () => string,
+): Promise<Resolved> {
   const { dataSource } = image.spec;
   const { http, containerImage, objectRef, upload } = dataSource;
   switch (dataSource.type) {
@@ -45,7 +49,10 @@ export async function resolveDataSource(image: ImageObject, store: ResourceStore
   }
 }
 
-const invalid = (member: string): Resolved => ({ reason: "DatasourceNotReady", message: `spec.dataSource.${member} is missing` });
+const invalid = (member: string): Resolved => ({
+  reason: "DatasourceNotReady",
+  message: `spec.dataSource.${member} is missing`,
+});
 
 function checksumsOf(checksum: ImageChecksum = {}): Checksum[] {
   return Object.entries(checksum).map(([algorithm, expected]) => ({ algorithm, expected: expected.toLowerCase() }));
@@ -53,7 +60,9 @@ function checksumsOf(checksum: ImageChecksum = {}): Checksum[] {
 
 const certificate = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
-function readBundle(bundle: string | undefined): { readonly caBundle?: string } | { readonly reason: string; readonly message: string } {
+function readBundle(
+  bundle: string | undefined,
+): { readonly caBundle?: string } | { readonly reason: string; readonly message: string } {
   if (bundle === undefined || bundle === "") return {};
   const certificates = Buffer.from(bundle, "base64").toString("latin1").match(certificate) ?? [];
   const problem = (why: string) => ({ reason: "CABundleNotValid", message: `spec.dataSource: the caBundle ${why}` });
@@ -66,33 +75,59 @@ function readBundle(bundle: string | undefined): { readonly caBundle?: string } 
   return { caBundle: certificates.join("\n") };
 }
 
-async function pullSecret(image: ImageObject, store: ResourceStore): Promise<{ readonly dockerConfig?: string } | { readonly reason: string; readonly message: string; readonly waitsFor?: ObjectKey }> {
+async function pullSecret(
+  image: ImageObject,
+  store: ResourceStore,
+): Promise<
+  | { readonly dockerConfig?: string }
+  | { readonly reason: string; readonly message: string; readonly waitsFor?: ObjectKey }
+> {
   const { name = "", namespace } = image.spec.dataSource.containerImage?.imagePullSecret ?? {};
   if (name === "") return {};
   const key: ObjectKey = { resource: "secrets", namespace: namespace ?? image.metadata.namespace ?? "default", name };
   const secret = await store.get<SecretObject>(key);
   const encoded = secret?.data?.[dockerConfigKey];
   if (encoded !== undefined) return { dockerConfig: Buffer.from(encoded, "base64").toString("utf8") };
-  return { reason: "ContainerRegistrySecretNotFound", message: `there is no Secret ${name} of type kubernetes.io/dockerconfigjson in namespace ${key.namespace}`, waitsFor: key };
+  return {
+    reason: "ContainerRegistrySecretNotFound",
+    message: `there is no Secret ${name} of type kubernetes.io/dockerconfigjson in namespace ${key.namespace}`,
+    waitsFor: key,
+  };
 }
 
 type ObjectRef = NonNullable<ImageObject["spec"]["dataSource"]["objectRef"]>;
 
-async function referred(image: ImageObject, { kind, name, namespace }: ObjectRef, store: ResourceStore): Promise<Resolved> {
+async function referred(
+  image: ImageObject,
+  { kind, name, namespace }: ObjectRef,
+  store: ResourceStore,
+): Promise<Resolved> {
   if (kind === "VirtualDisk" || kind === "VirtualDiskSnapshot") {
-    return { reason: `${kind}NotReady`, message: `${kind} ${name}: this service keeps images only; the platform's virtualization module has disks and snapshots` };
+    return {
+      reason: `${kind}NotReady`,
+      message: `${kind} ${name}: this service keeps images only; the platform's virtualization module has disks and snapshots`,
+    };
   }
   const isCluster = kind === "ClusterVirtualImage";
   const reason = isCluster ? "ClusterImageNotReady" : "ImageNotReady";
   const key: ObjectKey = isCluster
     ? { resource: "clustervirtualimages", namespace: "", name }
     : { resource: "virtualimages", namespace: image.metadata.namespace ?? namespace ?? "", name };
-  const notReady = (why: string): Resolved => ({ reason, message: `${kind} ${isCluster ? name : `${key.namespace}/${name}`} ${why}`, waitsFor: key });
+  const notReady = (why: string): Resolved => ({
+    reason,
+    message: `${kind} ${isCluster ? name : `${key.namespace}/${name}`} ${why}`,
+    waitsFor: key,
+  });
   const found = await store.get<ImageObject>(key);
   if (found === undefined) return notReady("does not exist");
   if (found.metadata.uid === image.metadata.uid) return notReady("is this image itself");
   if (found.metadata.deletionTimestamp !== undefined) return notReady("is being deleted");
-  if (found.status?.phase !== "Ready") return notReady(`is not ready: its phase is ${found.status?.phase ?? "Pending"}`);
+  if (found.status?.phase !== "Ready")
+    return notReady(`is not ready: its phase is ${found.status?.phase ?? "Pending"}`);
   const bytes = Number(found.status.size?.storedBytes ?? 0);
-  return { source: { type: "copy", from: imageNameOf(found), bytes }, checksums: [], copied: { key, status: found.status } };
+  return {
+    source: { type: "copy", from: imageNameOf(found), bytes },
+    checksums: [],
+    copied: { key, status: found.status },
+  };
 }

@@ -14,7 +14,16 @@ import { resolveDataSource, type CopiedImage } from "./data-source.ts";
 import { recordEvent, type EventObject } from "./events.ts";
 import type { ProvisioningGate } from "./gate.ts";
 import type { NamespaceQuota } from "./quota.ts";
-import { isFalse, isTrue, isUnknown, runningMessage, runningStatus, statusOf, storedStatus, type StatusDraft } from "./status.ts";
+import {
+  isFalse,
+  isTrue,
+  isUnknown,
+  runningMessage,
+  runningStatus,
+  statusOf,
+  storedStatus,
+  type StatusDraft,
+} from "./status.ts";
 
 export const imageFinalizer = "virtualization.deckhouse.io/image-cleanup";
 
@@ -96,7 +105,10 @@ export class ImageWork {
       return;
     }
     if (metadata.finalizers?.includes(imageFinalizer) !== true) {
-      const held = { ...image, metadata: { ...metadata, finalizers: [...(metadata.finalizers ?? []), imageFinalizer] } };
+      const held = {
+        ...image,
+        metadata: { ...metadata, finalizers: [...(metadata.finalizers ?? []), imageFinalizer] },
+      };
       await this.step(await this.#deps.store.update<ImageObject>(context.resource, held), context);
       return;
     }
@@ -125,24 +137,38 @@ export class ImageWork {
     let current = image;
     if (status?.phase !== "Terminating") {
       const ended = withoutUndefined<ImageStatus>({ ...status, imageUploadURLs: undefined, downloadSpeed: undefined });
-      current = await this.#deps.store.update<ImageObject>(context.resource, { ...image, status: { ...ended, phase: "Terminating" } });
+      current = await this.#deps.store.update<ImageObject>(context.resource, {
+        ...image,
+        status: { ...ended, phase: "Terminating" },
+      });
     }
     const users = this.#copiesOf(imageNameOf(image));
     if (users.length > 0) {
       // The last of them to end has this image looked at again.
-      this.#deps.log.info({ image: labelOf(image), users: users.map(({ job }) => job.label) }, "deletion waits for imports that read the image");
+      this.#deps.log.info(
+        { image: labelOf(image), users: users.map(({ job }) => job.label) },
+        "deletion waits for imports that read the image",
+      );
       return;
     }
     await this.cleanUp(image, context.signal);
     const finalizers = (current.metadata.finalizers ?? []).filter((one) => one !== imageFinalizer);
-    await this.#deps.store.update<ImageObject>(context.resource, { ...current, metadata: { ...current.metadata, finalizers } });
+    await this.#deps.store.update<ImageObject>(context.resource, {
+      ...current,
+      metadata: { ...current.metadata, finalizers },
+    });
     context.gone();
   }
 
   #copiesOf({ repository, tag }: ImageName): RunningJob[] {
     return this.#deps.executor.running().filter((running) => {
       const { source } = running.job;
-      return source.type === "copy" && source.from.repository === repository && source.from.tag === tag && isUnderWay(running.state());
+      return (
+        source.type === "copy" &&
+        source.from.repository === repository &&
+        source.from.tag === tag &&
+        isUnderWay(running.state())
+      );
     });
   }
 
@@ -154,13 +180,24 @@ export class ImageWork {
     if (isThere) this.#present.add(uid);
     if (isThere === (image.status?.phase === "Ready")) return;
     const { status = {} } = image;
-    await this.#write(image, {
-      ...withoutConditions(status),
-      phase: isThere ? "Ready" : "ImageLost",
-      datasource: isTrue("DatasourceReady"),
-      ready: isThere ? isTrue("Ready") : isFalse("ImageLost", "the image is not in the store any more; delete the resource and make it again"),
-    }, context);
-    await this.#tell(image, isThere ? "Normal" : "Warning", isThere ? "ImageFound" : "ImageLost", isThere ? "The image is in the store again" : "The image is not in the store any more");
+    await this.#write(
+      image,
+      {
+        ...withoutConditions(status),
+        phase: isThere ? "Ready" : "ImageLost",
+        datasource: isTrue("DatasourceReady"),
+        ready: isThere
+          ? isTrue("Ready")
+          : isFalse("ImageLost", "the image is not in the store any more; delete the resource and make it again"),
+      },
+      context,
+    );
+    await this.#tell(
+      image,
+      isThere ? "Normal" : "Warning",
+      isThere ? "ImageFound" : "ImageLost",
+      isThere ? "The image is in the store again" : "The image is not in the store any more",
+    );
   }
 
   /** The job of the image's present spec, started where nothing keeps it from that. */
@@ -179,15 +216,29 @@ export class ImageWork {
       this.#deps.quota.leave(uid);
       if (refusal?.again !== undefined) context.againAfter(refusal.again);
       if (!("source" in resolved) && resolved.waitsFor !== undefined) context.waitFor(resolved.waitsFor);
-      const ready = refusal === undefined ? isFalse("DatasourceNotReady", "message" in resolved ? resolved.message : "") : isFalse(refusal.reason, refusal.message);
+      const ready =
+        refusal === undefined
+          ? isFalse("DatasourceNotReady", "message" in resolved ? resolved.message : "")
+          : isFalse(refusal.reason, refusal.message);
       // The URL that a client has outlives the wait.
       const given = image.status?.imageUploadURLs;
-      const urls = given !== undefined && "source" in resolved && resolved.source.type === "upload" ? { imageUploadURLs: this.#deps.uploadUrls(resolved.source.token) } : {};
+      const urls =
+        given !== undefined && "source" in resolved && resolved.source.type === "upload"
+          ? { imageUploadURLs: this.#deps.uploadUrls(resolved.source.token) }
+          : {};
       const changed = await this.#write(image, { phase: "Pending", datasource, ready, ...urls }, context);
-      if (changed && refusal?.reason === "QuotaExceeded") await this.#tell(image, "Warning", "DataSourceQuotaExceed", refusal.message);
+      if (changed && refusal?.reason === "QuotaExceeded")
+        await this.#tell(image, "Warning", "DataSourceQuotaExceed", refusal.message);
       return undefined;
     }
-    const job = executor.start({ uid, generation, label: labelOf(image), target: imageNameOf(image), source: resolved.source, checksums: resolved.checksums });
+    const job = executor.start({
+      uid,
+      generation,
+      label: labelOf(image),
+      target: imageNameOf(image),
+      source: resolved.source,
+      checksums: resolved.checksums,
+    });
     this.#started.set(uid, { generation, copied: resolved.copied });
     let phase = job.state().phase;
     job.onChange(() => {
@@ -215,27 +266,56 @@ export class ImageWork {
     if (started !== undefined && state.phase !== "waiting") started.waitingSince = undefined;
     switch (state.phase) {
       case "queued":
-        await this.#write(image, { phase: "Pending", datasource, ready: isFalse("ProvisioningNotStarted", "other imports are running; this one waits for its turn") }, context);
+        await this.#write(
+          image,
+          {
+            phase: "Pending",
+            datasource,
+            ready: isFalse("ProvisioningNotStarted", "other imports are running; this one waits for its turn"),
+          },
+          context,
+        );
         return;
       case "waiting":
         await this.#awaitUpload(image, started, { datasource, ...urls }, context);
         return;
       case "running": {
-        const draft = { phase: "Provisioning" as const, datasource, ready: isFalse("Provisioning", runningMessage(state)), ...urls, ...target, ...runningStatus(this.#published(image), state) };
+        const draft = {
+          phase: "Provisioning" as const,
+          datasource,
+          ready: isFalse("Provisioning", runningMessage(state)),
+          ...urls,
+          ...target,
+          ...runningStatus(this.#published(image), state),
+        };
         const began = await this.#write(image, draft, context);
         if (began) await this.#tell(image, "Normal", "DataSourceImportStarted", "The import has started");
         return;
       }
       case "stored":
         this.#present.add(job.uid);
-        await this.#write(image, { ...storedStatus(state, started?.copied?.status), ...target, datasource, ready: isTrue("Ready") }, context);
+        await this.#write(
+          image,
+          { ...storedStatus(state, started?.copied?.status), ...target, datasource, ready: isTrue("Ready") },
+          context,
+        );
         await this.#forget(job.uid);
         await this.#tell(image, "Normal", "DataSourceImportCompleted", "The image is stored");
         return;
       case "failed": {
         const isOverQuota = state.error?.code === "E_QUOTA_EXCEEDED";
-        const reason = isOverQuota ? "QuotaExceeded" : job.source.type === "upload" ? "ProvisioningFailedTerminally" : "ProvisioningFailed";
-        await this.#fail(image, reason, state.error?.toLine() ?? "", context, isOverQuota ? "DataSourceQuotaExceed" : undefined);
+        const reason = isOverQuota
+          ? "QuotaExceeded"
+          : job.source.type === "upload"
+            ? "ProvisioningFailedTerminally"
+            : "ProvisioningFailed";
+        await this.#fail(
+          image,
+          reason,
+          state.error?.toLine() ?? "",
+          context,
+          isOverQuota ? "DataSourceQuotaExceed" : undefined,
+        );
       }
     }
   }
@@ -245,7 +325,12 @@ export class ImageWork {
     return status?.phase === "Provisioning" && status.observedGeneration === metadata.generation ? status : undefined;
   }
 
-  async #awaitUpload(image: ImageObject, started: Started | undefined, draft: Pick<StatusDraft, "datasource" | "imageUploadURLs">, context: WorkContext): Promise<void> {
+  async #awaitUpload(
+    image: ImageObject,
+    started: Started | undefined,
+    draft: Pick<StatusDraft, "datasource" | "imageUploadURLs">,
+    context: WorkContext,
+  ): Promise<void> {
     const { uploadTimeoutMs } = this.#deps;
     const since = started?.waitingSince ?? this.#now();
     if (started !== undefined) started.waitingSince = since;
@@ -253,16 +338,43 @@ export class ImageWork {
     if (left <= 0) {
       // The URL is dead before anybody reads that it is.
       await this.#forget(image.metadata.uid);
-      await this.#fail(image, "WaitForUserUploadTimeout", `no upload has begun for ${Math.round(uploadTimeoutMs / 1000)} seconds; change the spec or make the resource again for a new URL`, context);
+      await this.#fail(
+        image,
+        "WaitForUserUploadTimeout",
+        `no upload has begun for ${Math.round(uploadTimeoutMs / 1000)} seconds; change the spec or make the resource again for a new URL`,
+        context,
+      );
       return;
     }
     context.againAfter(left);
-    await this.#write(image, { phase: "WaitForUserUpload", ...draft, ready: isFalse("WaitForUserUpload", "waiting for the file; send it to status.imageUploadURLs") }, context);
+    await this.#write(
+      image,
+      {
+        phase: "WaitForUserUpload",
+        ...draft,
+        ready: isFalse("WaitForUserUpload", "waiting for the file; send it to status.imageUploadURLs"),
+      },
+      context,
+    );
   }
 
-  async #fail(image: ImageObject, reason: string, why: string, context: WorkContext, event: EventObject["reason"] = "DataSourceImportFailed"): Promise<void> {
+  async #fail(
+    image: ImageObject,
+    reason: string,
+    why: string,
+    context: WorkContext,
+    event: EventObject["reason"] = "DataSourceImportFailed",
+  ): Promise<void> {
     const message = redactText(why);
-    await this.#write(image, { phase: "Failed", datasource: isUnknown("DatasourceReady", "the import has ended"), ready: isFalse(reason, message) }, context);
+    await this.#write(
+      image,
+      {
+        phase: "Failed",
+        datasource: isUnknown("DatasourceReady", "the import has ended"),
+        ready: isFalse(reason, message),
+      },
+      context,
+    );
     await this.#forget(image.metadata.uid);
     await this.#tell(image, "Warning", event, message);
   }
@@ -287,7 +399,12 @@ export class ImageWork {
     if (copied !== undefined) this.#touch(copied.key);
   }
 
-  async #tell(image: ImageObject, type: EventObject["type"], reason: EventObject["reason"], message: string): Promise<void> {
+  async #tell(
+    image: ImageObject,
+    type: EventObject["type"],
+    reason: EventObject["reason"],
+    message: string,
+  ): Promise<void> {
     try {
       await recordEvent(this.#deps.store, image, { type, reason, message }, this.#timestamp());
     } catch (error) {
@@ -305,7 +422,11 @@ const readyOf = (status: ImageStatus | undefined) => status?.conditions?.find(({
 
 const isUnderWay = ({ phase }: JobState): boolean => phase === "queued" || phase === "running";
 
-function withoutConditions({ conditions: _conditions, observedGeneration: _generation, ...rest }: ImageStatus): Omit<ImageStatus, "conditions" | "observedGeneration"> {
+function withoutConditions({
+  conditions: _conditions,
+  observedGeneration: _generation,
+  ...rest
+}: ImageStatus): Omit<ImageStatus, "conditions" | "observedGeneration"> {
   return rest;
 }
 

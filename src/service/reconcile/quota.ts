@@ -35,7 +35,10 @@ export class NamespaceQuota {
     const { namespaceBytes, namespaceImages } = this.#limits();
     if (images >= namespaceImages || bytes >= namespaceBytes) {
       const most = images >= namespaceImages ? `${namespaceImages} images` : formatSize(namespaceBytes);
-      throw new DvcrError("E_QUOTA", `namespace ${namespace} may hold ${most} and holds ${images} images of ${formatSize(bytes)}`);
+      throw new DvcrError(
+        "E_QUOTA",
+        `namespace ${namespace} may hold ${most} and holds ${images} images of ${formatSize(bytes)}`,
+      );
     }
     // No wait since the count, so that of several that come together each sees those before it.
     this.#onTheirWay.set(uid, { namespace, bytes: 0 });
@@ -48,7 +51,10 @@ export class NamespaceQuota {
     const used = (await this.#usedBesides(uid, own.namespace)).bytes;
     const { namespaceBytes } = this.#limits();
     if (used + bytes > namespaceBytes) {
-      throw new DvcrError("E_QUOTA_EXCEEDED", `the image takes ${formatSize(bytes)}; namespace ${own.namespace} may hold ${formatSize(namespaceBytes)} and holds ${formatSize(used)} without it`);
+      throw new DvcrError(
+        "E_QUOTA_EXCEEDED",
+        `the image takes ${formatSize(bytes)}; namespace ${own.namespace} may hold ${formatSize(namespaceBytes)} and holds ${formatSize(used)} without it`,
+      );
     }
     own.bytes = bytes;
   }
@@ -62,12 +68,17 @@ export class NamespaceQuota {
     const { namespaceBytes, namespaceImages } = this.#limits();
     if (namespaceBytes === Infinity && namespaceImages === Infinity) return { images: 0, bytes: 0 };
     const { items } = await this.#store.list<ImageObject>("virtualimages", { namespace });
-    const taken = items.filter(({ metadata }) => metadata.uid !== uid).map((one) => this.#takenBy(one)).filter((bytes) => bytes !== undefined);
+    const taken = items
+      .filter(({ metadata }) => metadata.uid !== uid)
+      .map((one) => this.#takenBy(one))
+      .filter((bytes) => bytes !== undefined);
     return { images: taken.length, bytes: taken.reduce((sum, bytes) => sum + bytes, 0) };
   }
 
   /** Bytes; nothing for an image that does not count. */
   #takenBy({ metadata, status }: ImageObject): number | undefined {
-    return status?.phase === "Ready" ? Number(status.size?.storedBytes ?? 0) : this.#onTheirWay.get(metadata.uid)?.bytes;
+    return status?.phase === "Ready"
+      ? Number(status.size?.storedBytes ?? 0)
+      : this.#onTheirWay.get(metadata.uid)?.bytes;
   }
 }

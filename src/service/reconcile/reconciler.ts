@@ -26,7 +26,8 @@ function keyOf(text: string): ObjectKey {
   return { resource: resource as ResourceName, namespace, name };
 }
 
-const keyOfObject = (resource: ResourceName, { metadata }: KubeObject): string => textOf({ resource, namespace: metadata.namespace ?? "", name: metadata.name });
+const keyOfObject = (resource: ResourceName, { metadata }: KubeObject): string =>
+  textOf({ resource, namespace: metadata.namespace ?? "", name: metadata.name });
 
 export class ImageReconciler {
   readonly #store: ResourceStore;
@@ -45,15 +46,27 @@ export class ImageReconciler {
     this.#store = deps.store;
     this.#log = deps.log;
     this.#presenceCheckMs = deps.presenceCheckMs;
-    this.#work = new ImageWork(deps, (key) => { this.#queue.add(textOf(key)); });
-    this.#queue = new WorkQueue({ workers, work: (key, signal) => this.#reconcile(key, signal), onError: (key, error) => { this.#failed(key, error); } });
+    this.#work = new ImageWork(deps, (key) => {
+      this.#queue.add(textOf(key));
+    });
+    this.#queue = new WorkQueue({
+      workers,
+      work: (key, signal) => this.#reconcile(key, signal),
+      onError: (key, error) => {
+        this.#failed(key, error);
+      },
+    });
     if (deps.gate !== undefined) this.#unsubscribe.push(deps.gate.onOpen(() => void this.#all()));
   }
 
   /** Takes up every image that there is, then follows the changes. */
   async start(): Promise<void> {
     for (const resource of [...imageResources, "secrets"] as const) {
-      this.#unsubscribe.push(this.#store.watch(resource, {}, ({ object }) => { this.#changed(keyOfObject(resource, object), resource !== "secrets"); }));
+      this.#unsubscribe.push(
+        this.#store.watch(resource, {}, ({ object }) => {
+          this.#changed(keyOfObject(resource, object), resource !== "secrets");
+        }),
+      );
     }
     await this.#all();
     this.#presenceTimer = setInterval(() => {
@@ -104,13 +117,19 @@ export class ImageReconciler {
     return {
       signal,
       resource: key.resource as WorkContext["resource"],
-      again: () => { this.#queue.add(text); },
-      againAfter: (milliseconds) => { this.#queue.addAfter(text, milliseconds); },
+      again: () => {
+        this.#queue.add(text);
+      },
+      againAfter: (milliseconds) => {
+        this.#queue.addAfter(text, milliseconds);
+      },
       waitFor: (other) => {
         const waiters = this.#waiters.get(textOf(other)) ?? new Set();
         this.#waiters.set(textOf(other), waiters.add(text));
       },
-      gone: () => { this.#known.delete(text); },
+      gone: () => {
+        this.#known.delete(text);
+      },
     };
   }
 
@@ -121,6 +140,9 @@ export class ImageReconciler {
       return;
     }
     const image = this.#known.get(key);
-    this.#log.error({ err: error, image: image === undefined ? key : labelOf(image) }, "reconciling failed, trying again");
+    this.#log.error(
+      { err: error, image: image === undefined ? key : labelOf(image) },
+      "reconciling failed, trying again",
+    );
   }
 }

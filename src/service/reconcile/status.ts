@@ -41,13 +41,20 @@ function conditionOf(image: ImageObject, type: string, draft: ConditionDraft, no
 const percentIn = (progress: string | undefined): number => Number(progress?.replace("%", "") ?? 0);
 
 /** Progress and speed of a job that runs; what was published of it before never goes back. */
-export function runningStatus(before: ImageStatus | undefined, state: JobState): Pick<ImageStatus, "progress" | "downloadSpeed"> {
+export function runningStatus(
+  before: ImageStatus | undefined,
+  state: JobState,
+): Pick<ImageStatus, "progress" | "downloadSpeed"> {
   if (state.sourceBytes === 0 && before?.progress === undefined) return {};
   const progress = percentIn(before?.progress) > state.percent ? before?.progress : formatRunningPercent(state.percent);
   const { averageSpeed, currentSpeed } = state;
   return {
     ...(progress === undefined ? {} : { progress }),
-    downloadSpeed: { ...averageOf(averageSpeed), current: formatSpeed(currentSpeed), currentBytes: String(Math.round(currentSpeed)) },
+    downloadSpeed: {
+      ...averageOf(averageSpeed),
+      current: formatSpeed(currentSpeed),
+      currentBytes: String(Math.round(currentSpeed)),
+    },
   };
 }
 
@@ -60,19 +67,31 @@ export function runningMessage({ retrying }: JobState): string {
 const averageOf = (speed: number) => ({ avg: formatSpeed(speed), avgBytes: String(Math.round(speed)) });
 
 /** What remains of a job that has stored its image; a copy has format and sizes of its source, `inherited`. */
-export function storedStatus({ result }: JobState, inherited: ImageStatus | undefined): Omit<StatusDraft, "datasource" | "ready"> {
+export function storedStatus(
+  { result }: JobState,
+  inherited: ImageStatus | undefined,
+): Omit<StatusDraft, "datasource" | "ready"> {
   const format = result?.format ?? inherited?.format;
   return {
     phase: "Ready",
     progress: formatPercent(100),
     cdrom: format?.toLowerCase() === "iso",
     ...(format === undefined ? {} : { format }),
-    ...(result?.storedSize === undefined ? (inherited?.size === undefined ? {} : { size: inherited.size }) : { size: sizesOf(result.storedSize, result.virtualSize ?? 0) }),
+    ...(result?.storedSize === undefined
+      ? inherited?.size === undefined
+        ? {}
+        : { size: inherited.size }
+      : { size: sizesOf(result.storedSize, result.virtualSize ?? 0) }),
     ...(result?.averageSpeed === undefined ? {} : { downloadSpeed: averageOf(result.averageSpeed) }),
     ...(result === undefined ? {} : { digest: result.manifestDigest }),
   };
 }
 
 function sizesOf(stored: number, unpacked: number): NonNullable<ImageStatus["size"]> {
-  return { stored: formatSize(stored), storedBytes: String(stored), unpacked: formatSize(unpacked), unpackedBytes: String(unpacked) };
+  return {
+    stored: formatSize(stored),
+    storedBytes: String(stored),
+    unpacked: formatSize(unpacked),
+    unpackedBytes: String(unpacked),
+  };
 }

@@ -9,7 +9,13 @@ export interface WorkQueueOptions {
   readonly workers: number;
 }
 
-const retryPolicy: RetryPolicy = { firstDelayMs: 200, factor: 3, maxDelayMs: 60_000, jitter: 0.1, deadlineMs: Infinity };
+const retryPolicy: RetryPolicy = {
+  firstDelayMs: 200,
+  factor: 3,
+  maxDelayMs: 60_000,
+  jitter: 0.1,
+  deadlineMs: Infinity,
+};
 
 interface Timer {
   readonly at: number;
@@ -64,10 +70,13 @@ export class WorkQueue {
       if (this.#active.size >= this.#options.workers) return;
       if (this.#active.has(key)) continue;
       this.#ready.delete(key);
-      this.#active.set(key, this.#run(key).then(() => {
-        this.#active.delete(key);
-        this.#pump();
-      }));
+      this.#active.set(
+        key,
+        this.#run(key).then(() => {
+          this.#active.delete(key);
+          this.#pump();
+        }),
+      );
     }
   }
 
@@ -82,7 +91,12 @@ export class WorkQueue {
       const backoff = this.#failures.get(key) ?? new Backoff(retryPolicy);
       this.#failures.set(key, backoff);
       // Rejects when the queue is closed.
-      void backoff.wait(signal).then(() => { this.add(key); }, () => undefined);
+      void backoff.wait(signal).then(
+        () => {
+          this.add(key);
+        },
+        () => undefined,
+      );
     }
   }
 }

@@ -19,7 +19,12 @@ export function tokenAuthenticator(users: TokenFileUsers): Authenticator {
     isOn: true,
     userOf: async (authorization) => {
       const [, scheme = "", value = ""] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization ?? "") ?? [];
-      const token = scheme.toLowerCase() === "basic" ? Buffer.from(value, "base64").toString("utf8").replace(/^[^:]*:/, "") : value;
+      const token =
+        scheme.toLowerCase() === "basic"
+          ? Buffer.from(value, "base64")
+              .toString("utf8")
+              .replace(/^[^:]*:/, "")
+          : value;
       const user = token === "" ? undefined : await users.find(token);
       if (user === undefined) throw new DvcrError("E_UNAUTHENTICATED", "Unauthorized");
       return user;
@@ -29,7 +34,11 @@ export function tokenAuthenticator(users: TokenFileUsers): Authenticator {
 }
 
 /** Without authentication. */
-export const everybody: Authenticator = { isOn: false, userOf: () => Promise.resolve(localAdmin), isCurrent: () => Promise.resolve(true) };
+export const everybody: Authenticator = {
+  isOn: false,
+  userOf: () => Promise.resolve(localAdmin),
+  isCurrent: () => Promise.resolve(true),
+};
 
 /** An onRequest hook that sets `request.user` or answers 401. `challenge`: what WWW-Authenticate asks for. */
 export function requireUser(authenticator: Authenticator, challenge: "Bearer" | "Basic") {

@@ -66,7 +66,11 @@ export const authorize: Authorize = (user, access) => {
   const { resource, namespace = "" } = access;
   const needed = roleFor(access);
   const isCommon = needed === "view" && commonResources.has(resource);
-  return (user.grants ?? []).some(({ role, namespaces }) => rank[role] >= rank[needed] && (namespaces === undefined || isCommon || (namespace !== "" && namespaces.includes(namespace))));
+  return (user.grants ?? []).some(
+    ({ role, namespaces }) =>
+      rank[role] >= rank[needed] &&
+      (namespaces === undefined || isCommon || (namespace !== "" && namespaces.includes(namespace))),
+  );
 };
 
 declare module "fastify" {

@@ -17,9 +17,13 @@ export function addBodyTime(app: FastifyInstance, { milliseconds, isExempt }: Bo
     if (announcesBody(request.raw) && !isExempt(request)) {
       const timer = setTimeout(() => {
         if (request.raw.complete || reply.sent) return;
-        void reply.header("connection", "close").send(new DvcrError("E_BODY_TIMEOUT", `the body was not whole after ${milliseconds / 1000} seconds`));
+        void reply
+          .header("connection", "close")
+          .send(new DvcrError("E_BODY_TIMEOUT", `the body was not whole after ${milliseconds / 1000} seconds`));
       }, milliseconds);
-      request.raw.once("close", () => { clearTimeout(timer); });
+      request.raw.once("close", () => {
+        clearTimeout(timer);
+      });
     }
     done();
   });

@@ -9,7 +9,12 @@ import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Grant, User } from "./authorize.ts";
 
 interface TokenFile {
-  readonly users: readonly { readonly name: string; readonly token?: string; readonly tokenSHA256?: string; readonly roles: readonly Grant[] }[];
+  readonly users: readonly {
+    readonly name: string;
+    readonly token?: string;
+    readonly tokenSHA256?: string;
+    readonly roles: readonly Grant[];
+  }[];
 }
 
 const schema = {
@@ -64,7 +69,11 @@ export class TokenFileUsers {
   #read: string;
   #looked = performance.now();
 
-  private constructor(path: string, first: { users: ReadonlyMap<string, User>; read: string }, onProblem: (problem: DvcrError) => void) {
+  private constructor(
+    path: string,
+    first: { users: ReadonlyMap<string, User>; read: string },
+    onProblem: (problem: DvcrError) => void,
+  ) {
     this.#path = path;
     this.#users = first.users;
     this.#present = new Set(first.users.values());
@@ -131,7 +140,11 @@ async function readUsers(path: string): Promise<{ users: Map<string, User>; read
   const users = new Map<string, User>();
   for (const { name, token, tokenSHA256, roles } of content.users) {
     const digest = token === undefined ? (tokenSHA256 ?? "").toLowerCase() : digestOf(token);
-    if (users.has(digest)) throw unusable(path, `users ${JSON.stringify(users.get(digest)!.name)} and ${JSON.stringify(name)} have the same token`);
+    if (users.has(digest))
+      throw unusable(
+        path,
+        `users ${JSON.stringify(users.get(digest)!.name)} and ${JSON.stringify(name)} have the same token`,
+      );
     users.set(digest, { name, groups: ["system:authenticated"], grants: roles });
   }
   return { users, read };

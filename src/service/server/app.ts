@@ -42,7 +42,13 @@ export interface AppDeps {
 }
 
 /** The server with its hooks and probes, not listening yet. Throws E_CONFIG for TLS files that cannot be read, and for proxies that are no addresses. */
-export async function buildServeApp({ config, log, isAuthenticated, notReady, ...times }: AppDeps): Promise<FastifyInstance> {
+export async function buildServeApp({
+  config,
+  log,
+  isAuthenticated,
+  notReady,
+  ...times
+}: AppDeps): Promise<FastifyInstance> {
   const tls = tlsOptions(config);
   const timeouts = { headersTimeout: headMilliseconds, connectionsCheckingInterval: checkMilliseconds };
   const proxies = networkList(config.trustedProxies);
@@ -60,7 +66,10 @@ export async function buildServeApp({ config, log, isAuthenticated, notReady, ..
       return typeof given === "string" && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
     },
   };
-  const app = tls === undefined ? fastify({ ...options, http: timeouts }) : fastify({ ...options, https: { ...tls, ...timeouts } } as FastifyServerOptions);
+  const app =
+    tls === undefined
+      ? fastify({ ...options, http: timeouts })
+      : fastify({ ...options, https: { ...tls, ...timeouts } } as FastifyServerOptions);
   app.server.maxConnections = mostConnections;
 
   holdBodiesBack(app);
@@ -70,7 +79,10 @@ export async function buildServeApp({ config, log, isAuthenticated, notReady, ..
     void reply.header("x-request-id", request.id);
     done();
   });
-  addBodyTime(app, { milliseconds: times.bodyMilliseconds ?? bodyMilliseconds, isExempt: ({ url }) => url.startsWith(uploadPrefix) });
+  addBodyTime(app, {
+    milliseconds: times.bodyMilliseconds ?? bodyMilliseconds,
+    isExempt: ({ url }) => url.startsWith(uploadPrefix),
+  });
   await addSecurityHeaders(app, { isTls: tls !== undefined });
   await addRateLimit(app, { perMinute: config.requestsPerMinute, exempt: probes });
   const ownHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname];
@@ -85,32 +97,53 @@ export async function buildServeApp({ config, log, isAuthenticated, notReady, ..
   });
   app.addHook("onResponse", (request, reply, done) => {
     // The route and not the path: an upload's path is a secret.
-    request.log.debug({ method: request.method, route: request.routeOptions.url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, "request");
+    request.log.debug(
+      {
+        method: request.method,
+        route: request.routeOptions.url,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
+      "request",
+    );
     done();
   });
   app.setErrorHandler((error, request, reply) => {
     request.log.warn({ err: error, method: request.method, route: request.routeOptions.url }, "request failed");
     return answerError(request, reply, error, []);
   });
-  app.setNotFoundHandler((request, reply) => answerError(request, reply, new DvcrError("E_NOT_FOUND", "there is nothing at this path"), []));
+  app.setNotFoundHandler((request, reply) =>
+    answerError(request, reply, new DvcrError("E_NOT_FOUND", "there is nothing at this path"), []),
+  );
 
   app.get("/healthz", (_request, reply) => reply.type("text/plain").send("ok\n"));
   app.get("/readyz", (_request, reply) => {
     const why = notReady();
-    return reply.code(why === undefined ? 200 : 503).type("text/plain").send(`${why ?? "ok"}\n`);
+    return reply
+      .code(why === undefined ? 200 : 503)
+      .type("text/plain")
+      .send(`${why ?? "ok"}\n`);
   });
   return app;
 }
 
 function tlsOptions(config: ServeConfig): ServerOptions | undefined {
   if (config.tlsCertFile === undefined || config.tlsKeyFile === undefined) return undefined;
-  return { cert: readNamed("tlsCertFile", config.tlsCertFile), key: readNamed("tlsKeyFile", config.tlsKeyFile), minVersion: config.tlsMinVersion };
+  return {
+    cert: readNamed("tlsCertFile", config.tlsCertFile),
+    key: readNamed("tlsKeyFile", config.tlsKeyFile),
+    minVersion: config.tlsMinVersion,
+  };
 }
 
 function readNamed(name: string, path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw new DvcrError("E_CONFIG", `${name}: got ${JSON.stringify(path)}, expected a readable file (${(error as NodeJS.ErrnoException).code ?? ""})`, { cause: error });
+    throw new DvcrError(
+      "E_CONFIG",
+      `${name}: got ${JSON.stringify(path)}, expected a readable file (${(error as NodeJS.ErrnoException).code ?? ""})`,
+      { cause: error },
+    );
   }
 }

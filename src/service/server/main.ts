@@ -20,12 +20,26 @@ export async function runServe(argv: readonly string[], environment: Environment
     // Loaded here, when nothing can be wrong with the options any more: it takes longer than everything before.
     const { startService } = await import("./service.ts");
     const service = await startService(config, log, environment);
-    const reload = (): void => { tryToReload(() => { service.reconfigure(parseServeConfig(environment, argv)); }, log); };
+    const reload = (): void => {
+      tryToReload(() => {
+        service.reconfigure(parseServeConfig(environment, argv));
+      }, log);
+    };
     process.on("SIGHUP", reload);
-    log.info({ url: service.url, dataDirectory: config.dataDir, authentication: config.tokenFile !== undefined }, "serving");
+    log.info(
+      { url: service.url, dataDirectory: config.dataDir, authentication: config.tokenFile !== undefined },
+      "serving",
+    );
     await new Promise<void>((resolve) => {
       if (stop.signal.aborted) resolve();
-      else stop.signal.addEventListener("abort", () => { resolve(); }, { once: true });
+      else
+        stop.signal.addEventListener(
+          "abort",
+          () => {
+            resolve();
+          },
+          { once: true },
+        );
     });
     log.info({ signal: stop.stoppedBy() }, "stopping");
     process.off("SIGHUP", reload);

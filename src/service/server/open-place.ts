@@ -19,9 +19,20 @@ export interface OpenedPlace {
 
 /** The named registry, or a layout in the data directory; `host` is what its images' names begin with. Throws E_LAYOUT_IO. */
 export async function openPlace(config: ServeConfig, host: () => string, log: Logger): Promise<OpenedPlace> {
-  if (config.registry !== undefined) return { place: registryPlace(config, config.registry, log), setLimit: () => undefined };
-  const place = await EmbeddedPlace.open({ directory: join(config.dataDir, "images"), host, ...(config.capacity === undefined ? {} : { limit: config.capacity }) });
-  return { place, blobs: place.blobs, setLimit: (limit) => { place.setLimit(limit); } };
+  if (config.registry !== undefined)
+    return { place: registryPlace(config, config.registry, log), setLimit: () => undefined };
+  const place = await EmbeddedPlace.open({
+    directory: join(config.dataDir, "images"),
+    host,
+    ...(config.capacity === undefined ? {} : { limit: config.capacity }),
+  });
+  return {
+    place,
+    blobs: place.blobs,
+    setLimit: (limit) => {
+      place.setLimit(limit);
+    },
+  };
 }
 
 function registryPlace(config: ServeConfig, host: string, log: Logger): RegistryPlace {
@@ -36,7 +47,10 @@ function registryPlace(config: ServeConfig, host: string, log: Logger): Registry
     },
     upload: { abortGraceMs: config.stopSeconds * 1000, ...logUploads(log) },
     onKept: ({ repository, tag }) => {
-      log.warn({ image: `${repository}:${tag}` }, "the registry does not let images be removed; its garbage collection will");
+      log.warn(
+        { image: `${repository}:${tag}` },
+        "the registry does not let images be removed; its garbage collection will",
+      );
     },
   });
 }

@@ -71,7 +71,9 @@ export async function startService(config: ServeConfig, log: Logger, environment
 async function start(config: ServeConfig, log: Logger, environment: Environment, opened: Opened): Promise<Service> {
   let current = config;
   let notReady: string | undefined = "starting";
-  const onError = (error: unknown): void => { log.error({ err: error }, "the service met a problem"); };
+  const onError = (error: unknown): void => {
+    log.error({ err: error }, "the service met a problem");
+  };
   addon.runInService(usefulThreads());
   const addresses = new Addresses(config);
   const directory = opened.add(await DataDirectory.acquire(config.dataDir), (one) => one.release());
@@ -81,16 +83,33 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   opened.add(place, (one) => one.close());
   const tracing = await startTracing(environment, version);
   if (tracing !== undefined) opened.add(tracing, (one) => one.close());
-  const authenticator = config.tokenFile === undefined ? everybody : tokenAuthenticator(await TokenFileUsers.open(config.tokenFile, onError));
+  const authenticator =
+    config.tokenFile === undefined
+      ? everybody
+      : tokenAuthenticator(await TokenFileUsers.open(config.tokenFile, onError));
 
-  const app = opened.add(await buildServeApp({ config, log, isAuthenticated: authenticator.isOn, notReady: () => notReady }), closeGracefully);
+  const app = opened.add(
+    await buildServeApp({ config, log, isAuthenticated: authenticator.isOn, notReady: () => notReady }),
+    closeGracefully,
+  );
   const tokens = new UploadTokens();
   const limits = () => admissionLimits(current);
   const quota = new NamespaceQuota(store, limits);
-  const local = new LocalExecutor({ place, importImage, tokens, log, beforeStored: (uid, bytes) => quota.claim(uid, bytes), settings: executorSettings(config) });
-  const executor = opened.add(tracing === undefined ? local : tracedExecutor(local, tracing.tracer), (one) => one.close());
+  const local = new LocalExecutor({
+    place,
+    importImage,
+    tokens,
+    log,
+    beforeStored: (uid, bytes) => quota.claim(uid, bytes),
+    settings: executorSettings(config),
+  });
+  const executor = opened.add(tracing === undefined ? local : tracedExecutor(local, tracing.tracer), (one) =>
+    one.close(),
+  );
   const metrics = new ServiceMetrics({ store, executor, place, version });
-  app.addHook("onClose", () => { metrics.close(); });
+  app.addHook("onClose", () => {
+    metrics.close();
+  });
   metrics.observeRequests(app);
   if (tracing !== undefined) traceRequests(app, tracing.tracer);
 
@@ -101,14 +120,18 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     known.addHook("onRequest", requireUser(authenticator, "Bearer"));
     consoleStatusRoute(known, { version, place, authorize });
     known.get("/metrics", async (request, reply) => {
-      if (!authorize(userOf(request), { verb: "get", resource: "metrics" })) throw new DvcrError("E_NOT_ALLOWED", "you may not see the metrics");
+      if (!authorize(userOf(request), { verb: "get", resource: "metrics" }))
+        throw new DvcrError("E_NOT_ALLOWED", "you may not see the metrics");
       return await reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
     });
     await known.register(apiRoutes({ store, authorize, isCurrent: (user) => authenticator.isCurrent(user), log }));
   });
   // A registry may hold the images of others, and collects by itself.
   const schedule = config.gcSchedule === undefined ? {} : { schedule: config.gcSchedule };
-  const gc = blobs === undefined ? undefined : opened.add(startGcService({ directory, store, place, blobs, log, ...schedule }), (one) => one.close());
+  const gc =
+    blobs === undefined
+      ? undefined
+      : opened.add(startGcService({ directory, store, place, blobs, log, ...schedule }), (one) => one.close());
   const reconciler = opened.add(
     new ImageReconciler({
       store,

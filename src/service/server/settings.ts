@@ -14,7 +14,8 @@ export function outboundOf(config: ServeConfig): OutboundPolicy | undefined {
     denyAddresses: config.outboundDenyAddresses,
     refuseLocal: config.refuseLocal,
   };
-  const isOpen = !rules.refuseLocal && [rules.allowHosts, rules.denyHosts, rules.denyAddresses].every((list) => list.length === 0);
+  const isOpen =
+    !rules.refuseLocal && [rules.allowHosts, rules.denyHosts, rules.denyAddresses].every((list) => list.length === 0);
   return isOpen ? undefined : new OutboundPolicy(rules);
 }
 
@@ -37,6 +38,12 @@ export function executorSettings(config: ServeConfig): ExecutorSettings {
   };
 }
 
-export function admissionLimits(config: Pick<ServeConfig, "nearlyFull" | "namespaceBytes" | "namespaceImages">): AdmissionLimits & QuotaLimits {
-  return { nearlyFull: config.nearlyFull / 100, namespaceBytes: config.namespaceBytes ?? Infinity, namespaceImages: config.namespaceImages ?? Infinity };
+export function admissionLimits(
+  config: Pick<ServeConfig, "nearlyFull" | "namespaceBytes" | "namespaceImages">,
+): AdmissionLimits & QuotaLimits {
+  return {
+    nearlyFull: config.nearlyFull / 100,
+    namespaceBytes: config.namespaceBytes ?? Infinity,
+    namespaceImages: config.namespaceImages ?? Infinity,
+  };
 }

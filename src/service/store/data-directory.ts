@@ -41,7 +41,9 @@ export class DataDirectory {
         throw error;
       }
     } catch (error) {
-      throw error instanceof DvcrError ? error : new DvcrError("E_STORE_IO", `data directory "${path}": ${(error as Error).message}`, { cause: error });
+      throw error instanceof DvcrError
+        ? error
+        : new DvcrError("E_STORE_IO", `data directory "${path}": ${(error as Error).message}`, { cause: error });
     }
   }
 
@@ -76,7 +78,8 @@ async function listenAlone(path: string, handle: FileHandle): Promise<Server> {
   const address = addressBelow(handle);
   // Only for the moment between asking whether somebody answers and answering oneself.
   return withFileLock(join(path, "control.lock"), new AbortController().signal, async () => {
-    if (await answers(address)) throw new DvcrError("E_DATA_DIR_IN_USE", `another process uses the data directory "${path}"`);
+    if (await answers(address))
+      throw new DvcrError("E_DATA_DIR_IN_USE", `another process uses the data directory "${path}"`);
     await unlink(join(path, socketName)).catch(() => {});
     const server = createServer();
     await new Promise<void>((resolve, reject) => {

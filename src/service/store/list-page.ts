@@ -13,9 +13,13 @@ export function listPage(tables: ObjectTables, resource: ResourceName, options: 
   const token = options.continue === undefined ? undefined : parseToken(options.continue);
   const now = tables.fact("version");
   const version = token?.version ?? now;
-  if (version < tables.fact("floor") || version > now) throw new DvcrError("E_VERSION_EXPIRED", "the list was begun too long ago to go on");
+  if (version < tables.fact("floor") || version > now)
+    throw new DvcrError("E_VERSION_EXPIRED", "the list was begun too long ago to go on");
   const limit = options.limit === undefined || options.limit === 0 ? Infinity : options.limit;
-  const past = token === undefined ? new Map<string, KubeObject | undefined>() : changedSince(tables, resource, options.namespace, version);
+  const past =
+    token === undefined
+      ? new Map<string, KubeObject | undefined>()
+      : changedSince(tables, resource, options.namespace, version);
   const all = merged(tables, resource, options.namespace, token, past, limit + 1);
   const items = all.slice(0, limit);
   if (all.length <= limit) return { items, resourceVersion: String(version) };
@@ -32,16 +36,33 @@ export function listPage(tables: ObjectTables, resource: ResourceName, options: 
 }
 
 /** Current rows without those that changed since, and what stood in their place then. */
-function merged(tables: ObjectTables, resource: ResourceName, namespace: string | undefined, after: Place | undefined, past: ReadonlyMap<string, KubeObject | undefined>, wanted: number): KubeObject[] {
+function merged(
+  tables: ObjectTables,
+  resource: ResourceName,
+  namespace: string | undefined,
+  after: Place | undefined,
+  past: ReadonlyMap<string, KubeObject | undefined>,
+  wanted: number,
+): KubeObject[] {
   const rows = tables.page(resource, namespace, after, wanted === Infinity ? -1 : wanted + past.size);
   const kept = rows.filter((object) => !past.has(keyOf(placeOf(object))));
-  const restored = [...past.values()].filter((object) => object !== undefined && (after === undefined || keyOf(placeOf(object)) > keyOf(after)));
-  const all = restored.length === 0 ? kept : [...kept, ...(restored as KubeObject[])].sort((a, b) => (keyOf(placeOf(a)) < keyOf(placeOf(b)) ? -1 : 1));
+  const restored = [...past.values()].filter(
+    (object) => object !== undefined && (after === undefined || keyOf(placeOf(object)) > keyOf(after)),
+  );
+  const all =
+    restored.length === 0
+      ? kept
+      : [...kept, ...(restored as KubeObject[])].sort((a, b) => (keyOf(placeOf(a)) < keyOf(placeOf(b)) ? -1 : 1));
   return all.slice(0, wanted);
 }
 
 /** What each object that changed after `version` was then; undefined for one that was not there. */
-function changedSince(tables: ObjectTables, resource: ResourceName, namespace: string | undefined, version: number): Map<string, KubeObject | undefined> {
+function changedSince(
+  tables: ObjectTables,
+  resource: ResourceName,
+  namespace: string | undefined,
+  version: number,
+): Map<string, KubeObject | undefined> {
   const past = new Map<string, KubeObject | undefined>();
   for (const { change } of tables.changesAfter(resource, version, -1)) {
     const place = placeOf(change.object);
@@ -67,8 +88,12 @@ function placeFrom(key: string): Place {
 
 function parseToken(text: string): Token {
   try {
-    const { version, namespace, name } = JSON.parse(Buffer.from(text, "base64url").toString("utf8")) as Record<string, unknown>;
-    if (Number.isSafeInteger(version) && typeof namespace === "string" && typeof name === "string") return { version: version as number, namespace, name };
+    const { version, namespace, name } = JSON.parse(Buffer.from(text, "base64url").toString("utf8")) as Record<
+      string,
+      unknown
+    >;
+    if (Number.isSafeInteger(version) && typeof namespace === "string" && typeof name === "string")
+      return { version: version as number, namespace, name };
   } catch {
     // Told below.
   }

@@ -25,7 +25,8 @@ export class Sealing {
     try {
       key = readFileSync(path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw new DvcrError("E_STORE_IO", `${path}: ${(error as Error).message}`, { cause: error });
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT")
+        throw new DvcrError("E_STORE_IO", `${path}: ${(error as Error).message}`, { cause: error });
       key = randomBytes(keyBytes);
       await replaceFile(path, key, 0o600);
     }
@@ -45,11 +46,15 @@ export class Sealing {
   /** @throws DvcrError E_STORE_IO where key or context is another one, or the data was changed. */
   unseal(bytes: Uint8Array, context: string): string {
     try {
-      const decipher = createDecipheriv(algorithm, this.#key, bytes.subarray(0, nonceBytes)).setAAD(Buffer.from(context));
+      const decipher = createDecipheriv(algorithm, this.#key, bytes.subarray(0, nonceBytes)).setAAD(
+        Buffer.from(context),
+      );
       decipher.setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
       return Buffer.concat([decipher.update(bytes.subarray(nonceBytes + tagBytes)), decipher.final()]).toString("utf8");
     } catch (error) {
-      throw new DvcrError("E_STORE_IO", `${context} cannot be decrypted with the key of this data directory`, { cause: error });
+      throw new DvcrError("E_STORE_IO", `${context} cannot be decrypted with the key of this data directory`, {
+        cause: error,
+      });
     }
   }
 }

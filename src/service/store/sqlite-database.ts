@@ -114,7 +114,10 @@ export class SqliteDatabase {
    */
   #checkLogFile(): void {
     if (statSync(`${this.#path}-wal`, { throwIfNoEntry: false })?.ino === this.#logFile) return;
-    throw new DvcrError("E_STORE_IO", `another program has closed the database "${this.#path}" and removed its log; start this process again`);
+    throw new DvcrError(
+      "E_STORE_IO",
+      `another program has closed the database "${this.#path}" and removed its log; start this process again`,
+    );
   }
 
   #undo(sql: string): void {
@@ -155,5 +158,7 @@ function syncDirectory(path: string): void {
 
 function storeError(path: string, error: unknown): DvcrError {
   if (error instanceof DvcrError) return error;
-  return new DvcrError("E_STORE_IO", `database "${path}": ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new DvcrError("E_STORE_IO", `database "${path}": ${error instanceof Error ? error.message : String(error)}`, {
+    cause: error,
+  });
 }

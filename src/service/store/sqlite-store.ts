@@ -55,7 +55,10 @@ export class SqliteStore implements ResourceStore {
   private constructor(db: SqliteDatabase, sealing: Sealing, options: SqliteStoreOptions) {
     this.#db = db;
     this.#tables = new ObjectTables(db, sealing);
-    this.#watchers = new Watchers((resource, version, limit) => this.#tables.changesAfter(resource, version, limit), options.onError);
+    this.#watchers = new Watchers(
+      (resource, version, limit) => this.#tables.changesAfter(resource, version, limit),
+      options.onError,
+    );
     this.#options = { now: Date.now, keptChanges: 5_000, keptForMs: hourMs, eventTtlMs: hourMs, ...options };
     this.#version = this.#tables.fact("version");
     this.#sweeper = setInterval(() => this.#sweepQuietly(), sweepEveryMs).unref();
@@ -71,8 +74,17 @@ export class SqliteStore implements ResourceStore {
   create<T extends KubeObject>(resource: ResourceName, draft: Draft<T>): Promise<T> {
     return this.#write<T>(() => {
       const key = keyOf(resource, draft.metadata);
-      if (this.#tables.find(key) !== undefined) throw new DvcrError("E_OBJECT_EXISTS", `${describe(key)} exists already`);
-      const object = { ...draft, metadata: { ...withoutDeletion(draft.metadata), uid: randomUUID(), generation: 1, creationTimestamp: this.#timestamp() } };
+      if (this.#tables.find(key) !== undefined)
+        throw new DvcrError("E_OBJECT_EXISTS", `${describe(key)} exists already`);
+      const object = {
+        ...draft,
+        metadata: {
+          ...withoutDeletion(draft.metadata),
+          uid: randomUUID(),
+          generation: 1,
+          creationTimestamp: this.#timestamp(),
+        },
+      };
       return this.#put(key, object as unknown as T, undefined);
     });
   }
@@ -93,7 +105,10 @@ export class SqliteStore implements ResourceStore {
       const next: T = {
         ...object,
         metadata: {
-          ...withoutDeletion(object.metadata), uid, creationTimestamp, resourceVersion,
+          ...withoutDeletion(object.metadata),
+          uid,
+          creationTimestamp,
+          resourceVersion,
           generation: isDeepStrictEqual(specOf(object), specOf(current)) ? generation : generation + 1,
           ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
         },
@@ -105,12 +120,19 @@ export class SqliteStore implements ResourceStore {
     });
   }
 
-  remove<T extends KubeObject>(key: ObjectKey, preconditions: { readonly uid?: string; readonly resourceVersion?: string } = {}): Promise<T> {
+  remove<T extends KubeObject>(
+    key: ObjectKey,
+    preconditions: { readonly uid?: string; readonly resourceVersion?: string } = {},
+  ): Promise<T> {
     return this.#write<T>(() => {
       const current = this.#present(key, preconditions) as T;
       if (!isHeld(current)) return this.#drop(key, current, current);
       if (current.metadata.deletionTimestamp !== undefined) return current;
-      return this.#put(key, { ...current, metadata: { ...current.metadata, deletionTimestamp: this.#timestamp() } }, current);
+      return this.#put(
+        key,
+        { ...current, metadata: { ...current.metadata, deletionTimestamp: this.#timestamp() } },
+        current,
+      );
     });
   }
 
@@ -165,23 +187,36 @@ export class SqliteStore implements ResourceStore {
       throw new DvcrError("E_OBJECT_CONFLICT", `${describe(key)} has the uid ${uid}, not ${meant.uid}`);
     }
     if (meant.resourceVersion !== undefined && meant.resourceVersion !== resourceVersion) {
-      throw new DvcrError("E_OBJECT_CONFLICT", `${describe(key)} was changed: it has the version ${resourceVersion}, not ${meant.resourceVersion}`);
+      throw new DvcrError(
+        "E_OBJECT_CONFLICT",
+        `${describe(key)} was changed: it has the version ${resourceVersion}, not ${meant.resourceVersion}`,
+      );
     }
     return current;
   }
 
   #put<T extends KubeObject>(key: ObjectKey, object: T, previous: T | undefined): T {
     const expires = key.resource === "events" ? this.#options.now() + this.#options.eventTtlMs : undefined;
-    return this.#change(key, previous === undefined ? "ADDED" : "MODIFIED", object, previous, (stored) => this.#tables.put(key, stored, expires));
+    return this.#change(key, previous === undefined ? "ADDED" : "MODIFIED", object, previous, (stored) =>
+      this.#tables.put(key, stored, expires),
+    );
   }
 
   #drop<T extends KubeObject>(key: ObjectKey, object: T, previous: T): T {
     return this.#change(key, "DELETED", object, previous, () => this.#tables.drop(key));
   }
 
-  #change<T extends KubeObject>(key: ObjectKey, type: Change["type"], object: T, previous: T | undefined, store: (stored: T) => void): T {
+  #change<T extends KubeObject>(
+    key: ObjectKey,
+    type: Change["type"],
+    object: T,
+    previous: T | undefined,
+    store: (stored: T) => void,
+  ): T {
     const version = this.#tables.fact("version") + 1;
-    const stored = JSON.parse(JSON.stringify({ ...object, metadata: { ...object.metadata, resourceVersion: String(version) } })) as T;
+    const stored = JSON.parse(
+      JSON.stringify({ ...object, metadata: { ...object.metadata, resourceVersion: String(version) } }),
+    ) as T;
     const change: Change = { type, object: stored, ...(previous === undefined ? {} : { previous }) };
     store(stored);
     this.#tables.log(version, this.#options.now(), key, change);
@@ -247,8 +282,16 @@ export class SqliteStore implements ResourceStore {
     const since = /^\d{1,15}$/.test(text) ? Number(text) : undefined;
     if (since === undefined) throw new DvcrError("E_BAD_REQUEST", "resourceVersion is not a version of this server");
     const floor = this.#tables.fact("floor");
-    if (since < floor) throw new DvcrError("E_VERSION_EXPIRED", `version ${since} is older than what is remembered, which begins at ${floor}`);
-    if (since > this.#version) throw new DvcrError("E_VERSION_EXPIRED", `version ${since} is not one of this store, which stands at ${this.#version}`);
+    if (since < floor)
+      throw new DvcrError(
+        "E_VERSION_EXPIRED",
+        `version ${since} is older than what is remembered, which begins at ${floor}`,
+      );
+    if (since > this.#version)
+      throw new DvcrError(
+        "E_VERSION_EXPIRED",
+        `version ${since} is not one of this store, which stands at ${this.#version}`,
+      );
     return since;
   }
 
@@ -262,7 +305,10 @@ export class SqliteStore implements ResourceStore {
   }
 }
 
-function keyOf(resource: ResourceName, { namespace, name }: { readonly namespace?: string; readonly name: string }): ObjectKey {
+function keyOf(
+  resource: ResourceName,
+  { namespace, name }: { readonly namespace?: string; readonly name: string },
+): ObjectKey {
   return { resource, namespace: namespace ?? "", name };
 }
 

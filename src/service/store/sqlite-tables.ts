@@ -47,7 +47,10 @@ export class ObjectTables {
   }
 
   find({ resource, namespace, name }: ObjectKey): KubeObject | undefined {
-    const row = this.#db.all("SELECT resource, namespace, name, body FROM objects WHERE resource = ? AND namespace = ? AND name = ?", [resource, namespace, name])[0];
+    const row = this.#db.all(
+      "SELECT resource, namespace, name, body FROM objects WHERE resource = ? AND namespace = ? AND name = ?",
+      [resource, namespace, name],
+    )[0];
     return row && this.#open(row, "body");
   }
 
@@ -66,7 +69,10 @@ export class ObjectTables {
   /** In order of namespace and name, from after `after` on. */
   page(resource: ResourceName, namespace: string | undefined, after: Place | undefined, limit: number): KubeObject[] {
     const { where, values } = range(resource, namespace, after);
-    const rows = this.#db.all(`SELECT resource, namespace, name, body FROM objects WHERE ${where} ORDER BY namespace, name LIMIT ?`, [...values, limit]);
+    const rows = this.#db.all(
+      `SELECT resource, namespace, name, body FROM objects WHERE ${where} ORDER BY namespace, name LIMIT ?`,
+      [...values, limit],
+    );
     return rows.map((row) => this.#open(row, "body"));
   }
 
@@ -76,7 +82,9 @@ export class ObjectTables {
   }
 
   expired(now: number): ObjectKey[] {
-    return this.#db.all("SELECT resource, namespace, name FROM objects WHERE expires <= ?", [now]) as unknown as ObjectKey[];
+    return this.#db.all("SELECT resource, namespace, name FROM objects WHERE expires <= ?", [
+      now,
+    ]) as unknown as ObjectKey[];
   }
 
   log(version: number, time: number, key: ObjectKey, { type, object, previous }: Change): void {
@@ -110,9 +118,10 @@ export class ObjectTables {
 
   /** Drops all but the newest `keep` changes, and those from before `time`, but none after `upTo`. */
   trimLog(keep: number, time: number, upTo: number): void {
-    const [row] = this.#db.all("SELECT max(version) AS floor FROM changes WHERE version <= ? AND (time < ? OR version <= ?)", [
-      upTo, time, this.fact("version") - keep,
-    ]);
+    const [row] = this.#db.all(
+      "SELECT max(version) AS floor FROM changes WHERE version <= ? AND (time < ? OR version <= ?)",
+      [upTo, time, this.fact("version") - keep],
+    );
     if (row?.["floor"] === null || row === undefined) return;
     this.setFact("floor", Number(row["floor"]));
     this.#db.run("DELETE FROM changes WHERE version <= ?", [row["floor"]!]);
@@ -125,7 +134,10 @@ export class ObjectTables {
 
   #open(row: Row, column: string): KubeObject {
     const value = row[column]!;
-    const text = typeof value === "string" ? value : this.#sealing.unseal(value as Uint8Array, contextOf(row as unknown as ObjectKey));
+    const text =
+      typeof value === "string"
+        ? value
+        : this.#sealing.unseal(value as Uint8Array, contextOf(row as unknown as ObjectKey));
     return JSON.parse(text) as KubeObject;
   }
 }
@@ -140,7 +152,11 @@ export interface Place {
   readonly name: string;
 }
 
-function range(resource: ResourceName, namespace: string | undefined, after: Place | undefined): { where: string; values: Value[] } {
+function range(
+  resource: ResourceName,
+  namespace: string | undefined,
+  after: Place | undefined,
+): { where: string; values: Value[] } {
   const parts = ["resource = ?"];
   const values: Value[] = [resource];
   if (namespace !== undefined) {

@@ -18,7 +18,10 @@ export interface ResourceStore {
    */
   update<T extends KubeObject>(resource: ResourceName, object: T): Promise<T>;
   /** Removes it, or marks it as being deleted where finalizers hold it. Throws E_OBJECT_NOT_FOUND, E_OBJECT_CONFLICT. */
-  remove<T extends KubeObject>(key: ObjectKey, preconditions?: { readonly uid?: string; readonly resourceVersion?: string }): Promise<T>;
+  remove<T extends KubeObject>(
+    key: ObjectKey,
+    preconditions?: { readonly uid?: string; readonly resourceVersion?: string },
+  ): Promise<T>;
   /**
    * Calls back for every change after `since` (a resourceVersion; missing: from now on), in order, until the returned
    * function is called. Throws E_VERSION_EXPIRED where the store no longer knows what came after `since`.

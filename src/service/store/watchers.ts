@@ -26,13 +26,21 @@ export class Watchers {
   readonly #changesAfter: (resource: ResourceName, version: number, limit: number) => LoggedChange[];
   readonly #onError: (error: unknown) => void;
 
-  constructor(changesAfter: (resource: ResourceName, version: number, limit: number) => LoggedChange[], onError: (error: unknown) => void) {
+  constructor(
+    changesAfter: (resource: ResourceName, version: number, limit: number) => LoggedChange[],
+    onError: (error: unknown) => void,
+  ) {
     this.#changesAfter = changesAfter;
     this.#onError = onError;
   }
 
   /** `since`: missing for one that wants only what comes. */
-  add(resource: ResourceName, namespace: string | undefined, since: number | undefined, onChange: (change: Change) => void): () => void {
+  add(
+    resource: ResourceName,
+    namespace: string | undefined,
+    since: number | undefined,
+    onChange: (change: Change) => void,
+  ): () => void {
     const watcher: Watcher = { resource, namespace, onChange, behindAt: since, stopped: false };
     this.#watchers.add(watcher);
     if (since !== undefined) setImmediate(() => this.#replay(watcher));
@@ -68,7 +76,9 @@ export class Watchers {
     } catch (error) {
       this.#onError(error);
       // Or it would never hear of anything again, and keep the log from being trimmed.
-      setTimeout(() => { this.#replay(watcher); }, replayAgainMs).unref();
+      setTimeout(() => {
+        this.#replay(watcher);
+      }, replayAgainMs).unref();
       return;
     }
     for (const { change } of page) this.#tell(watcher, change);
@@ -82,7 +92,11 @@ export class Watchers {
   }
 
   #tell(watcher: Watcher, change: Change): void {
-    if (watcher.stopped || (watcher.namespace !== undefined && (change.object.metadata.namespace ?? "") !== watcher.namespace)) return;
+    if (
+      watcher.stopped ||
+      (watcher.namespace !== undefined && (change.object.metadata.namespace ?? "") !== watcher.namespace)
+    )
+      return;
     try {
       watcher.onChange(change);
     } catch (error) {

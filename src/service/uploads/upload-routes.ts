@@ -12,7 +12,14 @@ const readMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 function accessOf({ label }: UploadTarget): Access {
   const [kind, ...names] = label.split("/");
   const name = names.pop() ?? "";
-  return { verb: "update", resource: kind === "vi" ? "virtualimages" : "clustervirtualimages", group: imageGroup, namespace: names[0] ?? "", name, subresource: "upload" };
+  return {
+    verb: "update",
+    resource: kind === "vi" ? "virtualimages" : "clustervirtualimages",
+    group: imageGroup,
+    namespace: names[0] ?? "",
+    name,
+    subresource: "upload",
+  };
 }
 
 export interface UploadRoutesDeps {
@@ -34,7 +41,8 @@ export async function uploadRoutes(app: FastifyInstance, { tokens }: UploadRoute
     return answerError(request, reply, error, []);
   });
   // The same for a token that never was, one that has ended and a malformed one.
-  const sayNothing = (request: FastifyRequest, reply: FastifyReply): FastifyReply => answerText(request, reply.code(404), "text/plain; charset=utf-8", "");
+  const sayNothing = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+    answerText(request, reply.code(404), "text/plain; charset=utf-8", "");
   for (const method of uploadMethods) {
     app.route({
       method,
@@ -48,5 +56,7 @@ export async function uploadRoutes(app: FastifyInstance, { tokens }: UploadRoute
       },
     });
   }
-  app.setNotFoundHandler((request, reply) => (targetOf(request) === undefined ? sayNothing(request, reply) : refuseMethod(request, reply, [])));
+  app.setNotFoundHandler((request, reply) =>
+    targetOf(request) === undefined ? sayNothing(request, reply) : refuseMethod(request, reply, []),
+  );
 }

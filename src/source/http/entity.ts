@@ -50,8 +50,10 @@ export function entityOf(status: number, headers: IncomingHttpHeaders): Entity {
  * 9110 section 15.3.7); a whole answer must carry them again, or it may be of a file that was replaced.
  */
 export function sameEntity(known: Entity, seen: Entity): boolean {
-  const fits = (one: number | string | undefined, other: number | string | undefined) => one === other || one === undefined || other === undefined;
-  if (!fits(known.size, seen.size) || !fits(known.etag, seen.etag) || !fits(known.lastModified, seen.lastModified)) return false;
+  const fits = (one: number | string | undefined, other: number | string | undefined) =>
+    one === other || one === undefined || other === undefined;
+  if (!fits(known.size, seen.size) || !fits(known.etag, seen.etag) || !fits(known.lastModified, seen.lastModified))
+    return false;
   return seen.ranges || (known.etag === seen.etag && known.lastModified === seen.lastModified);
 }
 
@@ -59,7 +61,10 @@ export function sameEntity(known: Entity, seen: Entity): boolean {
 export function requireIdentity(headers: IncomingHttpHeaders, description: string): void {
   const coding = headers["content-encoding"]?.trim().toLowerCase();
   if (coding !== undefined && coding !== "" && coding !== "identity") {
-    throw new DvcrError("E_SOURCE_HTTP", `${description} answers with content encoding "${coding}" although none was asked for`);
+    throw new DvcrError(
+      "E_SOURCE_HTTP",
+      `${description} answers with content encoding "${coding}" although none was asked for`,
+    );
   }
 }
 
@@ -67,7 +72,8 @@ function validatorOf(headers: IncomingHttpHeaders): string | undefined {
   const { etag, "last-modified": lastModified, date } = headers;
   if (etag !== undefined && !etag.startsWith("W/")) return etag;
   // A file written in the very second of the answer may be written again in it (RFC 9110 section 8.8.2.2).
-  const isFresh = lastModified !== undefined && date !== undefined && Date.parse(date) - Date.parse(lastModified) < 1000;
+  const isFresh =
+    lastModified !== undefined && date !== undefined && Date.parse(date) - Date.parse(lastModified) < 1000;
   return isFresh ? undefined : lastModified;
 }
 

@@ -100,7 +100,10 @@ class Download {
     this.#url = url;
     this.#dispatcher = options.dispatcher;
     this.#resolved = url;
-    this.#client = new HttpClient(url.origin, { ...options, stallTimeoutMs: options.stallTimeoutMs ?? DEFAULT_STALL_MS });
+    this.#client = new HttpClient(url.origin, {
+      ...options,
+      stallTimeoutMs: options.stallTimeoutMs ?? DEFAULT_STALL_MS,
+    });
     this.#signal = AbortSignal.any([signal, this.#abort.signal]);
     this.#policy = options.policy ?? defaultRetryPolicy;
     this.#clock = options.clock ?? systemClock;
@@ -113,7 +116,8 @@ class Download {
     // One GET tells everything: HEAD is refused by presigned URLs and by some servers.
     const first = await retrying(() => this.#get(this.#url, { range: "bytes=0-" }), {
       ...this.#retryOptions(),
-      deadlineMs: ({ code }) => (code !== undefined && FIRST_CONTACT_CODES.has(code) ? FIRST_CONTACT_DEADLINE_MS : this.#policy.deadlineMs),
+      deadlineMs: ({ code }) =>
+        code !== undefined && FIRST_CONTACT_CODES.has(code) ? FIRST_CONTACT_DEADLINE_MS : this.#policy.deadlineMs,
     });
     if (first.status === 416) {
       await discard(first.body);
@@ -131,7 +135,9 @@ class Download {
       ...(size === undefined ? {} : { size }),
       chunks: this.#chunks(first),
       received: () => this.#received,
-      ...(this.#resumable ? { readRange: (offset: number, length: number) => this.#readRange(offset, length, this.#signal) } : {}),
+      ...(this.#resumable
+        ? { readRange: (offset: number, length: number) => this.#readRange(offset, length, this.#signal) }
+        : {}),
       close: async () => {
         this.#abort.abort(new DvcrError("E_CANCELLED", "the source was closed"));
         first.body.on("error", () => undefined).destroy();
@@ -167,7 +173,9 @@ class Download {
         next = undefined;
         if (widened) {
           mayWiden = false;
-          this.#onNotice(`one connection is slow: ${String(this.#parallel.connections)} ranges are fetched at once from byte ${String(offset)} on`);
+          this.#onNotice(
+            `one connection is slow: ${String(this.#parallel.connections)} ranges are fetched at once from byte ${String(offset)} on`,
+          );
           const fetch = (at: number, length: number, signal: AbortSignal) => this.#readPiece(at, length, signal);
           try {
             for await (const piece of inPieces({ from: offset, size: size! }, this.#parallel, fetch)) {
@@ -183,10 +191,16 @@ class Download {
         if (size === undefined || offset >= size) return;
         // Some servers give a few megabytes of what was asked for at a time; that is no fault.
         if (promised !== undefined && offset === promised.last + 1) continue;
-        failure = new FailureError("E_SOURCE_IO", `${describe(this.#url)}: the connection ended after ${offset} of ${size} bytes`, { code: "UND_ERR_SOCKET" });
+        failure = new FailureError(
+          "E_SOURCE_IO",
+          `${describe(this.#url)}: the connection ended after ${offset} of ${size} bytes`,
+          { code: "UND_ERR_SOCKET" },
+        );
       } catch (error) {
         if (widened && isRefusalOfMore(error) && !this.#signal.aborted) {
-          this.#onNotice(`the server refuses several connections (${(error as Error).message}); one is used from byte ${String(offset)} on`);
+          this.#onNotice(
+            `the server refuses several connections (${(error as Error).message}); one is used from byte ${String(offset)} on`,
+          );
           continue;
         }
         failure = this.#transferFailure(error, offset);
@@ -221,7 +235,11 @@ class Download {
 
   #checkEnd(offset: number): void {
     const { size } = this.#entity;
-    if (size !== undefined && offset > size) throw new DvcrError("E_SOURCE_HTTP", `${describe(this.#url)} sends more than the ${size} bytes that it announced`);
+    if (size !== undefined && offset > size)
+      throw new DvcrError(
+        "E_SOURCE_HTTP",
+        `${describe(this.#url)} sends more than the ${size} bytes that it announced`,
+      );
   }
 
   /** The failure to go on from; rethrows what cannot be mended. */
@@ -230,7 +248,11 @@ class Download {
     const failed = networkFailure(this.#url, error);
     if (!(failed instanceof FailureError) || decide(failed.failure, "transfer", "source") === "give-up") throw failed;
     if (offset > 0 && this.#entity.validator === undefined) {
-      throw new DvcrError("E_SOURCE_IO", `${failed.message}; the server gives neither ETag nor Last-Modified, so it cannot be continued after ${offset} bytes`, { cause: error });
+      throw new DvcrError(
+        "E_SOURCE_IO",
+        `${failed.message}; the server gives neither ETag nor Last-Modified, so it cannot be continued after ${offset} bytes`,
+        { cause: error },
+      );
     }
     return failed;
   }
@@ -238,7 +260,8 @@ class Download {
   /** An answer of the same file, from `offset` or, where the server knows no ranges, from its start again. */
   async #continueAt(offset: number): Promise<Continuation> {
     const answer = await this.#getRange(`bytes=${offset}-`);
-    if (answer.status === 206 && promisedRange(answer)?.first === offset && this.#isSame(answer)) return { answer, known: 0 };
+    if (answer.status === 206 && promisedRange(answer)?.first === offset && this.#isSame(answer))
+      return { answer, known: 0 };
     if (answer.status === 200 && this.#isSame(answer)) return { answer, known: offset };
     throw this.#changed(answer, `after ${offset} bytes had been read`);
   }
@@ -247,34 +270,43 @@ class Download {
   async #readRange(offset: number, length: number, signal: AbortSignal, piece: PieceEvents = {}): Promise<Uint8Array> {
     const bytes = Buffer.allocUnsafe(length);
     let filled = 0;
-    await retrying(async () => {
-      const [first, last] = [offset + filled, offset + length - 1];
-      try {
-        const answer = await this.#getRange(`bytes=${first}-${last}`, signal);
-        const range = promisedRange(answer);
-        const fits = answer.status === 206 && range?.first === first && range.last <= last && this.#isSame(answer);
-        if (!fits) throw this.#changed(answer, "while it was read");
-        for await (const chunk of this.#body({ answer, known: 0 }, undefined)) {
-          if (chunk.byteLength > length - filled) throw new DvcrError("E_SOURCE_HTTP", `${describe(this.#url)} sends more than the range asked for`);
-          bytes.set(chunk, filled);
-          filled += chunk.byteLength;
-          piece.onBytes?.(chunk.byteLength);
+    await retrying(
+      async () => {
+        const [first, last] = [offset + filled, offset + length - 1];
+        try {
+          const answer = await this.#getRange(`bytes=${first}-${last}`, signal);
+          const range = promisedRange(answer);
+          const fits = answer.status === 206 && range?.first === first && range.last <= last && this.#isSame(answer);
+          if (!fits) throw this.#changed(answer, "while it was read");
+          for await (const chunk of this.#body({ answer, known: 0 }, undefined)) {
+            if (chunk.byteLength > length - filled)
+              throw new DvcrError("E_SOURCE_HTTP", `${describe(this.#url)} sends more than the range asked for`);
+            bytes.set(chunk, filled);
+            filled += chunk.byteLength;
+            piece.onBytes?.(chunk.byteLength);
+          }
+          if (filled < length)
+            throw new FailureError("E_SOURCE_IO", `${describe(this.#url)}: the connection ended inside a range`, {
+              code: "UND_ERR_SOCKET",
+            });
+        } catch (error) {
+          const failed = networkFailure(this.#url, error);
+          // Taken for final, so that the caller hears of it now.
+          if (failed instanceof FailureError && piece.refuse?.(failed) === true) throw new RefusedRange(failed);
+          throw failed;
         }
-        if (filled < length) throw new FailureError("E_SOURCE_IO", `${describe(this.#url)}: the connection ended inside a range`, { code: "UND_ERR_SOCKET" });
-      } catch (error) {
-        const failed = networkFailure(this.#url, error);
-        // Taken for final, so that the caller hears of it now.
-        if (failed instanceof FailureError && piece.refuse?.(failed) === true) throw new RefusedRange(failed);
-        throw failed;
-      }
-    }, { ...this.#retryOptions(), signal });
+      },
+      { ...this.#retryOptions(), signal },
+    );
     return bytes;
   }
 
   #readPiece(offset: number, length: number, abandoned: AbortSignal): Promise<Uint8Array> {
     const signal = AbortSignal.any([this.#signal, abandoned]);
     return this.#readRange(offset, length, signal, {
-      onBytes: (bytes) => { this.#received += bytes; },
+      onBytes: (bytes) => {
+        this.#received += bytes;
+      },
       refuse: ({ failure }) => failure.status !== undefined && ONE_AT_A_TIME.has(failure.status),
     });
   }
@@ -292,7 +324,8 @@ class Download {
   /** What a server believes to send is a help to people, nothing to go by. */
   #noteContentType(answer: HttpAnswer): void {
     const type = answer.headers["content-type"]?.split(";")[0]?.trim().toLowerCase() ?? "";
-    if (/^text\/|^application\/(?:json|xml|xhtml\+xml)$/.test(type)) this.#onNotice(`${describe(this.#url)} is said to be ${type}, which no disk image is`);
+    if (/^text\/|^application\/(?:json|xml|xhtml\+xml)$/.test(type))
+      this.#onNotice(`${describe(this.#url)} is said to be ${type}, which no disk image is`);
   }
 
   /** From where the first answer came; when that address has expired, from the URL itself again. */
@@ -348,8 +381,12 @@ function promisedRange(answer: HttpAnswer) {
 
 function splitUrl(text: string) {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || (url.protocol !== "http:" && url.protocol !== "https:")) throw new DvcrError("E_USAGE", "the source is not an http:// or https:// URL");
-  const credentials = url.username === "" && url.password === "" ? undefined : { username: unescaped(url.username), password: unescaped(url.password) };
+  if (!url || (url.protocol !== "http:" && url.protocol !== "https:"))
+    throw new DvcrError("E_USAGE", "the source is not an http:// or https:// URL");
+  const credentials =
+    url.username === "" && url.password === ""
+      ? undefined
+      : { username: unescaped(url.username), password: unescaped(url.password) };
   url.username = "";
   url.password = "";
   url.hash = "";

@@ -11,7 +11,12 @@ export interface ParallelOptions {
   readonly slowBelow: number;
 }
 
-export const defaultParallel: ParallelOptions = { connections: 4, pieceBytes: 4 << 20, watchMs: 2000, slowBelow: 64 << 20 };
+export const defaultParallel: ParallelOptions = {
+  connections: 4,
+  pieceBytes: 4 << 20,
+  watchMs: 2000,
+  slowBelow: 64 << 20,
+};
 
 /**
  * Judges whether one connection is the limit: it is when nearly all time passes in waiting for it, and not in the reader

@@ -50,7 +50,8 @@ export class HttpClient {
       const answer = await this.#send(target, headers, signal);
       if (!REDIRECT_STATUSES.has(answer.status)) return await checked(answer);
       await discard(answer.body);
-      if (hops === MAX_REDIRECTS) throw new DvcrError("E_SOURCE_HTTP", `${describe(url)} redirects more than ${MAX_REDIRECTS} times`);
+      if (hops === MAX_REDIRECTS)
+        throw new DvcrError("E_SOURCE_HTTP", `${describe(url)} redirects more than ${MAX_REDIRECTS} times`);
       target = redirectTarget(answer);
     }
   }
@@ -58,7 +59,11 @@ export class HttpClient {
   async #send(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
     const own = url.origin === this.#origin;
     try {
-      const { statusCode, headers: received, body } = await undiciRequest(url, {
+      const {
+        statusCode,
+        headers: received,
+        body,
+      } = await undiciRequest(url, {
         dispatcher: this.#options.dispatcher,
         signal,
         headersTimeout: this.#options.stallTimeoutMs,
@@ -103,12 +108,19 @@ async function checked(answer: HttpAnswer): Promise<HttpAnswer> {
   const { status } = answer;
   if (status === 200 || status === 206 || status === 416) return answer;
   await discard(answer.body);
-  const code = status === 401 || status === 403 ? "E_SOURCE_DENIED"
-    : status === 404 || status === 410 ? "E_SOURCE_NOT_FOUND"
-    : status === 408 || status === 429 || status >= 500 ? "E_SOURCE_IO"
-    : "E_SOURCE_HTTP";
+  const code =
+    status === 401 || status === 403
+      ? "E_SOURCE_DENIED"
+      : status === 404 || status === 410
+        ? "E_SOURCE_NOT_FOUND"
+        : status === 408 || status === 429 || status >= 500
+          ? "E_SOURCE_IO"
+          : "E_SOURCE_HTTP";
   const wait = retryAfterMs(answer.headers["retry-after"]);
-  throw new FailureError(code, `${describe(answer.url)} answers ${status}`, { status, ...(wait === undefined ? {} : { retryAfterMs: wait }) });
+  throw new FailureError(code, `${describe(answer.url)} answers ${status}`, {
+    status,
+    ...(wait === undefined ? {} : { retryAfterMs: wait }),
+  });
 }
 
 function redirectTarget(answer: HttpAnswer): URL {

@@ -3,7 +3,14 @@ import { DvcrError } from "../../errors/dvcr-error.ts";
 import { mediaTypes } from "../../layer/image-config.ts";
 import type { BlobDescriptor } from "../../registry/blobs.ts";
 import type { RegistryClient } from "../../registry/client.ts";
-import { blobOf, descriptors, parseManifest, type DescriptorJson, type ManifestJson, type PlatformJson } from "../../registry/manifest-json.ts";
+import {
+  blobOf,
+  descriptors,
+  parseManifest,
+  type DescriptorJson,
+  type ManifestJson,
+  type PlatformJson,
+} from "../../registry/manifest-json.ts";
 import { getManifest } from "../../registry/manifests.ts";
 import { formatReference, manifestName, type ImageReference } from "../../registry/reference.ts";
 
@@ -33,7 +40,8 @@ const defaultPlatform: Platform = { os: "linux", architecture: "amd64" };
 /** `os/architecture[/variant]`. @throws DvcrError E_USAGE. */
 export function parsePlatform(text: string): Platform {
   const match = /^([a-z0-9_]+)\/([a-z0-9_]+)(?:\/([a-z0-9_]+))?$/.exec(text);
-  if (match === null) throw new DvcrError("E_USAGE", `the platform "${text}" is not of the form OS/ARCHITECTURE[/VARIANT]`);
+  if (match === null)
+    throw new DvcrError("E_USAGE", `the platform "${text}" is not of the form OS/ARCHITECTURE[/VARIANT]`);
   const [, os = "", architecture = "", variant] = match;
   return { os, architecture, ...(variant === undefined ? {} : { variant }) };
 }
@@ -53,13 +61,18 @@ export async function resolveImage(
   let wanted = manifestName(reference);
   for (let depth = 0; depth <= maxIndexDepth; depth++) {
     const stored = await getManifest(client, reference.repository, wanted, signal);
-    if (stored === undefined) throw new DvcrError("E_SOURCE_NOT_FOUND", `registry ${client.host} has no image ${name}${depth === 0 ? "" : ` (${wanted} of its index)`}`);
+    if (stored === undefined)
+      throw new DvcrError(
+        "E_SOURCE_NOT_FOUND",
+        `registry ${client.host} has no image ${name}${depth === 0 ? "" : ` (${wanted} of its index)`}`,
+      );
     const manifest = parseManifest(stored.bytes, name);
     const entries = descriptors(manifest.manifests);
     const layers = descriptors(manifest.layers);
     if (entries !== undefined) wanted = choosePlatform(entries, platform, name);
     else if (layers !== undefined) return imageOf(manifest, layers, name);
-    else throw new DvcrError("E_UNSUPPORTED_FORMAT", `${name} is neither an image nor an index, but ${stored.mediaType}`);
+    else
+      throw new DvcrError("E_UNSUPPORTED_FORMAT", `${name} is neither an image nor an index, but ${stored.mediaType}`);
   }
   throw new DvcrError("E_SOURCE_HTTP", `${name}: more than ${String(maxIndexDepth)} indexes around each other`);
 }
@@ -67,11 +80,18 @@ export async function resolveImage(
 /** The first entry for the platform; one without a platform at all counts where it is the only one. */
 function choosePlatform(manifests: readonly DescriptorJson[], platform: Platform, name: string): string {
   const fits = ({ platform: offered }: DescriptorJson) =>
-    offered?.os === platform.os && offered.architecture === platform.architecture && (platform.variant === undefined || offered.variant === platform.variant);
+    offered?.os === platform.os &&
+    offered.architecture === platform.architecture &&
+    (platform.variant === undefined || offered.variant === platform.variant);
   const found = manifests.find(fits) ?? (manifests.length === 1 && !manifests[0]!.platform ? manifests[0] : undefined);
   if (found === undefined) {
-    const offered = manifests.map((entry) => platformText(entry.platform ?? {})).filter((text) => text !== "unknown/unknown");
-    throw new DvcrError("E_SOURCE_NOT_FOUND", `${name} has no image for ${platformText(platform)}, only for: ${offered.slice(0, 10).join(", ") || "none"}`);
+    const offered = manifests
+      .map((entry) => platformText(entry.platform ?? {}))
+      .filter((text) => text !== "unknown/unknown");
+    throw new DvcrError(
+      "E_SOURCE_NOT_FOUND",
+      `${name} has no image for ${platformText(platform)}, only for: ${offered.slice(0, 10).join(", ") || "none"}`,
+    );
   }
   return blobOf(found, name).digest;
 }
@@ -91,7 +111,8 @@ function imageOf(manifest: ManifestJson, layers: readonly DescriptorJson[], name
 function layerOf(layer: DescriptorJson, name: string): ImageLayer {
   const blob = blobOf(layer, name);
   const mediaType = String(layer.mediaType);
-  if (mediaType.endsWith("+encrypted")) throw new DvcrError("E_ENCRYPTED", `layer ${blob.digest} of ${name} is encrypted`);
+  if (mediaType.endsWith("+encrypted"))
+    throw new DvcrError("E_ENCRYPTED", `layer ${blob.digest} of ${name} is encrypted`);
   const title = layer.annotations?.["org.opencontainers.image.title"];
   return { ...blob, mediaType, ...(typeof title === "string" ? { title } : {}) };
 }

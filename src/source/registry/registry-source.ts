@@ -34,7 +34,11 @@ export function registrySource(text: string, options: RegistrySourceOptions): So
   };
 }
 
-async function open(reference: ImageReference, options: RegistrySourceOptions, signal: AbortSignal): Promise<OpenSource> {
+async function open(
+  reference: ImageReference,
+  options: RegistrySourceOptions,
+  signal: AbortSignal,
+): Promise<OpenSource> {
   const client = openRegistry(reference, options);
   try {
     const image = await resolveImage(client, reference, options.platform, signal);
@@ -94,12 +98,21 @@ interface FoundLayer {
   readonly containerLayer: ContainerLayer;
 }
 
-async function findDisk(image: ResolvedImage, blobs: LayerBlobs, name: string, limits: ImportLimits): Promise<FoundLayer> {
-  const candidates = image.layers.filter((layer) => layer.size > 0).map((layer) => ({ layer, containerLayer: asContainerLayer(image, layer, []) }));
+async function findDisk(
+  image: ResolvedImage,
+  blobs: LayerBlobs,
+  name: string,
+  limits: ImportLimits,
+): Promise<FoundLayer> {
+  const candidates = image.layers
+    .filter((layer) => layer.size > 0)
+    .map((layer) => ({ layer, containerLayer: asContainerLayer(image, layer, []) }));
   const [only, ...more] = candidates;
   if (only === undefined) throw new DvcrError("E_NO_DISK", `${name} has no layers with anything in them`);
   if (more.length === 0) return only;
-  return image.isContainerImage ? await topmostDisk(image, blobs, name, limits) : await onlyDisk(candidates, blobs, name, limits);
+  return image.isContainerImage
+    ? await topmostDisk(image, blobs, name, limits)
+    : await onlyDisk(candidates, blobs, name, limits);
 }
 
 function asContainerLayer(image: ResolvedImage, layer: ImageLayer, hidden: readonly string[]): ContainerLayer {
@@ -108,7 +121,12 @@ function asContainerLayer(image: ResolvedImage, layer: ImageLayer, hidden: reado
   return { digest: layer.digest, content, hidden };
 }
 
-async function topmostDisk(image: ResolvedImage, blobs: LayerBlobs, name: string, limits: ImportLimits): Promise<FoundLayer> {
+async function topmostDisk(
+  image: ResolvedImage,
+  blobs: LayerBlobs,
+  name: string,
+  limits: ImportLimits,
+): Promise<FoundLayer> {
   const hidden: string[] = [];
   const seen: string[] = [];
   for (const layer of image.layers.toReversed()) {
@@ -119,19 +137,32 @@ async function topmostDisk(image: ResolvedImage, blobs: LayerBlobs, name: string
     hidden.push(...listing.hides);
     seen.push(...listing.seen);
   }
-  throw new DvcrError("E_NO_DISK", `${name} has no file under disk/ in its ${String(image.layers.length)} layers, only: ${seen.slice(0, 10).join(", ") || "nothing"}`);
+  throw new DvcrError(
+    "E_NO_DISK",
+    `${name} has no file under disk/ in its ${String(image.layers.length)} layers, only: ${seen.slice(0, 10).join(", ") || "nothing"}`,
+  );
 }
 
 /** An artifact's layers lie beside each other: exactly one of them may be a disk. */
-async function onlyDisk(candidates: readonly FoundLayer[], blobs: LayerBlobs, name: string, limits: ImportLimits): Promise<FoundLayer> {
+async function onlyDisk(
+  candidates: readonly FoundLayer[],
+  blobs: LayerBlobs,
+  name: string,
+  limits: ImportLimits,
+): Promise<FoundLayer> {
   const disks: FoundLayer[] = [];
   for (const candidate of candidates) {
     if ((await list(blobs, candidate, limits)).disk !== "") disks.push(candidate);
   }
-  const titles = (found: readonly FoundLayer[]) => found.slice(0, 10).map(({ layer }) => layer.title ?? layer.digest).join(", ");
+  const titles = (found: readonly FoundLayer[]) =>
+    found
+      .slice(0, 10)
+      .map(({ layer }) => layer.title ?? layer.digest)
+      .join(", ");
   const [disk, ...more] = disks;
   if (disk === undefined) throw new DvcrError("E_NO_DISK", `${name} holds no disk, only: ${titles(candidates)}`);
-  if (more.length > 0) throw new DvcrError("E_SEVERAL_DISKS", `${name} holds ${String(disks.length)} disks: ${titles(disks)}`);
+  if (more.length > 0)
+    throw new DvcrError("E_SEVERAL_DISKS", `${name} holds ${String(disks.length)} disks: ${titles(disks)}`);
   return disk;
 }
 

@@ -21,10 +21,12 @@ export function parentOf(path: Path): Path {
 }
 
 /** `path` is `ancestor` or below of it. */
-export const isWithin = (path: Path, ancestor: Path): boolean => path === ancestor || path.startsWith(ancestor + separator);
+export const isWithin = (path: Path, ancestor: Path): boolean =>
+  path === ancestor || path.startsWith(ancestor + separator);
 
 export const union = (...sets: readonly FieldSet[]): FieldSet => new Set(sets.flatMap((set) => [...set]));
-export const difference = (set: FieldSet, without: FieldSet): FieldSet => new Set([...set].filter((path) => !without.has(path)));
+export const difference = (set: FieldSet, without: FieldSet): FieldSet =>
+  new Set([...set].filter((path) => !without.has(path)));
 export const intersection = (a: FieldSet, b: FieldSet): FieldSet => new Set([...a].filter((path) => b.has(path)));
 
 /** As FieldsV1 writes it: `{}` for a field that is in the set, `"."` where fields below of it are too. */

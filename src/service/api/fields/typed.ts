@@ -26,11 +26,13 @@ interface Child {
 const unknownSchema: FieldSchema = {};
 
 function memberSchema(schema: FieldSchema, name: string): FieldSchema {
-  const own = schema.properties !== undefined && Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
+  const own =
+    schema.properties !== undefined && Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
   return own ?? schema.additionalProperties ?? unknownSchema;
 }
 
-const isGranular = (value: unknown, schema: FieldSchema): value is Fields => isFields(value) && schema["x-kubernetes-map-type"] !== "atomic";
+const isGranular = (value: unknown, schema: FieldSchema): value is Fields =>
+  isFields(value) && schema["x-kubernetes-map-type"] !== "atomic";
 
 const isKeyed = (value: unknown, schema: FieldSchema): value is unknown[] =>
   Array.isArray(value) && (schema["x-kubernetes-list-type"] === "map" || schema["x-kubernetes-list-type"] === "set");
@@ -45,10 +47,20 @@ function itemKey(item: unknown, schema: FieldSchema): string {
 function childrenOf(value: unknown, schema: FieldSchema): Child[] | undefined {
   if (isGranular(value, schema)) {
     const declared = schema.properties ?? {};
-    return Object.keys(value).map((name) => ({ key: memberKey(name), value: value[name], schema: memberSchema(schema, name), declared: Object.hasOwn(declared, name) }));
+    return Object.keys(value).map((name) => ({
+      key: memberKey(name),
+      value: value[name],
+      schema: memberSchema(schema, name),
+      declared: Object.hasOwn(declared, name),
+    }));
   }
   if (!isKeyed(value, schema)) return undefined;
-  return value.map((item) => ({ key: itemKey(item, schema), value: item, schema: schema.items ?? unknownSchema, declared: false }));
+  return value.map((item) => ({
+    key: itemKey(item, schema),
+    value: item,
+    schema: schema.items ?? unknownSchema,
+    declared: false,
+  }));
 }
 
 /** The fields that somebody who applies `value` has an opinion on. */
@@ -68,8 +80,15 @@ export function fieldsIn(value: unknown, schema: FieldSchema): FieldSet {
 
 function childAt(node: unknown, schema: FieldSchema, key: string): { node: unknown; schema: FieldSchema } {
   const name = key.slice("f:".length);
-  if (key.startsWith("f:")) return { node: isFields(node) && Object.hasOwn(node, name) ? node[name] : undefined, schema: memberSchema(schema, name) };
-  return { node: Array.isArray(node) ? node.find((item) => itemKey(item, schema) === key) : undefined, schema: schema.items ?? unknownSchema };
+  if (key.startsWith("f:"))
+    return {
+      node: isFields(node) && Object.hasOwn(node, name) ? node[name] : undefined,
+      schema: memberSchema(schema, name),
+    };
+  return {
+    node: Array.isArray(node) ? node.find((item) => itemKey(item, schema) === key) : undefined,
+    schema: schema.items ?? unknownSchema,
+  };
 }
 
 export interface Comparison {
@@ -83,7 +102,8 @@ export function compare(before: unknown, after: unknown, schema: FieldSchema): C
   const [added, modified, removed] = [new Set<Path>(), new Set<Path>(), new Set<Path>()];
   const addAll = (set: Set<Path>, node: unknown, nodeSchema: FieldSchema, path: Path): void => {
     set.add(path);
-    for (const child of childrenOf(node, nodeSchema) ?? []) addAll(set, child.value, child.schema, below(path, child.key));
+    for (const child of childrenOf(node, nodeSchema) ?? [])
+      addAll(set, child.value, child.schema, below(path, child.key));
   };
   const walk = (old: unknown, next: unknown, nodeSchema: FieldSchema, path: Path): void => {
     const [oldChildren, nextChildren] = [childrenOf(old, nodeSchema), childrenOf(next, nodeSchema)];
@@ -109,7 +129,10 @@ export function compare(before: unknown, after: unknown, schema: FieldSchema): C
 export function merge(live: unknown, config: unknown, schema: FieldSchema): unknown {
   if (isGranular(live, schema) && isGranular(config, schema)) {
     const merged: Fields = { ...live };
-    for (const name of Object.keys(config)) merged[name] = Object.hasOwn(live, name) ? merge(live[name], config[name], memberSchema(schema, name)) : config[name];
+    for (const name of Object.keys(config))
+      merged[name] = Object.hasOwn(live, name)
+        ? merge(live[name], config[name], memberSchema(schema, name))
+        : config[name];
     return merged;
   }
   if (isKeyed(live, schema) && isKeyed(config, schema)) {
@@ -140,5 +163,6 @@ export function removeField(value: Fields, path: Path, schema: FieldSchema, kept
   } else return;
   const parent = parentOf(path);
   // metadata is never taken away; nothing owns what is above it.
-  if (parent !== "" && parent !== memberKey("metadata") && isEmpty(container.node) && !kept.has(parent)) removeField(value, parent, schema, kept);
+  if (parent !== "" && parent !== memberKey("metadata") && isEmpty(container.node) && !kept.has(parent))
+    removeField(value, parent, schema, kept);
 }

@@ -20,8 +20,15 @@ function documentOf(content: Record<string, unknown>): Document {
 }
 
 function versionDocument(groupVersion: GroupVersion): Document {
-  const types = resourceTypes.filter(({ group, version }) => group === groupVersion.group && version === groupVersion.version);
-  return documentOf({ openapi: "3.0.0", info, paths: pathsOf(3, types), components: { schemas: schemasOf(3, [groupVersion]) } });
+  const types = resourceTypes.filter(
+    ({ group, version }) => group === groupVersion.group && version === groupVersion.version,
+  );
+  return documentOf({
+    openapi: "3.0.0",
+    info,
+    paths: pathsOf(3, types),
+    components: { schemas: schemasOf(3, [groupVersion]) },
+  });
 }
 
 /** By `api/v1` and `apis/GROUP/VERSION`; only group versions that store something. */
@@ -33,14 +40,22 @@ const documents = new Map(
 
 /** `/openapi/v3`: where each document is; the hash in its URL lets clients keep it. */
 export function openApiIndex(): Record<string, unknown> {
-  const paths = [...documents].map(([path, { hash }]) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }]);
+  const paths = [...documents].map(([path, { hash }]) => [
+    path,
+    { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` },
+  ]);
   return { paths: Object.fromEntries(paths) as Record<string, unknown> };
 }
 
 /** `/openapi/v3/PATH` */
 export const openApiV3 = (path: string): Document | undefined => documents.get(path);
 
-const version2 = () => ({ swagger: "2.0", info, paths: pathsOf(2, resourceTypes), definitions: schemasOf(2, groupVersions) });
+const version2 = () => ({
+  swagger: "2.0",
+  info,
+  paths: pathsOf(2, resourceTypes),
+  definitions: schemasOf(2, groupVersions),
+});
 
 let json: Document | undefined;
 let protobuf: Buffer | undefined;

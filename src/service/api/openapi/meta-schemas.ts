@@ -14,7 +14,11 @@ export interface ApiSchema extends FieldSchema {
   readonly allOf?: readonly ApiSchema[];
   readonly default?: unknown;
   readonly "x-kubernetes-preserve-unknown-fields"?: true;
-  readonly "x-kubernetes-group-version-kind"?: readonly { readonly group: string; readonly version: string; readonly kind: string }[];
+  readonly "x-kubernetes-group-version-kind"?: readonly {
+    readonly group: string;
+    readonly version: string;
+    readonly kind: string;
+  }[];
   readonly "x-kubernetes-patch-merge-key"?: string;
   readonly "x-kubernetes-patch-strategy"?: string;
 }
@@ -22,7 +26,11 @@ export interface ApiSchema extends FieldSchema {
 const text = (description: string): ApiSchema => ({ type: "string", description });
 const time = (description: string): ApiSchema => ({ type: "string", format: "date-time", description });
 const integer = (description: string): ApiSchema => ({ type: "integer", format: "int64", description });
-const texts = (description: string): ApiSchema => ({ type: "object", description, additionalProperties: { type: "string", default: "" } });
+const texts = (description: string): ApiSchema => ({
+  type: "object",
+  description,
+  additionalProperties: { type: "string", default: "" },
+});
 
 const ownerReference: ApiSchema = {
   type: "object",
@@ -47,7 +55,12 @@ const managedFields: ApiSchema = {
     apiVersion: text("Version of the resource that the fields are of."),
     time: time("When they last changed."),
     fieldsType: text("FieldsV1."),
-    fieldsV1: { type: "object", description: "The fields.", "x-kubernetes-map-type": "atomic", "x-kubernetes-preserve-unknown-fields": true },
+    fieldsV1: {
+      type: "object",
+      description: "The fields.",
+      "x-kubernetes-map-type": "atomic",
+      "x-kubernetes-preserve-unknown-fields": true,
+    },
     subresource: text("Subresource that they were written by."),
   },
 };
@@ -60,14 +73,22 @@ export const objectMeta: ApiSchema = {
     generateName: text("Beginning of a name that the server completes, where name is missing."),
     namespace: text("Namespace; missing for cluster-wide resources. Cannot be changed."),
     uid: text("Unique over time and space. Set by the server."),
-    resourceVersion: text("Version of this state of the object, opaque. Sent with a change, it must be the current one."),
+    resourceVersion: text(
+      "Version of this state of the object, opaque. Sent with a change, it must be the current one.",
+    ),
     generation: integer("Number of this state of the spec. Set by the server."),
     creationTimestamp: time("When the object was created. Set by the server."),
     deletionTimestamp: time("When deletion was asked for. Set by the server."),
     deletionGracePeriodSeconds: integer("Not used."),
     labels: texts("Names and values to select objects by."),
     annotations: texts("Names and values for tools to keep with the object."),
-    finalizers: { type: "array", description: "What must be done before the object goes; each is removed by who does it.", items: { type: "string" }, "x-kubernetes-list-type": "set", "x-kubernetes-patch-strategy": "merge" },
+    finalizers: {
+      type: "array",
+      description: "What must be done before the object goes; each is removed by who does it.",
+      items: { type: "string" },
+      "x-kubernetes-list-type": "set",
+      "x-kubernetes-patch-strategy": "merge",
+    },
     ownerReferences: {
       type: "array",
       description: "Objects that this one belongs to.",
@@ -77,7 +98,12 @@ export const objectMeta: ApiSchema = {
       "x-kubernetes-patch-merge-key": "uid",
       "x-kubernetes-patch-strategy": "merge",
     },
-    managedFields: { type: "array", description: "Who owns which field. Set by the server.", items: managedFields, "x-kubernetes-list-type": "atomic" },
+    managedFields: {
+      type: "array",
+      description: "Who owns which field. Set by the server.",
+      items: managedFields,
+      "x-kubernetes-list-type": "atomic",
+    },
     selfLink: text("Not used."),
   },
 };
@@ -118,7 +144,11 @@ export const deleteOptions: ApiSchema = {
     gracePeriodSeconds: integer("Not used."),
     orphanDependents: { type: "boolean", description: "Not used." },
     propagationPolicy: text("Not used: no object depends on another."),
-    preconditions: { type: "object", description: "What must hold of the object.", properties: { uid: text("Its UID."), resourceVersion: text("Its version.") } },
+    preconditions: {
+      type: "object",
+      description: "What must hold of the object.",
+      properties: { uid: text("Its UID."), resourceVersion: text("Its version.") },
+    },
   },
 };
 

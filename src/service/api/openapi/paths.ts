@@ -26,7 +26,18 @@ const query: Readonly<Record<string, readonly [type: string, description: string
   watch: ["boolean", "Tell changes as they come."],
 };
 
-const reading = ["allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch"];
+const reading = [
+  "allowWatchBookmarks",
+  "continue",
+  "fieldSelector",
+  "labelSelector",
+  "limit",
+  "resourceVersion",
+  "resourceVersionMatch",
+  "sendInitialEvents",
+  "timeoutSeconds",
+  "watch",
+];
 const writing = ["dryRun", "fieldManager", "fieldValidation"];
 
 interface Operation {
@@ -42,14 +53,35 @@ interface Operation {
 const onObject: readonly Operation[] = [
   { method: "get", action: "get", verb: "get", parameters: ["resourceVersion"], answer: "object" },
   { method: "put", action: "put", verb: "update", parameters: writing, body: "object", answer: "object" },
-  { method: "patch", action: "patch", verb: "patch", parameters: [...writing, "force"], body: "patch", answer: "object" },
-  { method: "delete", action: "delete", verb: "delete", parameters: ["dryRun", "propagationPolicy"], body: "options", answer: "status" },
+  {
+    method: "patch",
+    action: "patch",
+    verb: "patch",
+    parameters: [...writing, "force"],
+    body: "patch",
+    answer: "object",
+  },
+  {
+    method: "delete",
+    action: "delete",
+    verb: "delete",
+    parameters: ["dryRun", "propagationPolicy"],
+    body: "options",
+    answer: "status",
+  },
 ];
 
 const onCollection: readonly Operation[] = [
   { method: "get", action: "list", verb: "list", parameters: reading, answer: "list" },
   { method: "post", action: "post", verb: "create", parameters: writing, body: "object", answer: "object" },
-  { method: "delete", action: "deletecollection", verb: "deletecollection", parameters: [...reading.filter((name) => !/watch/i.test(name)), "dryRun"], body: "options", answer: "status" },
+  {
+    method: "delete",
+    action: "deletecollection",
+    verb: "deletecollection",
+    parameters: [...reading.filter((name) => !/watch/i.test(name)), "dryRun"],
+    body: "options",
+    answer: "status",
+  },
 ];
 
 /** Paths with their operations, for these types. */
@@ -62,13 +94,21 @@ export function pathsOf(dialect: Dialect, types: readonly ResourceType[]): Recor
     const add = (path: string, operations: readonly Operation[], names: readonly string[], suffix: string) => {
       const allowed = operations.filter(({ verb }) => type.verbs.includes(verb));
       paths[path] = {
-        ...Object.fromEntries(allowed.map((operation) => [operation.method, operationOf(dialect, type, operation, suffix)])),
+        ...Object.fromEntries(
+          allowed.map((operation) => [operation.method, operationOf(dialect, type, operation, suffix)]),
+        ),
         parameters: names.map((name) => pathParameter(dialect, name)),
       };
     };
     add(collection, onCollection, inNamespace, "");
     add(`${collection}/{name}`, onObject, [...inNamespace, "name"], "");
-    if (type.hasStatus) add(`${collection}/{name}/status`, onObject.filter(({ verb }) => verb !== "delete"), [...inNamespace, "name"], "Status");
+    if (type.hasStatus)
+      add(
+        `${collection}/{name}/status`,
+        onObject.filter(({ verb }) => verb !== "delete"),
+        [...inNamespace, "name"],
+        "Status",
+      );
     if (type.namespaced) add(`${base}/${type.resource}`, onCollection.slice(0, 1), [], "ForAllNamespaces");
   }
   return paths;
@@ -79,25 +119,56 @@ function pathParameter(dialect: Dialect, name: string): Json {
   return { name, in: "path", required: true, description, ...typed(dialect, text) };
 }
 
-const typed = (dialect: Dialect, type: string): Json => (dialect === 2 ? { type, uniqueItems: true } : { schema: { type, uniqueItems: true } });
+const typed = (dialect: Dialect, type: string): Json =>
+  dialect === 2 ? { type, uniqueItems: true } : { schema: { type, uniqueItems: true } };
 
-function operationOf(dialect: Dialect, type: ResourceType, { method, action, parameters, body, answer }: Operation, suffix: string): Json {
+function operationOf(
+  dialect: Dialect,
+  type: ResourceType,
+  { method, action, parameters, body, answer }: Operation,
+  suffix: string,
+): Json {
   const own = schemaName(type);
   const answerSchema = reference(dialect, { object: own, list: `${own}List`, status: metaNames.status }[answer]);
-  const bodySchema = body === undefined ? undefined : reference(dialect, { object: own, patch: metaNames.patch, options: metaNames.deleteOptions }[body]);
-  const bodyTypes = body === "patch" ? Object.values(patchTypes).filter((one) => !type.custom || one !== patchTypes.strategic) : objectTypes;
+  const bodySchema =
+    body === undefined
+      ? undefined
+      : reference(dialect, { object: own, patch: metaNames.patch, options: metaNames.deleteOptions }[body]);
+  const bodyTypes =
+    body === "patch"
+      ? Object.values(patchTypes).filter((one) => !type.custom || one !== patchTypes.strategic)
+      : objectTypes;
   const scope = type.namespaced && suffix !== "ForAllNamespaces" ? "Namespaced" : "";
   return {
     description: `${action} ${type.kind}`,
     operationId: `${action}${type.group === "" ? "Core" : "Virtualization"}${type.version}${scope}${type.kind}${suffix}`,
-    ...(dialect === 2 ? { consumes: bodySchema === undefined ? ["*/*"] : bodyTypes, produces: ["application/json"] } : {}),
+    ...(dialect === 2
+      ? { consumes: bodySchema === undefined ? ["*/*"] : bodyTypes, produces: ["application/json"] }
+      : {}),
     parameters: [
-      ...parameters.map((name) => ({ name, in: "query", description: query[name]![1], ...typed(dialect, query[name]![0]) })),
-      ...(dialect === 2 && bodySchema !== undefined ? [{ name: "body", in: "body", required: body !== "options", schema: bodySchema }] : []),
+      ...parameters.map((name) => ({
+        name,
+        in: "query",
+        description: query[name]![1],
+        ...typed(dialect, query[name]![0]),
+      })),
+      ...(dialect === 2 && bodySchema !== undefined
+        ? [{ name: "body", in: "body", required: body !== "options", schema: bodySchema }]
+        : []),
     ],
-    ...(dialect === 3 && bodySchema !== undefined ? { requestBody: { required: body !== "options", content: Object.fromEntries(bodyTypes.map((one) => [one, { schema: bodySchema }])) } } : {}),
+    ...(dialect === 3 && bodySchema !== undefined
+      ? {
+          requestBody: {
+            required: body !== "options",
+            content: Object.fromEntries(bodyTypes.map((one) => [one, { schema: bodySchema }])),
+          },
+        }
+      : {}),
     responses: {
-      [method === "post" ? "201" : "200"]: { description: "OK", ...(dialect === 2 ? { schema: answerSchema } : { content: { "application/json": { schema: answerSchema } } }) },
+      [method === "post" ? "201" : "200"]: {
+        description: "OK",
+        ...(dialect === 2 ? { schema: answerSchema } : { content: { "application/json": { schema: answerSchema } } }),
+      },
       401: { description: "Unauthorized" },
     },
     "x-kubernetes-action": action,

@@ -38,7 +38,10 @@ function named(writer: BinaryWriter, field: number, name: string, value: Write):
 }
 
 /** Any: the YAML of the value. */
-const any = (value: unknown): Write => (writer) => text(writer, 2, stringify(value));
+const any =
+  (value: unknown): Write =>
+  (writer) =>
+    text(writer, 2, stringify(value));
 
 function extensions(writer: BinaryWriter, field: number, of: object): void {
   for (const [name, value] of Object.entries(of)) if (name.startsWith("x-")) named(writer, field, name, any(value));
@@ -47,7 +50,12 @@ function extensions(writer: BinaryWriter, field: number, of: object): void {
 /** `document` as made for JSON. */
 export function toProtobuf(document: Fields): Buffer {
   const writer = new BinaryWriter();
-  const { swagger, info, paths, definitions } = document as { swagger: string; info: Fields; paths: Readonly<Record<string, Fields>>; definitions: Readonly<Record<string, ApiSchema>> };
+  const { swagger, info, paths, definitions } = document as {
+    swagger: string;
+    info: Fields;
+    paths: Readonly<Record<string, Fields>>;
+    definitions: Readonly<Record<string, ApiSchema>>;
+  };
   text(writer, 1, swagger);
   message(writer, 2, (one) => {
     text(one, 1, info["title"]);
@@ -64,47 +72,56 @@ export function toProtobuf(document: Fields): Buffer {
 
 const methodFields: Readonly<Record<string, number>> = { get: 2, put: 3, post: 4, delete: 5, patch: 8 };
 
-const pathItem = (item: Fields): Write => (writer) => {
-  for (const [method, field] of Object.entries(methodFields)) {
-    const operation = item[method];
-    if (isFields(operation)) message(writer, field, operationOf(operation));
-  }
-};
+const pathItem =
+  (item: Fields): Write =>
+  (writer) => {
+    for (const [method, field] of Object.entries(methodFields)) {
+      const operation = item[method];
+      if (isFields(operation)) message(writer, field, operationOf(operation));
+    }
+  };
 
-const operationOf = (operation: Fields): Write => (writer) => {
-  text(writer, 3, operation["description"]);
-  text(writer, 5, operation["operationId"]);
-  for (const parameter of operation["parameters"] as readonly Fields[]) {
-    if (parameter["in"] === "query") message(writer, 8, queryParameter(parameter));
-  }
-  extensions(writer, 13, operation);
-};
+const operationOf =
+  (operation: Fields): Write =>
+  (writer) => {
+    text(writer, 3, operation["description"]);
+    text(writer, 5, operation["operationId"]);
+    for (const parameter of operation["parameters"] as readonly Fields[]) {
+      if (parameter["in"] === "query") message(writer, 8, queryParameter(parameter));
+    }
+    extensions(writer, 13, operation);
+  };
 
 /** ParametersItem of a Parameter of a NonBodyParameter of a QueryParameterSubSchema. */
-const queryParameter = (parameter: Fields): Write => (item) =>
-  message(item, 1, (one) =>
-    message(one, 2, (nonBody) =>
-      message(nonBody, 3, (query) => {
-        text(query, 2, parameter["in"]);
-        text(query, 3, parameter["description"]);
-        text(query, 4, parameter["name"]);
-        text(query, 6, parameter["type"]);
-      }),
-    ),
-  );
+const queryParameter =
+  (parameter: Fields): Write =>
+  (item) =>
+    message(item, 1, (one) =>
+      message(one, 2, (nonBody) =>
+        message(nonBody, 3, (query) => {
+          text(query, 2, parameter["in"]);
+          text(query, 3, parameter["description"]);
+          text(query, 4, parameter["name"]);
+          text(query, 6, parameter["type"]);
+        }),
+      ),
+    );
 
-const schema = (of: ApiSchema): Write => (writer) => {
-  text(writer, 1, of.$ref);
-  text(writer, 2, of.format);
-  text(writer, 4, of.description);
-  texts(writer, 19, of.required);
-  if (of.additionalProperties !== undefined) message(writer, 21, (one) => message(one, 1, schema(of.additionalProperties!)));
-  if (of.type !== undefined) message(writer, 22, (one) => text(one, 1, of.type));
-  if (of.items !== undefined) message(writer, 23, (one) => message(one, 1, schema(of.items!)));
-  if (of.properties !== undefined) {
-    message(writer, 25, (one) => {
-      for (const [name, property] of Object.entries(of.properties!)) named(one, 1, name, schema(property));
-    });
-  }
-  extensions(writer, 31, of);
-};
+const schema =
+  (of: ApiSchema): Write =>
+  (writer) => {
+    text(writer, 1, of.$ref);
+    text(writer, 2, of.format);
+    text(writer, 4, of.description);
+    texts(writer, 19, of.required);
+    if (of.additionalProperties !== undefined)
+      message(writer, 21, (one) => message(one, 1, schema(of.additionalProperties!)));
+    if (of.type !== undefined) message(writer, 22, (one) => text(one, 1, of.type));
+    if (of.items !== undefined) message(writer, 23, (one) => message(one, 1, schema(of.items!)));
+    if (of.properties !== undefined) {
+      message(writer, 25, (one) => {
+        for (const [name, property] of Object.entries(of.properties!)) named(one, 1, name, schema(property));
+      });
+    }
+    extensions(writer, 31, of);
+  };

@@ -17,7 +17,8 @@ export function formatAge(milliseconds: number): string {
   return days < 8 * 365 ? two(years, "y", days % 365, "d") : `${years}y`;
 }
 
-const two = (large: number, largeUnit: string, small: number, smallUnit: string): string => `${large}${largeUnit}${small === 0 ? "" : `${small}${smallUnit}`}`;
+const two = (large: number, largeUnit: string, small: number, smallUnit: string): string =>
+  `${large}${largeUnit}${small === 0 ? "" : `${small}${smallUnit}`}`;
 
 /** Age of an RFC 3339 time; `<unknown>` where there is none. */
 export function ageOf(time: unknown, now: number): string {

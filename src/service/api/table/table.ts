@@ -10,7 +10,10 @@ import { columns } from "./columns.ts";
 export function partialMetadata(object: Fields, { metaVersion }: Pick<Wanted, "metaVersion">): Fields {
   const metadata = fieldsOf(object, "metadata");
   // What `kubectl apply` notes of a Secret is the secret itself.
-  const told = object["kind"] === "Secret" ? { ...metadata, annotations: without(fieldsOf(metadata, "annotations"), lastApplied) } : metadata;
+  const told =
+    object["kind"] === "Secret"
+      ? { ...metadata, annotations: without(fieldsOf(metadata, "annotations"), lastApplied) }
+      : metadata;
   return { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${metaVersion}`, metadata: told };
 }
 
@@ -21,15 +24,29 @@ export function shaped(request: ApiRequest, object: Fields): Fields {
   const items = object["kind"] === `${place.type.kind}List` ? (object["items"] as Fields[]) : undefined;
   if (wanted.form !== "Table") {
     if (items === undefined) return partialMetadata(object, wanted);
-    return { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${wanted.metaVersion}`, metadata: object["metadata"], items: items.map((item) => partialMetadata(item, wanted)) };
+    return {
+      kind: "PartialObjectMetadataList",
+      apiVersion: `meta.k8s.io/${wanted.metaVersion}`,
+      metadata: object["metadata"],
+      items: items.map((item) => partialMetadata(item, wanted)),
+    };
   }
-  const metadata = items === undefined ? { resourceVersion: at(object, "metadata", "resourceVersion") } : (object["metadata"] as Fields);
+  const metadata =
+    items === undefined
+      ? { resourceVersion: at(object, "metadata", "resourceVersion") }
+      : (object["metadata"] as Fields);
   const { includeObject } = readOptions({ includeObject: parameter(query, "includeObject") });
   return table(request, items ?? [object], metadata, includeObject, true);
 }
 
 /** A meta.k8s.io Table. */
-export function table({ wanted, place: { type } }: ApiRequest, objects: readonly Fields[], metadata: Fields, includeObject: ReadOptions["includeObject"], withColumns: boolean): Fields {
+export function table(
+  { wanted, place: { type } }: ApiRequest,
+  objects: readonly Fields[],
+  metadata: Fields,
+  includeObject: ReadOptions["includeObject"],
+  withColumns: boolean,
+): Fields {
   const definitions = columns[type.resource];
   const now = Date.now();
   return {
@@ -37,7 +54,13 @@ export function table({ wanted, place: { type } }: ApiRequest, objects: readonly
     apiVersion: `meta.k8s.io/${wanted.metaVersion}`,
     metadata,
     columnDefinitions: withColumns
-      ? definitions.map(({ name, type: cellType, format = "", description, priority }) => ({ name, type: cellType, format, description, priority }))
+      ? definitions.map(({ name, type: cellType, format = "", description, priority }) => ({
+          name,
+          type: cellType,
+          format,
+          description,
+          priority,
+        }))
       : [],
     rows: objects.map((object) => ({
       cells: definitions.map(({ cell }) => cell(asObject(object), now) ?? null),

@@ -1,4 +1,10 @@
-import type { CurrentImage, Destination, LayerBacklog, LayerInsurance, LayerUpload } from "../../../destination/destination.ts";
+import type {
+  CurrentImage,
+  Destination,
+  LayerBacklog,
+  LayerInsurance,
+  LayerUpload,
+} from "../../../destination/destination.ts";
 import type { ImageManifest } from "../../../layer/image-config.ts";
 
 /** A destination whose images become visible only after `check` has let their size pass; what was pushed goes otherwise. */

@@ -21,10 +21,16 @@ export class FetchJob extends LocalJob {
   }
 
   start(): void {
-    this.#done = this.#slots.run(this.signal, () => this.sampled(() => this.#attempts())).then(
-      (result) => { this.stored(result); },
-      (error: unknown) => { this.failed(error); },
-    );
+    this.#done = this.#slots
+      .run(this.signal, () => this.sampled(() => this.#attempts()))
+      .then(
+        (result) => {
+          this.stored(result);
+        },
+        (error: unknown) => {
+          this.failed(error);
+        },
+      );
   }
 
   protected ended(): Promise<void> {
@@ -52,7 +58,9 @@ export class FetchJob extends LocalJob {
       await place.copy(this.#source.from, target, this.signal);
       return { manifestDigest: await this.#copiedDigest() };
     }
-    const source = fetchedSource(this.#source, settings, this.log, (error) => { this.retrying(error); });
+    const source = fetchedSource(this.#source, settings, this.log, (error) => {
+      this.retrying(error);
+    });
     return resultOf(await this.runImport(source, importOptions(settings.image, checksums), this.signal));
   }
 

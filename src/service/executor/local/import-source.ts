@@ -18,7 +18,10 @@ export function fetchedSource(
   onRetry: (error: DvcrError) => void,
 ): Source {
   const { outbound, sourceInsecureTls, proxies } = settings;
-  const tls = { verify: !sourceInsecureTls, ...(source.caBundle === undefined ? {} : { authorities: [source.caBundle] }) };
+  const tls = {
+    verify: !sourceInsecureTls,
+    ...(source.caBundle === undefined ? {} : { authorities: [source.caBundle] }),
+  };
   const policy = { ...defaultRetryPolicy, deadlineMs: settings.retrySeconds * 1000 };
   const logRetry = logRetries(log, "source");
   const retried = (event: RetryEvent): void => {
@@ -27,7 +30,17 @@ export function fetchedSource(
   };
   const reach = outbound === undefined ? {} : { outbound };
   if (source.type === "http") {
-    return httpSource(source.url, { tls, proxies, headers: {}, policy, onRetry: retried, onNotice: (text) => { log.warn(text); }, ...reach });
+    return httpSource(source.url, {
+      tls,
+      proxies,
+      headers: {},
+      policy,
+      onRetry: retried,
+      onNotice: (text) => {
+        log.warn(text);
+      },
+      ...reach,
+    });
   }
   return registrySource(`docker://${source.image}`, {
     tls,

@@ -23,7 +23,10 @@ export class LocalExecutor implements Executor {
     const known = this.#jobs.get(job.uid);
     if (known !== undefined) return known;
     const { source } = job;
-    const made = source.type === "upload" ? new UploadJob(job, source.token, this.#deps, this.#uploads) : new FetchJob(job, source, this.#deps, this.#imports);
+    const made =
+      source.type === "upload"
+        ? new UploadJob(job, source.token, this.#deps, this.#uploads)
+        : new FetchJob(job, source, this.#deps, this.#imports);
     this.#jobs.set(job.uid, made);
     made.start();
     return made;

@@ -25,7 +25,8 @@ export abstract class LocalJob implements RunningJob {
   #running: RunningImport | undefined;
   #sampler: NodeJS.Timeout | undefined;
   /** How far which attempt had come at the failure that is being tried again, by the counter of where it failed. */
-  #failedAt: { readonly running: RunningImport | undefined; readonly counter: Counter; readonly bytes: number } | undefined;
+  #failedAt:
+    { readonly running: RunningImport | undefined; readonly counter: Counter; readonly bytes: number } | undefined;
 
   constructor(job: ImportJob, deps: ExecutorDeps) {
     this.job = job;
@@ -69,7 +70,10 @@ export abstract class LocalJob implements RunningJob {
   /** One attempt at importing a source into the job's target, its progress shown in the state. */
   protected get runImport(): TrackedImport {
     const { importImage, place, beforeStored } = this.deps;
-    const opened = () => place.destination(this.job.target, (error) => { this.retrying(error, "layerBytes"); });
+    const opened = () =>
+      place.destination(this.job.target, (error) => {
+        this.retrying(error, "layerBytes");
+      });
     return trackedImport({
       importImage: (...args) => (this.#running = importImage(...args)),
       openDestination: () => new CheckedDestination(opened(), (bytes) => beforeStored(this.job.uid, bytes)),
@@ -94,7 +98,9 @@ export abstract class LocalJob implements RunningJob {
   /** Samples progress and speed while `work` runs. */
   protected async sampled<T>(work: () => Promise<T>): Promise<T> {
     this.change({ phase: "running" });
-    this.#sampler = setInterval(() => { this.#sample(); }, sampleMilliseconds);
+    this.#sampler = setInterval(() => {
+      this.#sample();
+    }, sampleMilliseconds);
     try {
       return await work();
     } catch (error) {
@@ -109,7 +115,8 @@ export abstract class LocalJob implements RunningJob {
     const { percent, averageSpeed, currentSpeed, sourceBytes } = this.#tracker.sample();
     const sourceSize = this.#running?.progress().sourceSize;
     const failed = this.#failedAt;
-    const flowsAgain = failed !== undefined && this.#count(failed.counter) > (failed.running === this.#running ? failed.bytes : 0);
+    const flowsAgain =
+      failed !== undefined && this.#count(failed.counter) > (failed.running === this.#running ? failed.bytes : 0);
     if (flowsAgain) this.#failedAt = undefined;
     this.change({
       percent,
@@ -128,7 +135,15 @@ export abstract class LocalJob implements RunningJob {
   }
 
   protected stored(result: JobResult): void {
-    this.log.info({ digest: result.manifestDigest, format: result.format, virtualSize: result.virtualSize, storedSize: result.storedSize }, "image stored");
+    this.log.info(
+      {
+        digest: result.manifestDigest,
+        format: result.format,
+        virtualSize: result.virtualSize,
+        storedSize: result.storedSize,
+      },
+      "image stored",
+    );
     this.change({ phase: "stored", percent: 100, currentSpeed: 0, result });
   }
 

@@ -12,7 +12,8 @@ const fixes: Partial<Record<ErrorCode, string>> = {
   E_DECODER_MEMORY: `Compress it again with a smaller window, for example \`xz -6\` or \`zstd -19\` without --long, or raise maxDecoderMemory ${settings}.`,
   E_SCRATCH_LIMIT: `Rewrite the image in order with \`qemu-img convert\`, or raise scratchLimit ${settings}.`,
   E_SCRATCH_IO: `Free space in the scratch directory, scratchDir ${settings}.`,
-  E_SOURCE_DENIED: "For a container image, name a Secret with credentials in spec.dataSource.containerImage.imagePullSecret; a URL has to be readable without any.",
+  E_SOURCE_DENIED:
+    "For a container image, name a Secret with credentials in spec.dataSource.containerImage.imagePullSecret; a URL has to be readable without any.",
   E_SOURCE_TLS: `Put its CA into spec.dataSource.http.caBundle or spec.dataSource.containerImage.caBundle (a PEM file in base64), or set sourceInsecureTls ${settings} where you accept the risk.`,
   E_REGISTRY_DENIED: `Check that the credentials of registryAuthConfig ${settings} may push to this repository.`,
   E_REGISTRY_TLS: `Give its CA with registryCaBundle ${settings}, or set registryInsecureTls where you accept the risk.`,

@@ -24,21 +24,32 @@ export class UploadJob extends LocalJob {
         const signal = AbortSignal.any([this.signal, ended]);
         this.startOver();
         return slots.run(signal, async () => {
-          const report = await this.sampled(() => this.runImport(source, importOptions(settings.image, checksums), signal));
+          const report = await this.sampled(() =>
+            this.runImport(source, importOptions(settings.image, checksums), signal),
+          );
           // The client is told the image's public name, not where we keep it.
           return { ...report, image: deps.place.urlOf(job.target) };
         });
       },
-      onVerdict: (verdict) => { this.#conclude(verdict); },
+      onVerdict: (verdict) => {
+        this.#conclude(verdict);
+      },
       onDone: () => undefined,
-      onChange: () => { this.#show(); },
+      onChange: () => {
+        this.#show();
+      },
       resumeTimeout: settings.uploadResumeTimeout * 1000,
       silence: settings.uploadSilence * 1000,
       resultTime: 0,
       maxUploadSize: settings.maxUploadSize,
     });
     this.handlers = uploadHandlers({
-      config: { checksums: job.checksums, maxVirtualSize: settings.image.maxVirtualSize, maxUploadSize: settings.maxUploadSize, uploadIdleTimeout: settings.uploadIdleTimeout },
+      config: {
+        checksums: job.checksums,
+        maxVirtualSize: settings.image.maxVirtualSize,
+        maxUploadSize: settings.maxUploadSize,
+        uploadIdleTimeout: settings.uploadIdleTimeout,
+      },
       session: this.#session,
       signal: this.signal,
       secrets: [],
