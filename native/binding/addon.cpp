@@ -9,9 +9,10 @@
 
 #include "certificate.h"
 #include "codec.h"
-#include "convert.h"
 #include "core_thread.h"
 #include "cpu_turn.h"
+#include "layer/layer_builder.h"
+#include "work.h"
 
 namespace dvcr::binding {
 namespace {
@@ -83,9 +84,7 @@ class Job final : public Napi::ObjectWrap<Job> {
     } else {
       pushed_ = std::make_unique<PushedSource>(post, config_.size, config_.range_size);
     }
-    output_ = std::make_unique<PooledOutput>(post, config_.buffers);
-    gate_ = std::make_unique<BeginGate>(post);
-    if (!config_.inspect_only && !config_.list_only) make_session(post);
+    work_ = make_work(config_, source(), post);
     thread_ = std::thread([this, post] { run(post); });
   }
 
@@ -97,73 +96,31 @@ class Job final : public Napi::ObjectWrap<Job> {
     return *pushed_;
   }
 
-  void make_session(const Post& post) {
-    auto begin_layer = [this](uint64_t size, std::string_view from, unsigned attempt) {
-      // A further attempt voids what was written before, also the part that still waits in a buffer.
-      if (attempt > 1) output_->drop();
-      return gate_->ask(size, from, attempt);
-    };
-    session_ = std::make_unique<Session>(config_.session, source(), *output_, begin_layer,
-                                         [post](const ImageReport& report) { post(ImageFound{report}); });
-  }
-
   void run(const Post& post) {
     begin_thread("dvcr-front");
-    try {
-      if (config_.list_only) {
-        const SessionOptions& options = config_.session;
-        ContainerLayerSource layer(source(), options.container_layer.value(), options.limits);
-        post(LayerListed{layer.list()});
-      } else if (config_.inspect_only) {
-        SessionResult result;
-        result.image = inspect(source(), config_.session);
-        post(Finished{std::move(result)});
-      } else {
-        SessionResult result = session_->run();
-        output_->flush();
-        end_session();
-        post(Finished{std::move(result)});
-      }
-    } catch (const SizeHintWrong& wrong) {
-      fail(post, {std::string(wrong.code()), wrong.what(), wrong.actual});
-    } catch (const Error& error) {
-      fail(post, {std::string(error.code()), error.what(), std::nullopt});
-    } catch (const std::exception& error) {
-      fail(post, {std::string(code::kInternal), error.what(), std::nullopt});
-    }
+    post(last_event());
     // What follows touches nothing of the job any more, which may be gone once the channel is closed.
     const std::shared_ptr<Channel> channel = channel_;
     ended_ = true;
     channel->close();
   }
 
-  // Its threads are waited for here: on the event loop every request would wait with it until they get a core.
-  void end_session() {
-    std::unique_ptr<Session> ended;
-    {
-      const std::lock_guard lock(session_mutex_);
-      if (!session_) return;
-      last_source_bytes_ = session_->source_bytes();
-      last_disk_bytes_ = session_->disk_bytes();
-      ended = std::move(session_);
+  Event last_event() {
+    try {
+      return work_->run();
+    } catch (const SizeHintWrong& wrong) {
+      return Failed{std::string(wrong.code()), wrong.what(), wrong.actual};
+    } catch (const Error& error) {
+      return Failed{std::string(error.code()), error.what(), std::nullopt};
+    } catch (const std::exception& error) {
+      return Failed{std::string(code::kInternal), error.what(), std::nullopt};
     }
-  }
-
-  // JavaScript may give the output buffers to another job as soon as it hears of the failure.
-  void fail(const Post& post, Failed failed) {
-    output_->cancel();
-    if (session_) session_->stop();
-    end_session();
-    post(std::move(failed));
   }
 
   void cancel() {
     if (file_) file_->cancel();
     if (pushed_) pushed_->cancel();
-    if (output_) output_->cancel();
-    if (gate_) gate_->cancel();
-    const std::lock_guard lock(session_mutex_);
-    if (session_) session_->cancel();
+    if (work_) work_->cancel();
   }
 
   void stop() {
@@ -189,27 +146,20 @@ class Job final : public Napi::ObjectWrap<Job> {
     pushed_->push(info[0].As<Napi::Number>().Uint32Value(), to_chunks(info[1].As<Napi::Array>()));
   }
   void end(const Napi::CallbackInfo&) { pushed_->end(); }
-  void release_output(const Napi::CallbackInfo& info) { output_->release(info[0].As<Napi::Number>().Uint32Value()); }
-  void begin(const Napi::CallbackInfo& info) { gate_->answer({to_vector(info[0]), to_vector(info[1])}); }
+  void release_output(const Napi::CallbackInfo& info) {
+    work_->release_output(info[0].As<Napi::Number>().Uint32Value());
+  }
+  void begin(const Napi::CallbackInfo& info) { work_->begin({to_vector(info[0]), to_vector(info[1])}); }
   void range(const Napi::CallbackInfo& info) {
     std::vector<uint8_t> bytes = to_vector(info[0]);
     pushed_->range_answer(bytes);
   }
   void cancel_from_js(const Napi::CallbackInfo&) { cancel(); }
-  Napi::Value source_bytes(const Napi::CallbackInfo& info) {
-    const std::lock_guard lock(session_mutex_);
-    if (session_) last_source_bytes_ = session_->source_bytes();
-    return Napi::Number::New(info.Env(), static_cast<double>(last_source_bytes_));
-  }
-  Napi::Value disk_bytes(const Napi::CallbackInfo& info) {
-    const std::lock_guard lock(session_mutex_);
-    if (session_) last_disk_bytes_ = session_->disk_bytes();
-    return Napi::Number::New(info.Env(), static_cast<double>(last_disk_bytes_));
-  }
-  Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
-    // With the session its files are gone too.
-    const std::lock_guard lock(session_mutex_);
-    return Napi::Number::New(info.Env(), session_ ? static_cast<double>(session_->scratch_bytes()) : 0);
+  Napi::Value source_bytes(const Napi::CallbackInfo& info) { return count(info, work_->progress().source_bytes); }
+  Napi::Value disk_bytes(const Napi::CallbackInfo& info) { return count(info, work_->progress().disk_bytes); }
+  Napi::Value scratch_bytes(const Napi::CallbackInfo& info) { return count(info, work_->progress().scratch_bytes); }
+  static Napi::Value count(const Napi::CallbackInfo& info, uint64_t bytes) {
+    return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   }
 
   JobConfig config_;
@@ -217,14 +167,9 @@ class Job final : public Napi::ObjectWrap<Job> {
   std::shared_ptr<Channel> channel_;
   std::unique_ptr<FdSource> file_;
   std::unique_ptr<PushedSource> pushed_;
-  std::unique_ptr<PooledOutput> output_;
-  std::unique_ptr<BeginGate> gate_;
-  std::mutex session_mutex_;
-  std::unique_ptr<Session> session_;  // until it has ended; only its thread lets go of it
+  std::unique_ptr<Work> work_;
   std::thread thread_;
   std::atomic<bool> ended_ = false;
-  uint64_t last_source_bytes_ = 0;
-  uint64_t last_disk_bytes_ = 0;
 };
 
 Napi::Value js_library_versions(const Napi::CallbackInfo& info) {

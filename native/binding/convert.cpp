@@ -70,13 +70,8 @@ Napi::Object image_to_js(Napi::Env env, const ImageReport& image) {
   return out;
 }
 
-Napi::Object result_to_js(Napi::Env env, const SessionResult& result) {
+Napi::Object session_to_js(Napi::Env env, const SessionResult& result) {
   Napi::Object out = Napi::Object::New(env);
-  out.Set("diffId", "sha256:" + result.layer.diff_id);
-  out.Set("layerDigest", "sha256:" + result.layer.digest);
-  out.Set("layerSize", number(env, result.layer.layer_size));
-  out.Set("diskSize", number(env, result.layer.disk_size));
-  out.Set("sizeFrom", result.layer.size_from);
   out.Set("image", image_to_js(env, result.image));
   out.Set("storedFormat", result.stored_format);
   out.Set("sourceSize", number(env, result.source_size));
@@ -84,6 +79,16 @@ Napi::Object result_to_js(Napi::Env env, const SessionResult& result) {
   Napi::Object checksums = Napi::Object::New(env);
   for (const Checksum& checksum : result.checksums) checksums.Set(checksum.algorithm, checksum.expected);
   out.Set("checksums", checksums);
+  return out;
+}
+
+Napi::Object imported_to_js(Napi::Env env, const Imported& imported) {
+  Napi::Object out = session_to_js(env, imported.result);
+  out.Set("diffId", "sha256:" + imported.layer.diff_id);
+  out.Set("layerDigest", "sha256:" + imported.layer.digest);
+  out.Set("layerSize", number(env, imported.layer.layer_size));
+  out.Set("diskSize", number(env, imported.layer.disk_size));
+  out.Set("sizeFrom", imported.layer.size_from);
   return out;
 }
 
@@ -115,9 +120,13 @@ struct EventWriter {
     out.Set("type", "image");
     out.Set("image", image_to_js(env, event.report));
   }
-  void operator()(const Finished& event) {
+  void operator()(const Inspected& event) {
+    out.Set("type", "inspected");
+    out.Set("image", image_to_js(env, event.report));
+  }
+  void operator()(const Imported& event) {
     out.Set("type", "finished");
-    out.Set("result", result_to_js(env, event.result));
+    out.Set("result", imported_to_js(env, event));
   }
   void operator()(const LayerListed& event) {
     out.Set("type", "layer");
@@ -133,6 +142,33 @@ struct EventWriter {
   }
 };
 
+/// What import and export have in common.
+void conversion_options(const Napi::Object& mode, SessionOptions& session) {
+  session.threads = static_cast<unsigned>(u64(mode, "threads"));
+  session.declared_size = optional_u64(mode, "declaredSize");
+  session.replayable = flag(mode, "replayable");
+  Napi::Array checksums = mode.Get("checksums").As<Napi::Array>();
+  for (uint32_t i = 0; i < checksums.Length(); ++i) {
+    Napi::Object checksum = checksums.Get(i).As<Napi::Object>();
+    session.checksums.push_back({text(checksum, "algorithm"), text(checksum, "expected")});
+  }
+}
+
+ImportMode to_import(const Napi::Object& mode, SessionOptions& session) {
+  ImportMode import;
+  session.keep_source_format = flag(mode, "keepSourceFormat");
+  import.layer.codec = codec_of(text(mode, "codec"));
+  import.layer.threads = session.threads;
+  import.layer.allow_nested = flag(mode, "allowNested");
+  import.layer.scratch_directory = session.scratch_directory;
+  Napi::Array buffers = mode.Get("buffers").As<Napi::Array>();
+  for (uint32_t i = 0; i < buffers.Length(); ++i) {
+    Napi::Uint8Array buffer = buffers.Get(i).As<Napi::Uint8Array>();
+    import.buffers.emplace_back(buffer.Data(), buffer.ByteLength());
+  }
+  return import;
+}
+
 }  // namespace
 
 JobConfig to_config(const Napi::Object& options) {
@@ -140,39 +176,29 @@ JobConfig to_config(const Napi::Object& options) {
   if (auto fd = optional_u64(options, "fd")) config.fd = static_cast<int>(*fd);
   config.size = optional_u64(options, "size");
   config.range_size = optional_u64(options, "rangeSize");
-  config.inspect_only = flag(options, "inspectOnly");
-  config.list_only = flag(options, "listOnly");
 
   SessionOptions& session = config.session;
   session.open.declared_format = text(options, "declaredFormat");
   session.open.source_is_disk = flag(options, "sourceIsDisk");
+  session.scratch_directory = text(options, "scratchDirectory");
   if (flag(options, "framedSnappy")) session.declared_compression = Compression::kSnappy;
-  session.keep_source_format = flag(options, "keepSourceFormat");
-  session.declared_size = optional_u64(options, "declaredSize");
-  session.replayable = flag(options, "replayable");
-  session.layer.codec = codec_of(text(options, "codec"));
-  session.layer.threads = static_cast<unsigned>(u64(options, "threads"));
-  session.layer.allow_nested = flag(options, "allowNested");
-  session.layer.scratch_directory = text(options, "scratchDirectory");
-
   if (options.Get("containerLayer").IsObject()) {
     session.container_layer = to_layer(options.Get("containerLayer").As<Napi::Object>());
   }
-
   Napi::Object limits = options.Get("limits").As<Napi::Object>();
   session.limits.max_virtual_size = u64(limits, "maxVirtualSize");
   session.limits.max_scratch = u64(limits, "maxScratch");
   session.limits.max_decoder_memory = u64(limits, "maxDecoderMemory");
 
-  Napi::Array checksums = options.Get("checksums").As<Napi::Array>();
-  for (uint32_t i = 0; i < checksums.Length(); ++i) {
-    Napi::Object checksum = checksums.Get(i).As<Napi::Object>();
-    session.checksums.push_back({text(checksum, "algorithm"), text(checksum, "expected")});
-  }
-  Napi::Array buffers = options.Get("buffers").As<Napi::Array>();
-  for (uint32_t i = 0; i < buffers.Length(); ++i) {
-    Napi::Uint8Array buffer = buffers.Get(i).As<Napi::Uint8Array>();
-    config.buffers.emplace_back(buffer.Data(), buffer.ByteLength());
+  Napi::Object mode = options.Get("mode").As<Napi::Object>();
+  const std::string name = text(mode, "name");
+  if (name == "list") {
+    config.mode = ListMode{};
+  } else if (name == "inspect") {
+    config.mode = InspectMode{};
+  } else {
+    conversion_options(mode, session);
+    config.mode = to_import(mode, session);
   }
   return config;
 }

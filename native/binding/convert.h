@@ -7,15 +7,24 @@
 
 namespace dvcr::binding {
 
+/// Says what the container layer holds, with LayerListed.
+struct ListMode {};
+/// Says what the source is, from its headers, with Inspected.
+struct InspectMode {};
+/// Makes a container layer of the source, with Imported at the end.
+struct ImportMode {
+  LayerOptions layer;
+  std::vector<MutableBytes> buffers;  ///< kept alive by the JavaScript object
+};
+using Mode = std::variant<ListMode, InspectMode, ImportMode>;
+
 /// Everything a job needs, copied out of JavaScript before a thread starts.
 struct JobConfig {
   SessionOptions session;
   std::optional<int> fd;               ///< read this descriptor; else chunks are pushed
   std::optional<uint64_t> size;        ///< exact source bytes
   std::optional<uint64_t> range_size;  ///< set when the event loop answers ranges
-  bool inspect_only = false;
-  bool list_only = false;             ///< says what the container layer holds, with LayerListed, and ends
-  std::vector<MutableBytes> buffers;  ///< kept alive by the JavaScript object
+  Mode mode;
 };
 
 JobConfig to_config(const Napi::Object& options);

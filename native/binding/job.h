@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "layer/layer_builder.h"
 #include "session.h"
 
 namespace dvcr::binding {
@@ -42,16 +43,20 @@ struct ImageFound {
 struct LayerListed {
   LayerListing listing;
 };
-struct Finished {
+struct Inspected {
+  ImageReport report;
+};
+struct Imported {
   SessionResult result;
+  LayerResult layer;
 };
 struct Failed {
   std::string code;
   std::string message;
   std::optional<uint64_t> actual_size;  ///< set for a wrong hint on a replayable source
 };
-using Event =
-    std::variant<BatchReleased, OutputFilled, BeginAsked, RangeAsked, ImageFound, LayerListed, Finished, Failed>;
+using Event = std::variant<BatchReleased, OutputFilled, BeginAsked, RangeAsked, ImageFound, LayerListed, Inspected,
+                           Imported, Failed>;
 
 /// Delivers an event to the event loop. Any thread. Never blocks.
 using Post = std::function<void(Event)>;

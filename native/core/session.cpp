@@ -67,28 +67,25 @@ uint64_t count_rest(ByteSource& source) {
 
 struct Session::Impl {
   SessionOptions options;
-  LayerOutput& output;
+  ContentSink& sink;
+  ScratchBudget& budget;
   std::function<void(const ImageReport&)> on_image;
-  ScratchBudget budget;
   std::optional<ContainerLayerSource> container;
   VerifySource verify;
-  // Declared before the layer and so destroyed after it: its threads still tell the image about decoded units.
+  // The sink's threads tell the image about decoded units: the owner stops them before this goes.
   std::optional<ImageReader> reader;
   std::unique_ptr<DiskImage> image;
-  LayerBuilder layer;
 
-  Impl(SessionOptions given, ChunkSource& source, LayerOutput& layer_output, BeginLayer begin,
+  Impl(SessionOptions given, ChunkSource& source, ContentSink& content_sink, ScratchBudget& scratch,
        std::function<void(const ImageReport&)> image_callback)
       : options(std::move(given)),
-        output(layer_output),
+        sink(content_sink),
+        budget(scratch),
         on_image(std::move(image_callback)),
-        budget(options.limits.max_scratch),
-        verify(disk_file(source, options, container), options.checksums),
-        layer(options.layer, options.limits, budget, output, std::move(begin)) {}
+        verify(disk_file(source, options, container), options.checksums) {}
 
   SessionResult run() {
-    Content content(verify, options.limits, options.layer.threads, options.open.source_is_disk,
-                    options.declared_compression);
+    Content content(verify, options.limits, options.threads, options.open.source_is_disk, options.declared_compression);
     SessionResult result;
     if (options.keep_source_format) {
       store_as_is(content, result);
@@ -99,7 +96,7 @@ struct Session::Impl {
     result.checksums = verify.finish();
     if (container) container->finish();
     result.source_size = source_bytes();
-    result.layer = layer.finish();
+    sink.finish();
     result.scratch_peak = budget.peak();
     return result;
   }
@@ -108,7 +105,7 @@ struct Session::Impl {
 
   void convert(Content& content, SessionResult& result) {
     PrefixSource& bytes = content.output();
-    reader.emplace(bytes, options.limits, budget, options.layer.scratch_directory);
+    reader.emplace(bytes, options.limits, budget, options.scratch_directory);
     // The plan looks at the first bytes again, so they must be buffered before a parser consumes them.
     bytes.prefix(kProbeSize);
     image = open_image(bytes, *reader, options.open);
@@ -119,28 +116,31 @@ struct Session::Impl {
     bool headless = info.format == "raw" || info.format == "iso";
     SizePlan plan = headless ? plan_size(options, info, content) : SizePlan{info.virtual_size, true, "header"};
     if (on_image) on_image(result.image);
-    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(bytes));
-    layer.start(plan);
-    image->convert(layer);
+    start(plan, bytes);
+    image->convert(sink);
     reader->drain();
+  }
+
+  void start(const SizePlan& plan, ByteSource& bytes) {
+    if (!plan.size && options.replayable && sink.needs_size()) throw SizeHintWrong(count_rest(bytes));
+    sink.start(plan);
   }
 
   // The unpacked file verbatim. Its headers are still parsed, from the first bytes, so that what is refused when
   // converting is refused here too and the report is the same.
   void store_as_is(Content& content, SessionResult& result) {
     PrefixSource& bytes = content.output();
-    result.image = inspect_prefix(content, options.limits, options.open, options.layer.scratch_directory);
+    result.image = inspect_prefix(content, options.limits, options.open, options.scratch_directory);
     check_virtual_size(result.image.info, options.limits);
     result.stored_format = result.image.info.format;
     SizePlan plan = plan_size(options, result.image.info, content);
     if (on_image) on_image(result.image);
-    if (!plan.size && options.replayable) throw SizeHintWrong(count_rest(bytes));
-    layer.start(plan);
+    start(plan, bytes);
     uint64_t stored = 0;
     for (;;) {
-      MutableBytes room = layer.reserve(kMiB);
+      MutableBytes room = sink.reserve(kMiB);
       size_t got = bytes.read(room);
-      layer.commit(got);
+      sink.commit(got);
       stored += got;
       if (got < room.size()) break;
     }
@@ -168,22 +168,22 @@ struct Session::Impl {
   }
 };
 
-Session::Session(SessionOptions options, ChunkSource& source, LayerOutput& output, BeginLayer begin,
+Session::Session(SessionOptions options, ChunkSource& source, ContentSink& sink, ScratchBudget& budget,
                  std::function<void(const ImageReport&)> on_image)
-    : impl_(std::make_unique<Impl>(std::move(options), source, output, std::move(begin), std::move(on_image))) {}
+    : impl_(std::make_unique<Impl>(std::move(options), source, sink, budget, std::move(on_image))) {}
 
 Session::~Session() = default;
 SessionResult Session::run() {
   return impl_->run();
 }
 void Session::cancel() {
-  impl_->layer.cancel();
+  impl_->sink.cancel();
 }
 void Session::stop() {
-  impl_->layer.stop();
+  impl_->sink.stop();
 }
 uint64_t Session::disk_bytes() const {
-  return impl_->layer.disk_bytes();
+  return impl_->sink.disk_bytes();
 }
 uint64_t Session::scratch_bytes() const {
   return impl_->budget.used();
@@ -197,7 +197,7 @@ ImageReport inspect(ChunkSource& source, const SessionOptions& options) {
   VerifySource verify(disk_file(source, options, container), {});
   Content content(verify, options.limits, 1, options.open.source_is_disk);
   ScratchBudget none(0);
-  ImageReader reader(content.output(), options.limits, none, options.layer.scratch_directory);
+  ImageReader reader(content.output(), options.limits, none, options.scratch_directory);
   return report_of(*open_image(content.output(), reader, options.open), content);
 }
 

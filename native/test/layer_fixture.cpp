@@ -229,7 +229,8 @@ Built build(const Disk& disk, const LayerOptions& options, const SizePlan& plan,
     });
     builder.start(plan);
     feed(builder, disk, split);
-    built.result = builder.finish();
+    builder.finish();
+    built.result = builder.result();
     EXPECT_EQ(builder.disk_bytes(), built.result.disk_size);
   }
   built.layer = std::move(output.bytes);

@@ -134,7 +134,8 @@ TEST(Layer, ZerosCostNextToNothing) {
     builder.start({kMiB + zeros, true, "header"});
     feed(builder, little, 0);
     builder.zero(zeros);
-    return builder.finish().layer_size;
+    builder.finish();
+    return builder.result().layer_size;
   };
   const uint64_t zeros = kGiB + 7 * kMiB + 320 * kKiB;
   EXPECT_LE((size(LayerCodec::kGzip, zeros) - size(LayerCodec::kGzip, 0)) * 1000, zeros);

@@ -16,17 +16,21 @@ export interface NativeImage {
   readonly compressions: readonly string[];
 }
 
-export interface NativeResult {
-  readonly diffId: string;
-  readonly layerDigest: string;
-  readonly layerSize: number;
-  readonly diskSize: number;
-  readonly sizeFrom: string;
+/** What import and export have in common. Sizes in bytes. */
+interface NativeSessionResult {
   readonly image: NativeImage;
   readonly storedFormat: string;
   readonly sourceSize: number;
   readonly scratchPeak: number;
   readonly checksums: Readonly<Record<string, string>>;
+}
+
+export interface NativeResult extends NativeSessionResult {
+  readonly diffId: string;
+  readonly layerDigest: string;
+  readonly layerSize: number;
+  readonly diskSize: number;
+  readonly sizeFrom: string;
 }
 
 /** What one layer says of the directory disk/. */
@@ -46,41 +50,61 @@ export type NativeEvent =
   | { readonly type: "range"; readonly offset: number; readonly length: number }
   | { readonly type: "image"; readonly image: NativeImage }
   | ({ readonly type: "layer" } & NativeLayerListing)
+  | { readonly type: "inspected"; readonly image: NativeImage }
   | { readonly type: "finished"; readonly result: NativeResult }
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly actualSize?: number };
 
-export interface NativeJobOptions {
-  readonly inspectOnly: boolean;
-  /** Ends with a "layer" event that says what `containerLayer` holds. */
-  readonly listOnly?: boolean;
+/** What import and export have in common. */
+interface NativeConversion {
+  readonly checksums: readonly { readonly algorithm: string; readonly expected: string }[];
+  /** Worker threads; never changes a byte of the result. */
+  readonly threads: number;
+  /** Exact size of a headerless disk, from an earlier pass over the same source. */
+  readonly declaredSize?: number;
+  readonly replayable: boolean;
+}
+
+/** Makes a container layer; ends with "finished". */
+export interface NativeImport extends NativeConversion {
+  readonly name: "import";
+  readonly codec: LayerCompression;
+  readonly allowNested: boolean;
+  readonly keepSourceFormat: boolean;
+  /** Where layer bytes are written; each is the core's until its "output" event and again after releaseOutput(). */
+  readonly buffers: readonly Uint8Array[];
+}
+
+/**
+ * What a job does, with the options of that alone. `inspect` says what the source is, with "inspected"; `list` what the
+ * container layer holds, with "layer".
+ */
+export type NativeMode = NativeImport | { readonly name: "inspect" } | { readonly name: "list" };
+
+/** What the source is and how it is read, whatever is done with it. */
+export interface NativeSource {
   readonly containerLayer?: ContainerLayer;
   readonly fd?: number;
   readonly size?: number;
   readonly rangeSize?: number;
-  readonly checksums: readonly { readonly algorithm: string; readonly expected: string }[];
-  readonly codec: LayerCompression;
-  /** Worker threads; never changes a byte of the layer. */
-  readonly threads: number;
-  readonly allowNested: boolean;
   readonly declaredFormat: string;
   readonly sourceIsDisk: boolean;
   /** The source is packed in snappy's framing format, which is never recognised by content. */
   readonly framedSnappy: boolean;
-  readonly keepSourceFormat: boolean;
-  readonly declaredSize?: number;
-  readonly replayable: boolean;
   readonly limits: { readonly maxVirtualSize: number; readonly maxScratch: number; readonly maxDecoderMemory: number };
   readonly scratchDirectory: string;
-  /** Where layer bytes are written; each is the core's until its "output" event and again after releaseOutput(). */
-  readonly buffers: readonly Uint8Array[];
+}
+
+export interface NativeJobOptions extends NativeSource {
+  readonly mode: NativeMode;
 }
 
 export interface NativeJob {
   /** The chunks are the core's until the "released" event of `batch`. */
   push(batch: number, chunks: readonly Uint8Array[]): void;
   end(): void;
+  /** An import's. */
   releaseOutput(index: number): void;
-  /** Answers "begin" with the tar bytes around the disk. */
+  /** An import's; answers "begin" with the tar bytes around the disk. */
   begin(head: Uint8Array, tail: Uint8Array): void;
   /** Answers "range"; an empty array means that it failed. */
   range(bytes: Uint8Array): void;

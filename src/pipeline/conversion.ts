@@ -66,18 +66,20 @@ export class Conversion {
     this.#job = new addon.Job(
       {
         ...sourceOptions(source),
-        inspectOnly: false,
-        checksums: settings.options.checksums,
-        codec: settings.options.compression,
-        threads: usefulThreads(),
-        allowNested: settings.options.allowNested || settings.options.format === "source",
         declaredFormat: settings.options.sourceFormat ?? "",
-        keepSourceFormat: settings.options.format === "source",
-        ...(settings.declaredSize === undefined ? {} : { declaredSize: settings.declaredSize }),
-        replayable: settings.replayable,
         limits: settings.options.limits,
         scratchDirectory: settings.options.scratchDirectory,
-        buffers,
+        mode: {
+          name: "import",
+          checksums: settings.options.checksums,
+          codec: settings.options.compression,
+          threads: usefulThreads(),
+          allowNested: settings.options.allowNested || settings.options.format === "source",
+          keepSourceFormat: settings.options.format === "source",
+          ...(settings.declaredSize === undefined ? {} : { declaredSize: settings.declaredSize }),
+          replayable: settings.replayable,
+          buffers,
+        },
       },
       (event) => {
         this.#onEvent(event);
@@ -155,6 +157,7 @@ export class Conversion {
         this.onImage?.(event.image);
         break;
       case "layer":
+      case "inspected":
         break;
       case "finished":
         this.#settle.resolve(event.result);

@@ -14,12 +14,12 @@ export interface InspectionOptions {
 
 /** What `source` is, reading no more of it than its headers. Throws DvcrError. */
 export function inspectSource(source: OpenSource, options: InspectionOptions): Promise<NativeImage> {
-  return inspection(source, options, false, (event) => (event.type === "finished" ? event.result.image : undefined));
+  return inspection(source, options, "inspect", (event) => (event.type === "inspected" ? event.image : undefined));
 }
 
 /** What the container layer `source` says of disk/, reading as far as the first file there. Throws DvcrError. */
 export function listLayer(source: OpenSource, limits: ImportLimits): Promise<NativeLayerListing> {
-  return inspection(source, { limits, scratchDirectory: "" }, true, (event) =>
+  return inspection(source, { limits, scratchDirectory: "" }, "list", (event) =>
     event.type === "layer" ? event : undefined,
   );
 }
@@ -28,7 +28,7 @@ export function listLayer(source: OpenSource, limits: ImportLimits): Promise<Nat
 async function inspection<T>(
   source: OpenSource,
   options: InspectionOptions,
-  listOnly: boolean,
+  name: "inspect" | "list",
   pick: (event: NativeEvent) => T | undefined,
 ): Promise<T> {
   return await new Promise((resolve, reject) => {
@@ -60,18 +60,10 @@ async function inspection<T>(
     const job = new addon.Job(
       {
         ...sourceOptions(source),
-        inspectOnly: !listOnly,
-        listOnly,
-        checksums: [],
-        codec: "none",
-        threads: 1,
-        allowNested: true,
         declaredFormat: options.declaredFormat ?? "",
-        keepSourceFormat: false,
-        replayable: true,
         limits: options.limits,
         scratchDirectory: options.scratchDirectory,
-        buffers: [],
+        mode: { name },
       },
       onEvent,
     );

@@ -32,6 +32,7 @@ struct LayerBuilder::Impl {
   size_t slot = 0;                 // where the reserved unit begins in the arena
   size_t slot_packed = 0;          // bytes reserved for it
   Buffer bounce;
+  LayerResult result;
   Pipeline pipeline;  // last: its threads use what stands above
 
   Impl(LayerOptions given, const Limits& given_limits, ScratchBudget& scratch, LayerOutput& output,
@@ -227,7 +228,7 @@ struct LayerBuilder::Impl {
     window->raw.reserve(window->capacity);
   }
 
-  LayerResult finish() {
+  void finish() {
     const uint64_t size = disk.load();
     if (dropping) throw SizeHintWrong(size);
     if (pending_zeros > 0) open_window();
@@ -245,7 +246,7 @@ struct LayerBuilder::Impl {
     push_literal(std::move(frame.tail));
     pipeline.drain();
     const std::string diff_id = pipeline.finish_diff_id();
-    return {diff_id, writer.finish(diff_id), writer.size(), size, plan.from};
+    result = {diff_id, writer.finish(diff_id), writer.size(), size, plan.from};
   }
 
   // Pushes the body from scratch, under a head that is right.
@@ -301,8 +302,11 @@ MutableBytes LayerBuilder::reserve_unit(size_t packed, size_t unit_size) {
 void LayerBuilder::commit_unit(const CompressedUnit& unit) {
   impl_->call([&] { impl_->commit_unit(unit); });
 }
-LayerResult LayerBuilder::finish() {
-  return impl_->call([&] { return impl_->finish(); });
+void LayerBuilder::finish() {
+  impl_->call([&] { impl_->finish(); });
+}
+const LayerResult& LayerBuilder::result() const {
+  return impl_->result;
 }
 void LayerBuilder::cancel() {
   impl_->pipeline.fail(std::make_exception_ptr(Error(code::kCancelled, "the import was cancelled")));

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "../extent_sink.h"
+#include "../content_sink.h"
 #include "../import_limits.h"
 #include "../scratch.h"
 
@@ -34,23 +34,6 @@ class LayerOutput {
 struct TarFrame {
   std::vector<uint8_t> head;  ///< headers of disk/ and disk/disk.img
   std::vector<uint8_t> tail;  ///< padding to 512 and two zero blocks
-};
-
-/// How the size of the disk is known when its first byte comes (design: docs/architecture.md, "Unknown length").
-struct SizePlan {
-  std::optional<uint64_t> size;  ///< bytes; nothing: the layer is kept in scratch until the end
-  bool exact = true;             ///< false: `size` is a hint; the body is kept as well until it proved right
-  std::string from;              ///< what `sizeFrom` in the report says: content-length, header, xz-index, …
-  bool keep_body = true;         ///< false with an inexact size: the source can be had again, so a wrong hint ends with
-                                 ///< SizeHintWrong instead of being mended from scratch
-};
-
-/// Thrown by finish() where a hint was wrong and no body was kept: run again with this size, exactly.
-class SizeHintWrong : public Error {
- public:
-  explicit SizeHintWrong(uint64_t actual_size)
-      : Error(code::kSizeMismatch, "the hinted size was wrong"), actual(actual_size) {}
-  uint64_t actual;  ///< bytes
 };
 
 /// Asked once per push attempt, before its first byte, from the front thread; may block. `attempt` counts from 1; a
@@ -75,28 +58,27 @@ struct LayerResult {
 /// "gzip:isal-2.30.0:1:1MiB" and the like: what, beside the content, decides the layer's bytes.
 std::string encoder_id(LayerCodec codec);
 
-class LayerBuilder final : public ExtentSink {
+class LayerBuilder final : public ContentSink {
  public:
   LayerBuilder(LayerOptions options, const Limits& limits, ScratchBudget& budget, LayerOutput& output,
                BeginLayer begin);
   ~LayerBuilder() override;  ///< cancels and joins all threads
 
-  /// Call first. With an exact size the disk must have just that many bytes (kSizeMismatch at finish()).
-  void start(const SizePlan& plan);
+  [[nodiscard]] bool needs_size() const override { return true; }
+  void start(const SizePlan& plan) override;
   MutableBytes reserve(size_t want) override;
   void commit(size_t count) override;
   void zero(uint64_t length) override;
   MutableBytes reserve_unit(size_t packed, size_t unit_size) override;
   void commit_unit(const CompressedUnit& unit) override;
-  /// Ends the disk, pushes a kept layer where one was kept, waits for every stage; then the result is final.
-  LayerResult finish();
-  /// Ends all waiting calls with kCancelled. Any thread.
-  void cancel();
-  /// Cancels and waits until no thread touches the output any more. Not while another thread is in a call, and only
-  /// once a waiting LayerOutput::write() was woken by its owner.
-  void stop();
-  /// Bytes of disk content committed so far. Any thread.
-  [[nodiscard]] uint64_t disk_bytes() const;
+  /// Pushes a kept layer too, where one was kept.
+  void finish() override;
+  void cancel() override;
+  /// Only once a waiting LayerOutput::write() was woken by its owner.
+  void stop() override;
+  [[nodiscard]] uint64_t disk_bytes() const override;
+  /// After finish().
+  [[nodiscard]] const LayerResult& result() const;
 
  private:
   struct Impl;
