@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codec.h"
 #include "formats/qcow2_header.h"
 #include "formats/qcow2_refcounts.h"
 #include "formats/shared_sectors.h"
@@ -164,15 +165,17 @@ class Qcow2Image final : public DiskImage, private UnitObserver {
     uint64_t sectors = (entry >> count_shift & ((uint64_t{1} << count_bits) - 1)) + 1;
     uint64_t packed = sectors * kSector - offset % kSector;
     std::optional<uint64_t> total = reader_.size();
-    // The last sector may be cut by the end of the file, as units are not padded.
-    if (total && offset + packed >= *total + kSector) truncated("compressed cluster", guest, offset);
+    if (total && offset >= *total) truncated("compressed cluster", guest, offset);
     // Two clusters made of one unit are refused here, before the second finds its bytes gone; the rest of what the
     // unit uses is claimed once its decoder knows how much that is.
     units_.claim(offset, 1);
     clusters_.claim(offset, total ? std::min(packed, *total - offset) : packed, Use::kShared);
     MutableBytes room = sink_->reserve_unit(packed, header_.cluster_size());
     size_t got = sectors_.read(offset, room.first(packed));
-    if (got == 0 || packed - got >= kSector) truncated("compressed cluster", guest, offset);
+    // Units are not padded, so the last sector may be cut by the end of the file. Where more is missing its decoder
+    // knows whether the table only says too much.
+    const bool short_of_sectors = packed - got >= kSector;
+    if (got == 0 || (short_of_sectors && !is_whole(room.first(got)))) truncated("compressed cluster", guest, offset);
     CompressedUnit unit;
     unit.codec = header_.codec;
     unit.host_offset = offset;
@@ -185,8 +188,18 @@ class Qcow2Image final : public DiskImage, private UnitObserver {
     guest_ = guest + length;
   }
 
+  [[nodiscard]] bool is_whole(Bytes packed) const {
+    std::vector<uint8_t> cluster(header_.cluster_size());
+    try {
+      return decode_unit(header_.codec, packed, cluster).produced == cluster.size();
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
   void unit_decoded(uint64_t host_offset, size_t consumed) override {
     if (consumed > 1) units_.claim(host_offset + 1, consumed - 1);
+    sectors_.decoded(host_offset, consumed);
   }
 
   /// Zeros for which a place is set aside; what stands there is of no use.
