@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import type { NativeJob } from "../src/native/addon.ts";
 import { Feed } from "../src/pipeline/feed.ts";
+import { inspectionMemory } from "../src/pipeline/import-memory.ts";
 import { dvcr } from "./support/cli.ts";
 import { tool } from "./support/tools.ts";
 
@@ -163,9 +164,9 @@ describe("the way into the core", () => {
   const chunksOf = (...chunks: Uint8Array[]): AsyncIterable<Uint8Array> => Readable.from(chunks);
 
   it("takes no buffer that others can change: shared memory", async () => {
-    await expect(new Feed(job).run(chunksOf(new Uint8Array(new SharedArrayBuffer(16))))).rejects.toThrow(
-      "threads share",
-    );
+    await expect(
+      new Feed(job, inspectionMemory).run(chunksOf(new Uint8Array(new SharedArrayBuffer(16)))),
+    ).rejects.toThrow("threads share");
   });
 
   it("takes no buffer that others can change: one that was detached meanwhile", async () => {
@@ -175,12 +176,12 @@ describe("the way into the core", () => {
       await Promise.resolve();
       structuredClone(chunk, { transfer: [chunk.buffer] });
     }
-    await expect(new Feed(job).run(detaching())).rejects.toThrow("taken away");
+    await expect(new Feed(job, inspectionMemory).run(detaching())).rejects.toThrow("taken away");
   });
 
   it("keeps a chunk where it is once the core has it", async () => {
     const chunk = new Uint8Array(16);
-    await new Feed(job).run(chunksOf(chunk));
+    await new Feed(job, inspectionMemory).run(chunksOf(chunk));
     // Node 20 copies such a buffer instead of moving it, later versions throw.
     await Promise.resolve()
       .then(() => structuredClone(chunk, { transfer: [chunk.buffer] }))

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { OciLayoutDestination } from "../src/destination/oci.ts";
 import { ProgressTracker } from "../src/metrics/progress.ts";
 import type { RunningImport } from "../src/pipeline/import-image.ts";
-import { importImage } from "../src/pipeline/run-import.ts";
+import { ImportMemory } from "../src/pipeline/import-memory.ts";
+import { importingWith } from "../src/pipeline/run-import.ts";
 import { defaultRetryPolicy } from "../src/retry/retry.ts";
 import { httpSource } from "../src/source/http/http-source.ts";
 import { makeRawDisk } from "./support/disks.ts";
@@ -37,7 +38,7 @@ function start(origin: Origin, signal: AbortSignal): RunningImport {
     parallel,
     policy,
   });
-  return importImage(
+  return importingWith(new ImportMemory())(
     source,
     new OciLayoutDestination(join(directory, `layout-${String((layouts += 1))}`), "v1"),
     {

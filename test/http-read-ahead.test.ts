@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { OciLayoutDestination } from "../src/destination/oci.ts";
 import type { ImportReport } from "../src/pipeline/import-image.ts";
-import { importImage } from "../src/pipeline/run-import.ts";
+import { ImportMemory } from "../src/pipeline/import-memory.ts";
+import { importingWith } from "../src/pipeline/run-import.ts";
 import { httpSource } from "../src/source/http/http-source.ts";
 import { fileDigest, makeRawDisk, patternBytes, qemuConvert, qemuRawDigest, textBytes } from "./support/disks.ts";
 import { FakeClock } from "./support/fake-registry.ts";
@@ -77,7 +78,7 @@ async function importFrom(
     parallel: single,
     clock: new FakeClock(),
   });
-  const { done } = importImage(
+  const { done } = importingWith(new ImportMemory())(
     source,
     new OciLayoutDestination(layout, "v1"),
     {

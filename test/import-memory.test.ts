@@ -3,15 +3,17 @@ import { readFile, rm } from "node:fs/promises";
 import { afterEach, expect, it } from "vitest";
 
 import type { NativeJob } from "../src/native/addon.ts";
-import { makeLayerBuffers } from "../src/pipeline/conversion.ts";
 import { Feed } from "../src/pipeline/feed.ts";
+import { ImportMemory } from "../src/pipeline/import-memory.ts";
 import { secureContext } from "../src/registry/tls.ts";
 import { makeCertificates } from "./support/certificates.ts";
 
 const mebibyte = 1 << 20;
 const feeds: Feed[] = [];
+let memory = new ImportMemory();
 afterEach(() => {
   for (const feed of feeds.splice(0)) feed.close();
+  memory = new ImportMemory();
 });
 
 /** A feed whose core takes what it is pushed and gives nothing back; tells how many MiB it has taken. */
@@ -25,7 +27,7 @@ function stalled(): { readonly feed: Feed; readonly taken: () => number; readonl
     },
     end: () => undefined,
   } as unknown as NativeJob;
-  const feed = new Feed(job);
+  const feed = new Feed(job, memory);
   feeds.push(feed);
   void feed.run(
     (async function* () {
@@ -53,7 +55,7 @@ const sum = (all: readonly { readonly taken: () => number }[]): number =>
 it("a chunk's memory is given back when the core has read it, unless it is part of a larger one", async () => {
   const batches: number[] = [];
   const job = { push: (batch: number) => batches.push(batch), end: () => undefined } as unknown as NativeJob;
-  const feed = new Feed(job);
+  const feed = new Feed(job, memory);
   feeds.push(feed);
   const whole = Buffer.alloc(mebibyte, 1);
   const shared = Buffer.alloc(2 * mebibyte, 2);
@@ -102,11 +104,19 @@ it("what an ended import had in hand is given to the others", async () => {
 });
 
 it("layer buffers are fewer for one of many, and for a destination that needs fewer", () => {
-  expect(
-    [makeLayerBuffers(false), makeLayerBuffers(true), makeLayerBuffers(false, 6), makeLayerBuffers(true, 6)].map(
-      ({ length }) => length,
-    ),
-  ).toEqual([24, 12, 6, 6]);
+  const first = Array.from({ length: 6 }, () => memory.enter().length);
+  const late = [memory.enter(), memory.enter(6)].map(({ length }) => length);
+  for (let left = 0; left < 8; left += 1) memory.leave();
+  const alone = [memory.enter(), memory.enter(6)].map(({ length }) => length);
+  expect({ first, late, alone }).toEqual({ first: [24, 24, 24, 24, 24, 24], late: [12, 6], alone: [24, 6] });
+});
+
+it("two memories share nothing: what one has in hand leaves the other all of its own", async () => {
+  Array.from({ length: 12 }, stalled);
+  memory = new ImportMemory();
+  const other = stalled();
+  await settled();
+  expect(other.taken()).toBe(6);
 });
 
 it("certificates are parsed once for all connections that trust the same", async () => {

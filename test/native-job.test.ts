@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 
 import { tarFrame } from "../src/layer/tar-frame.ts";
 import { addon, type NativeEvent, type NativeJob } from "../src/native/addon.ts";
-import { makeLayerBuffers } from "../src/pipeline/conversion.ts";
+import { ImportMemory } from "../src/pipeline/import-memory.ts";
 import { makeRawDisk } from "./support/disks.ts";
 import { temporaryDirectory } from "./support/tools.ts";
 
@@ -29,6 +29,7 @@ it("its threads have ended when it tells that it has: the event loop waits for n
   const path = await makeRawDisk(join(work.path, "disk.raw"), 4);
   const file = await open(path);
   const { size } = await file.stat();
+  const memory = new ImportMemory();
   let during: string[] = [];
   const { event, threads } = await new Promise<{ event: NativeEvent; threads: string[] }>((resolve) => {
     const job: NativeJob = new addon.Job(
@@ -48,7 +49,8 @@ it("its threads have ended when it tells that it has: the event loop waits for n
           allowNested: false,
           keepSourceFormat: false,
           replayable: true,
-          buffers: makeLayerBuffers(false),
+          memory: memory.native,
+          buffers: memory.enter(),
         },
       },
       (told) => {

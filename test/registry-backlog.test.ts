@@ -3,9 +3,9 @@ import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { expect, test, vi } from "vitest";
 
-import type { LayerUpload } from "../src/destination/destination.ts";
+import type { LayerBacklog, LayerUpload } from "../src/destination/destination.ts";
 import { RegistryDestination } from "../src/destination/docker.ts";
-import { Backlog } from "../src/pipeline/backlog.ts";
+import { Scratch } from "../src/pipeline/scratch.ts";
 import { statBlob } from "../src/registry/blobs.ts";
 import { patternBytes } from "./support/disks.ts";
 import { FaultProxy } from "./support/fault-proxy.ts";
@@ -19,15 +19,33 @@ const pieces = Array.from({ length: 30 }, (_, index) => layer.subarray(index * m
 const { signal } = new AbortController();
 
 /** A backlog that tells what became of every attempt to add to it. */
-class WatchedBacklog extends Backlog {
+class WatchedBacklog implements LayerBacklog {
   readonly answers: boolean[] = [];
+  readonly scratch: Scratch;
+  readonly #backlog: LayerBacklog;
 
-  override async append(chunks: readonly Uint8Array[]): Promise<boolean> {
-    const fits = await super.append(chunks);
+  constructor(scratch: Scratch) {
+    this.scratch = scratch;
+    this.#backlog = scratch.backlog();
+  }
+
+  get size(): number {
+    return this.#backlog.size;
+  }
+
+  async append(chunks: readonly Uint8Array[]): Promise<boolean> {
+    const fits = await this.#backlog.append(chunks);
     this.answers.push(fits);
     return fits;
   }
+
+  take(most: number): Promise<Uint8Array[]> {
+    return this.#backlog.take(most);
+  }
 }
+
+const scratchIn = (directory: string, limit: number): Scratch =>
+  new Scratch({ directory, limit, coreBytes: () => 0, onDropped: () => undefined });
 
 /** Pushes the layer while the registry is away at first. `write` makes all writes meanwhile and gives those that wait. */
 async function pushWhileAway(
@@ -49,7 +67,7 @@ async function pushWhileAway(
       upload: { patchBytes: 4 * mebibyte, backlogAfterMs: 1 },
     },
   );
-  const backlog = new WatchedBacklog({ directory: work.path, limit, coreBytes: () => 0 });
+  const backlog = new WatchedBacklog(scratchIn(work.path, limit));
   try {
     const upload = await to.beginLayer(signal, undefined, backlog);
     const waiting = await write(upload, backlog);
@@ -61,7 +79,7 @@ async function pushWhileAway(
     expect(await statBlob(to.client, "r", digest, signal)).toBe(layer.length);
     expect(await registry.sessions("r")).toEqual([]);
   } finally {
-    await backlog.close();
+    await backlog.scratch.clear();
     await to.close();
   }
 }
@@ -72,7 +90,7 @@ test("all that is written is taken, kept in order, and stored when the registry 
     // The first four are the PATCH under way.
     await Promise.all(writes.slice(4));
     expect(backlog.size).toBe(26 * mebibyte);
-    expect(backlog.peak).toBe(26 * mebibyte);
+    expect(backlog.scratch.peak).toBe(26 * mebibyte);
     return writes.slice(0, 4);
   });
 });
@@ -92,12 +110,13 @@ test("beyond the limit of scratch the writers wait, and nothing is lost", async 
 
 test("what was added comes out in order, in pieces of any size, and its file has no name", async () => {
   await using work = await temporaryDirectory();
-  const backlog = new Backlog({ directory: work.path, limit: 2 ** 30, coreBytes: () => 0 });
+  const scratch = scratchIn(work.path, 2 ** 30);
+  const backlog = scratch.backlog();
   expect(await backlog.append(pieces.slice(0, 3))).toBe(true);
   expect(Buffer.concat(await backlog.take(mebibyte + 5)).equals(layer.subarray(0, mebibyte + 5))).toBe(true);
   expect(await backlog.append(pieces.slice(3, 5))).toBe(true);
   expect(Buffer.concat(await backlog.take(2 ** 30)).equals(layer.subarray(mebibyte + 5, 5 * mebibyte))).toBe(true);
   expect(backlog.size).toBe(0);
-  await backlog.close();
+  await scratch.clear();
   expect(await readdir(work.path)).toEqual([]);
 });

@@ -1,5 +1,5 @@
-// The module's surface: class Job, libraryVersions(), encoderId(), freeChunks(), runInService() and selfSigned(). See
-// src/native/addon.ts for the typed side.
+// The module's surface: classes Job and ImportMemory, libraryVersions(), encoderId(), freeChunks(), runInService() and
+// selfSigned(). See src/native/addon.ts for the typed side.
 #include <malloc.h>
 #include <napi.h>
 
@@ -211,6 +211,7 @@ void js_run_in_service(const Napi::CallbackInfo& info) {
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Job", Job::define(env));
+  exports.Set("ImportMemory", SharedMemory::define(env));
   exports.Set("libraryVersions", Napi::Function::New(env, js_library_versions));
   exports.Set("encoderId", Napi::Function::New(env, js_encoder_id));
   exports.Set("freeChunks", Napi::Function::New(env, js_free_chunks));

@@ -161,6 +161,7 @@ ImportMode to_import(const Napi::Object& mode, SessionOptions& session) {
   import.layer.threads = session.threads;
   import.layer.allow_nested = flag(mode, "allowNested");
   import.layer.scratch_directory = session.scratch_directory;
+  import.layer.memory = SharedMemory::Unwrap(mode.Get("memory").As<Napi::Object>())->memory();
   Napi::Array buffers = mode.Get("buffers").As<Napi::Array>();
   for (uint32_t i = 0; i < buffers.Length(); ++i) {
     Napi::Uint8Array buffer = buffers.Get(i).As<Napi::Uint8Array>();

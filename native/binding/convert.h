@@ -7,6 +7,19 @@
 
 namespace dvcr::binding {
 
+/// `new ImportMemory(fullImports)`: what the imports of a process share, made by JavaScript and handed to each job.
+class SharedMemory final : public Napi::ObjectWrap<SharedMemory> {
+ public:
+  static Napi::Function define(Napi::Env env) { return DefineClass(env, "ImportMemory", {}); }
+  explicit SharedMemory(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<SharedMemory>(info),
+        memory_(std::make_shared<ImportMemory>(info[0].As<Napi::Number>().Uint32Value())) {}
+  [[nodiscard]] const std::shared_ptr<ImportMemory>& memory() const { return memory_; }
+
+ private:
+  std::shared_ptr<ImportMemory> memory_;
+};
+
 /// Says what the container layer holds, with LayerListed.
 struct ListMode {};
 /// Says what the source is, from its headers, with Inspected.

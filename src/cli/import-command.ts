@@ -2,7 +2,8 @@ import type { Logger } from "pino";
 
 import type { Destination } from "../destination/destination.ts";
 import type { ImportOptions, ImportReport } from "../pipeline/import-image.ts";
-import { importImage } from "../pipeline/run-import.ts";
+import { ImportMemory } from "../pipeline/import-memory.ts";
+import { importingWith } from "../pipeline/run-import.ts";
 import type { Source } from "../source/source.ts";
 import type { ImportFlags } from "./import-flags.ts";
 import { showProgress } from "./progress.ts";
@@ -21,7 +22,7 @@ export async function runImport(
       context.logger.warn(text);
     },
   };
-  const running = importImage(source, destination, options, context.signal);
+  const running = importingWith(new ImportMemory())(source, destination, options, context.signal);
   const endProgress = flags.quiet ? () => undefined : showProgress(running, process.stderr, context.logger);
   try {
     const report = await running.done;

@@ -70,6 +70,8 @@ export interface NativeImport extends NativeConversion {
   readonly codec: LayerCompression;
   readonly allowNested: boolean;
   readonly keepSourceFormat: boolean;
+  /** What it shares with the other imports of the process. */
+  readonly memory: NativeMemory;
   /** Where layer bytes are written; each is the core's until its "output" event and again after releaseOutput(). */
   readonly buffers: readonly Uint8Array[];
 }
@@ -116,8 +118,17 @@ export interface NativeJob {
   scratchBytes(): number;
 }
 
+declare const nativeMemory: unique symbol;
+
+/** The core's part of ImportMemory (src/pipeline/import-memory.ts): counts the windows in flight of all jobs that hold it. */
+export interface NativeMemory {
+  readonly [nativeMemory]: true;
+}
+
 interface Addon {
   readonly Job: new (options: NativeJobOptions, onEvent: (event: NativeEvent) => void) => NativeJob;
+  /** `fullImports` of those that share it have all that they can use; of more each has less. */
+  readonly ImportMemory: new (fullImports: number) => NativeMemory;
   /** Name to version of every codec library that answers at run time. */
   libraryVersions(): Record<string, string>;
   /** What, beside the content, decides a layer's bytes. */

@@ -1,44 +1,42 @@
 import type { FileHandle } from "node:fs/promises";
 
 import type { LayerBacklog } from "../destination/destination.ts";
-import type { ScratchRoom } from "./kept-layer.ts";
 import { openUnlinked, readPieces, writeFully } from "./scratch-file.ts";
+import type { Scratch } from "./scratch.ts";
 
 /** Layer bytes that the destination cannot take for now, in an unlinked file, first in first out. */
 export class Backlog implements LayerBacklog {
-  readonly #room: Omit<ScratchRoom, "onDropped">;
+  readonly #scratch: Scratch;
   #file: FileHandle | undefined;
   #read = 0;
   #end = 0;
-  #peak = 0;
 
-  constructor(room: Omit<ScratchRoom, "onDropped">) {
-    this.#room = room;
+  constructor(scratch: Scratch) {
+    this.#scratch = scratch;
   }
 
   get size(): number {
     return this.#end - this.#read;
   }
 
-  /** Most bytes in scratch, those of others included, at any time something was added here. */
-  get peak(): number {
-    return this.#peak;
+  /** Bytes of the file: all that was added since it was last empty. */
+  get fileSize(): number {
+    return this.#end;
   }
 
   async append(chunks: readonly Uint8Array[]): Promise<boolean> {
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
-    // The file is as long as what was added since it was last empty.
-    const total = this.#room.coreBytes() + this.#end + bytes;
-    if (total > this.#room.limit) return false;
+    const { total } = this.#scratch.after(bytes);
+    if (total > this.#scratch.limit) return false;
     try {
-      this.#file ??= await openUnlinked(this.#room.directory);
+      this.#file ??= await openUnlinked(this.#scratch.directory);
       await writeFully(this.#file, chunks, this.#end);
     } catch {
       // What the file got of these lies behind the end and is written over.
       return false;
     }
     this.#end += bytes;
-    this.#peak = Math.max(this.#peak, total);
+    this.#scratch.grewTo(total);
     return true;
   }
 

@@ -4,6 +4,7 @@ import { addon, type NativeEvent, type NativeImage, type NativeJob, type NativeR
 import { usefulThreads } from "../native/threads.ts";
 import { Feed } from "./feed.ts";
 import type { ImportOptions } from "./import-image.ts";
+import type { ImportMemory } from "./import-memory.ts";
 
 /** Where a conversion's layer bytes go. */
 export interface LayerSink {
@@ -15,6 +16,7 @@ export interface LayerSink {
 
 export interface ConversionSettings {
   readonly options: ImportOptions;
+  readonly memory: ImportMemory;
   /** Exact size of a headerless disk, from an earlier pass over the same source. */
   readonly declaredSize?: number;
   /** The source can be read again, so nothing is kept for a wrong size hint. */
@@ -28,19 +30,6 @@ export class SizeHintWrong extends Error {
     super("the hinted size was wrong");
     this.actualSize = actualSize;
   }
-}
-
-// 24 MiB of layer bytes: one PATCH of 8 MiB on its way, one filling, one being hashed.
-const BUFFER_COUNT = 24;
-// One PATCH on its way, half of one filling: for each of many imports.
-const LEAST_BUFFERS = 12;
-const BUFFER_BYTES = 1 << 20;
-
-/** Layer buffers, made once per import and shared by its attempts: `ahead` of them, or fewer for one of `many`. */
-export function makeLayerBuffers(many: boolean, ahead = BUFFER_COUNT): Uint8Array[] {
-  return Array.from({ length: Math.min(ahead, many ? LEAST_BUFFERS : BUFFER_COUNT) }, () =>
-    Buffer.allocUnsafeSlow(BUFFER_BYTES),
-  );
 }
 
 /** One native job from source to layer sink. */
@@ -78,6 +67,7 @@ export class Conversion {
           keepSourceFormat: settings.options.format === "source",
           ...(settings.declaredSize === undefined ? {} : { declaredSize: settings.declaredSize }),
           replayable: settings.replayable,
+          memory: settings.memory.native,
           buffers,
         },
       },
@@ -85,7 +75,7 @@ export class Conversion {
         this.#onEvent(event);
       },
     );
-    this.#feed = new Feed(this.#job);
+    this.#feed = new Feed(this.#job, settings.memory);
   }
 
   /** Runs to the end; resolves when every layer byte was taken by the sink. Throws DvcrError or SizeHintWrong. */

@@ -2,31 +2,25 @@ import { markAsUntransferable } from "node:worker_threads";
 
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { addon, type NativeJob } from "../native/addon.ts";
+import type { FeedMemory } from "./import-memory.ts";
 
 const BATCH_BYTES = 1 << 20;
-/** Bytes the core may have in hand before the source is paused; it goes on at half of them. */
-const HIGH_WATER = 6 << 20;
-/** What the imports of the process may have in hand together before each has the least that keeps it going. */
-const SHARED = 6 * HIGH_WATER;
-const LEAST = 3 << 20;
-
-let inAllFeeds = 0;
-const highWater = (): number => (inAllFeeds < SHARED ? HIGH_WATER : LEAST);
-
 /**
  * Pushes a source's chunks into a native job by the mebibyte: one call and one reference per batch, no copy, and the
  * source is paused while the core has enough.
  */
 export class Feed {
   readonly #job: NativeJob;
+  readonly #memory: FeedMemory;
   readonly #inCore = new Map<number, { chunks: Uint8Array[]; bytes: number }>();
   #nextBatch = 0;
   #outstanding = 0;
   #closed = false;
   #resume: (() => void) | undefined;
 
-  constructor(job: NativeJob) {
+  constructor(job: NativeJob, memory: FeedMemory) {
     this.#job = job;
+    this.#memory = memory;
   }
 
   /** Reads `chunks` to their end. Returns early, without an error, once close() was called. */
@@ -50,7 +44,7 @@ export class Feed {
         if (bytes >= BATCH_BYTES) flush();
         // A slow source must not wait for a full mebibyte before anything moves.
         else timer ??= setTimeout(flush, 50);
-        if (this.#outstanding >= highWater()) await this.#drained();
+        if (this.#outstanding >= this.#memory.highWater()) await this.#drained();
       }
       flush();
       if (!this.#closed) this.#job.end();
@@ -67,7 +61,7 @@ export class Feed {
     // Left to the garbage collector, they would make it collect everything after each 64 MiB of them.
     addon.freeChunks(entry.chunks);
     this.#count(-entry.bytes);
-    if (this.#outstanding <= highWater() / 2) this.#wake();
+    if (this.#outstanding <= this.#memory.highWater() / 2) this.#wake();
   }
 
   /** The job ended: nothing more is pushed and a paused source is let go. */
@@ -80,7 +74,7 @@ export class Feed {
 
   #count(bytes: number): void {
     this.#outstanding += bytes;
-    inAllFeeds += bytes;
+    this.#memory.count(bytes);
   }
 
   #push(chunks: Uint8Array[], bytes: number): void {
@@ -95,7 +89,7 @@ export class Feed {
   }
 
   #drained(): Promise<void> {
-    if (this.#closed || this.#outstanding <= highWater() / 2) return Promise.resolve();
+    if (this.#closed || this.#outstanding <= this.#memory.highWater() / 2) return Promise.resolve();
     return new Promise((resolve) => {
       this.#resume = resolve;
     });

@@ -5,6 +5,7 @@ import type { OpenSource } from "../source/source.ts";
 import { nativeError, sourceOptions } from "./conversion.ts";
 import { Feed } from "./feed.ts";
 import type { ImportLimits } from "./import-image.ts";
+import { inspectionMemory } from "./import-memory.ts";
 
 export interface InspectionOptions {
   readonly limits: ImportLimits;
@@ -67,7 +68,7 @@ async function inspection<T>(
       },
       onEvent,
     );
-    const feed = new Feed(job);
+    const feed = new Feed(job, inspectionMemory);
     const end = (settle: () => void) => {
       feed.close();
       settle();

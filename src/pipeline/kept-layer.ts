@@ -2,61 +2,45 @@ import type { FileHandle } from "node:fs/promises";
 
 import type { LayerInsurance } from "../destination/destination.ts";
 import { openUnlinked, readPieces, writeFully } from "./scratch-file.ts";
-
-/** What the core, where it keeps the layer as well, may add to its scratch before the next look at it: all layer buffers. */
-const CORE_AHEAD_BYTES = 24 << 20;
-
-export interface ScratchRoom {
-  readonly directory: string;
-  /** Most bytes in all scratch files of the import. */
-  readonly limit: number;
-  /** Bytes that the core holds in scratch now. */
-  readonly coreBytes: () => number;
-  /** Told once when nothing is kept any more, and why. */
-  readonly onDropped: (reason: string) => void;
-}
+import type { Scratch } from "./scratch.ts";
 
 /** The layer as the destination has acknowledged it, in an unlinked file, until the blob is committed. */
 export class KeptLayer implements LayerInsurance {
-  readonly #room: ScratchRoom;
+  readonly #scratch: Scratch;
+  readonly #onDropped: (reason: string) => void;
   #file: FileHandle | undefined;
   #size = 0;
-  #peak = 0;
   #dropped = false;
 
-  constructor(room: ScratchRoom) {
-    this.#room = room;
+  /** `onDropped` is called once when nothing is kept any more, with the reason. */
+  constructor(scratch: Scratch, onDropped: (reason: string) => void) {
+    this.#scratch = scratch;
+    this.#onDropped = onDropped;
   }
 
   get size(): number {
     return this.#size;
   }
 
-  /** Most bytes in scratch, the core's included, at any time something was kept here. */
-  get peak(): number {
-    return this.#peak;
-  }
-
   async append(chunks: readonly Uint8Array[]): Promise<boolean> {
     if (this.#dropped) return false;
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
-    const core = this.#room.coreBytes();
-    const total = core + this.#size + bytes;
-    if (total + (core > 0 ? CORE_AHEAD_BYTES : 0) > this.#room.limit) {
-      await this.#drop(
-        `${String(total)} bytes${core > 0 ? " and more" : ""} would be in scratch, ${String(this.#room.limit)} are allowed`,
-      );
+    const { limit, directory } = this.#scratch;
+    const { total, coreAhead } = this.#scratch.after(bytes);
+    if (total + coreAhead > limit) {
+      const more = coreAhead > 0 ? " and more" : "";
+      await this.#drop(`${String(total)} bytes${more} would be in scratch, ${String(limit)} are allowed`);
       return false;
     }
     try {
-      this.#file ??= await openUnlinked(this.#room.directory);
+      this.#file ??= await openUnlinked(directory);
       await writeFully(this.#file, chunks, this.#size);
     } catch (error) {
       await this.#drop(`writing scratch failed: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
       return false;
     }
     this.#size += bytes;
-    this.#peak = Math.max(this.#peak, total);
+    this.#scratch.grewTo(total);
     return true;
   }
 
@@ -74,6 +58,6 @@ export class KeptLayer implements LayerInsurance {
 
   async #drop(reason: string): Promise<void> {
     await this.close();
-    this.#room.onDropped(reason);
+    this.#onDropped(reason);
   }
 }

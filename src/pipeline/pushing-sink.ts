@@ -2,15 +2,12 @@ import type { Destination, LayerUpload } from "../destination/destination.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { tarFrame } from "../layer/tar-frame.ts";
 import type { LayerSink } from "./conversion.ts";
-import type { Backlog } from "./backlog.ts";
-import type { KeptLayer } from "./kept-layer.ts";
+import type { Scratch } from "./scratch.ts";
 
 export interface PushingSinkParts {
   readonly onAcknowledged: (bytes: number) => void;
-  /** Gives the place where a layer is kept for a destination that may lose it, or nothing where none is wanted. */
-  readonly keptLayer: () => KeptLayer | undefined;
-  /** Gives the place where a layer waits for a destination that is away, or nothing where the source can wait itself. */
-  readonly backlog: () => Backlog | undefined;
+  /** Asked for each layer: where it is kept for a destination that may lose it, and where it waits for one that is away. */
+  readonly scratch: () => Scratch | undefined;
 }
 
 /** Sends the layer to a destination; a further attempt drops the upload and begins another. */
@@ -21,12 +18,9 @@ export class PushingSink implements LayerSink {
   #upload: LayerUpload | undefined;
   /** A layer that is being begun: its end, and how to end the wait for it. */
   #beginning: { readonly settled: Promise<unknown>; readonly stop: AbortController } | undefined;
-  #kept: KeptLayer | undefined;
-  #backlog: Backlog | undefined;
+  #scratch: Scratch | undefined;
   /** How often the destination was given the layer again from what was kept. */
   restarts = 0;
-  /** Bytes. */
-  scratchPeak = 0;
 
   constructor(destination: Destination, signal: AbortSignal, parts: PushingSinkParts) {
     this.#destination = destination;
@@ -69,9 +63,8 @@ export class PushingSink implements LayerSink {
 
   async #begin(size: number, signal: AbortSignal) {
     await this.#drop();
-    this.#kept = this.#parts.keptLayer();
-    this.#backlog = this.#parts.backlog();
-    this.#upload = await this.#destination.beginLayer(signal, this.#kept, this.#backlog);
+    this.#scratch = this.#parts.scratch();
+    this.#upload = await this.#destination.beginLayer(signal, this.#scratch?.keepLayer(), this.#scratch?.backlog());
     this.#beginning = undefined;
     return await tarFrame(size);
   }
@@ -85,10 +78,8 @@ export class PushingSink implements LayerSink {
 
   async #release(upload: LayerUpload | undefined): Promise<void> {
     this.restarts += upload?.restarts ?? 0;
-    this.scratchPeak = Math.max(this.scratchPeak, this.#kept?.peak ?? 0, this.#backlog?.peak ?? 0);
-    await this.#kept?.close().catch(() => undefined);
-    await this.#backlog?.close().catch(() => undefined);
-    this.#kept = this.#backlog = undefined;
+    await this.#scratch?.clear();
+    this.#scratch = undefined;
   }
 
   #active(): LayerUpload {

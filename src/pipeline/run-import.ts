@@ -3,26 +3,24 @@ import { toDvcrError } from "../errors/dvcr-error.ts";
 import { tarFrame } from "../layer/tar-frame.ts";
 import type { NativeResult } from "../native/addon.ts";
 import type { OpenSource, Source } from "../source/source.ts";
-import { Conversion, makeLayerBuffers, SizeHintWrong, type LayerSink } from "./conversion.ts";
+import { Conversion, SizeHintWrong, type LayerSink } from "./conversion.ts";
 import type { ImportImage, ImportOptions, ImportProgress, ImportReport } from "./import-image.ts";
-import { Backlog } from "./backlog.ts";
-import { KeptLayer } from "./kept-layer.ts";
+import type { ImportMemory } from "./import-memory.ts";
 import { PushingSink } from "./pushing-sink.ts";
 import { findMade, reuseReport, withDigestForReuse } from "./reuse.ts";
 import { diskSizeOf, imageOf, maySameImage } from "./same-image.ts";
+import { Scratch } from "./scratch.ts";
 
 /** A source is not read again and again for a registry that keeps nothing. */
 const MAX_RESTARTS = 5;
 
-/** So many imports at once have all the memory that they can use; more of them less each. */
-const FEW = 6;
-let running = 0;
-
-/** See ImportImage. */
-export const importImage: ImportImage = (source, destination, options, signal) => {
-  const run = new ImportRun(source, destination, options, signal);
-  return { progress: () => run.progress(), done: run.run() };
-};
+/** How a process imports; all its imports share `memory`. See ImportImage. */
+export function importingWith(memory: ImportMemory): ImportImage {
+  return (source, destination, options, signal) => {
+    const run = new ImportRun(source, destination, options, signal, memory);
+    return { progress: () => run.progress(), done: run.run() };
+  };
+}
 
 class ImportRun {
   readonly #source: Source;
@@ -30,6 +28,8 @@ class ImportRun {
   readonly #options: ImportOptions;
   readonly #given: ImportOptions;
   readonly #signal: AbortSignal;
+  readonly #memory: ImportMemory;
+  readonly #scratch: Scratch;
   readonly #buffers: readonly Uint8Array[];
   readonly #started = performance.now();
   /** Opened already, for the push. */
@@ -41,16 +41,29 @@ class ImportRun {
   #sourceBytes = 0;
   #layerBytes = 0;
   #restarts = 0;
-  #scratchPeak = 0;
 
-  constructor(source: Source, destination: Destination, options: ImportOptions, signal: AbortSignal) {
+  constructor(
+    source: Source,
+    destination: Destination,
+    options: ImportOptions,
+    signal: AbortSignal,
+    memory: ImportMemory,
+  ) {
     this.#source = source;
     this.#destination = destination;
     this.#options = withDigestForReuse(options);
     this.#given = options;
     this.#signal = signal;
-    running += 1;
-    this.#buffers = makeLayerBuffers(running > FEW, destination.chunksAhead);
+    this.#memory = memory;
+    this.#scratch = new Scratch({
+      directory: options.scratchDirectory,
+      limit: options.limits.maxScratch,
+      coreBytes: () => this.#conversion?.scratchBytes() ?? 0,
+      onDropped: (reason) => {
+        this.#notice(`the layer is no longer kept in case the registry loses it: ${reason}`);
+      },
+    });
+    this.#buffers = memory.enter(destination.chunksAhead);
   }
 
   progress(): ImportProgress {
@@ -71,7 +84,7 @@ class ImportRun {
       // The job ends with its conversion; its last count stays as the final progress.
       this.progress();
       this.#conversion = undefined;
-      running -= 1;
+      this.#memory.leave();
     }
   }
 
@@ -121,16 +134,13 @@ class ImportRun {
   }
 
   async #pushOnce(): Promise<ImportReport> {
-    let kept: KeptLayer | undefined;
-    let backlog: Backlog | undefined;
     const sink = new PushingSink(this.#destination, this.#signal, {
       onAcknowledged: (bytes) => {
         this.#layerBytes += bytes;
       },
-      // Scratch of the layer's size for every import would cost more than reading a source again after the rare fault.
-      keptLayer: () => (this.#canReadAgain ? undefined : (kept = this.#keptLayer(() => backlog?.size ?? 0))),
-      // What can be asked for again waits at its origin.
-      backlog: () => (this.#canReadAgain ? undefined : (backlog = this.#backlog(() => kept?.size ?? 0))),
+      // What can be asked for again waits at its origin, and scratch of the layer's size for every import would cost more
+      // than reading a source again after the rare fault.
+      scratch: () => (this.#canReadAgain ? undefined : this.#scratch),
     });
     try {
       const opened = this.#opened ?? (await this.#source.open(this.#signal));
@@ -138,34 +148,11 @@ class ImportRun {
       const result = await this.#convert(opened, sink);
       await sink.commit(result.layerDigest, result.layerSize);
       this.#restarts += sink.restarts;
-      this.#scratchPeak = Math.max(this.#scratchPeak, sink.scratchPeak);
       return await this.#commit(result, true);
     } catch (error) {
       await sink.abort();
       throw error;
     }
-  }
-
-  /** `others`: what else of this import is in scratch beside the core's. */
-  #room(others: () => number) {
-    return {
-      directory: this.#options.scratchDirectory,
-      limit: this.#options.limits.maxScratch,
-      coreBytes: () => (this.#conversion?.scratchBytes() ?? 0) + others(),
-    };
-  }
-
-  #keptLayer(others: () => number): KeptLayer {
-    return new KeptLayer({
-      ...this.#room(others),
-      onDropped: (reason) => {
-        this.#notice(`the layer is no longer kept in case the registry loses it: ${reason}`);
-      },
-    });
-  }
-
-  #backlog(others: () => number): Backlog {
-    return new Backlog(this.#room(others));
   }
 
   #notice(text: string): void {
@@ -183,6 +170,7 @@ class ImportRun {
         this.#received = () => reading.received?.() ?? 0;
         this.#conversion = new Conversion(source, sink, this.#buffers, {
           options: this.#options,
+          memory: this.#memory,
           replayable: this.#source.replayable,
           ...(declaredSize === undefined ? {} : { declaredSize }),
         });
@@ -219,7 +207,7 @@ class ImportRun {
       durationSeconds,
       averageSpeed: Math.round(result.sourceSize / Math.max(durationSeconds, 0.001)),
       checksums: result.checksums,
-      scratchPeak: Math.max(result.scratchPeak, this.#scratchPeak),
+      scratchPeak: Math.max(result.scratchPeak, this.#scratch.peak),
       sizeFrom: result.sizeFrom,
       layerPushed,
       restarts: this.#restarts,

@@ -9,6 +9,7 @@
  */
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { LayerBacklog, LayerInsurance, LayerUpload } from "../destination/destination.ts";
+import { REQUEST_BYTES, REQUEST_CHUNKS } from "../layer/layer-buffers.ts";
 import { cancellation, throwIfCancelled } from "../retry/cancel.ts";
 import { FailureError } from "../retry/failure.ts";
 import { Backoff, decide } from "../retry/retry.ts";
@@ -53,8 +54,8 @@ interface Batch {
 }
 
 const defaults = {
-  patchBytes: 8 * 1024 * 1024,
-  patchChunks: 12,
+  patchBytes: REQUEST_BYTES,
+  patchChunks: REQUEST_CHUNKS,
   flushAfterMs: 200,
   abortGraceMs: 10_000,
   backlogAfterMs: 20_000,

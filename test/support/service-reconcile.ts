@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { parseServeConfig } from "../../src/config/serve-config.ts";
 import { createLogger } from "../../src/log/logger.ts";
 import type { ImportImage, ImportReport } from "../../src/pipeline/import-image.ts";
-import { importImage } from "../../src/pipeline/run-import.ts";
+import { ImportMemory } from "../../src/pipeline/import-memory.ts";
+import { importingWith } from "../../src/pipeline/run-import.ts";
 import { LocalExecutor } from "../../src/service/executor/local/local-executor.ts";
 import { EmbeddedPlace } from "../../src/service/images/embedded-place.ts";
 import type { ImagePlace } from "../../src/service/images/image-place.ts";
@@ -84,6 +85,7 @@ export class Reconciled implements AsyncDisposable {
     });
     const place: ImagePlace = placed === undefined ? this.place : placed(this.place);
     const quota = new NamespaceQuota(this.store, () => admissionLimits(config));
+    const importImage = importingWith(new ImportMemory());
     const reported: ImportImage = (...args) => {
       const running = importImage(...args);
       running.done.then(

@@ -43,7 +43,7 @@ struct LayerBuilder::Impl {
         begin(std::move(begin_layer)),
         writer(options.codec, output),
         encoder(make_frame_encoder(options.codec)),
-        pipeline(writer) {}
+        pipeline(writer, options.memory) {}
 
   // Runs a call of the front thread; its error stops the other threads too.
   template <typename Body>

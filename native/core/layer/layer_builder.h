@@ -16,6 +16,7 @@
 
 #include "../content_sink.h"
 #include "../import_limits.h"
+#include "../import_memory.h"
 #include "../scratch.h"
 
 namespace dvcr {
@@ -45,6 +46,8 @@ struct LayerOptions {
   unsigned threads = 1;       ///< worker threads; never changes a byte of the layer
   bool allow_nested = false;  ///< accept a disk whose content begins with an image magic
   std::string scratch_directory;
+  /// Shared with the other imports of the process; an import alone has one of its own.
+  std::shared_ptr<ImportMemory> memory = std::make_shared<ImportMemory>(1);
 };
 
 struct LayerResult {

@@ -6,15 +6,6 @@
 namespace dvcr {
 namespace {
 
-// A window in flight takes 2 MiB (its content, and its packed form), 3 at worst.
-constexpr unsigned kMostWindows = 8;
-constexpr unsigned kLeastWindows = 3;
-// All imports of the process together: as many as six of them want, or the cores can use. Beyond that each has the
-// least, so that memory grows slowly with their number.
-unsigned most_in_process() {
-  return std::max(6 * kMostWindows, 2 * std::thread::hardware_concurrency());
-}
-std::atomic<unsigned> in_process = 0;
 // Items without a window are small, but a disk may have any number of them.
 constexpr size_t kMostItems = 128;
 
@@ -22,7 +13,7 @@ constexpr size_t kMostItems = 128;
 
 Pipeline::~Pipeline() {
   stop();
-  in_process -= windows_;
+  memory_->give_back(windows_);
 }
 
 void Pipeline::stop() {
@@ -34,7 +25,7 @@ void Pipeline::stop() {
 void Pipeline::start(const Setup& setup) {
   setup_ = setup;
   setup_.threads = std::max(1u, setup.threads);
-  max_windows_ = std::min(4 + 2 * setup_.threads, kMostWindows);
+  max_windows_ = std::min(4 + 2 * setup_.threads, ImportMemory::kMostWindows);
   for (unsigned i = 0; i < setup_.threads; ++i) {
     threads_.emplace_back([this] {
       begin_thread("dvcr-frames");
@@ -71,11 +62,12 @@ std::unique_ptr<Window> Pipeline::acquire() {
   std::unique_lock lock(mutex_);
   // One that may not have more gets its own back: three are always in its hands.
   front_wait(lock, [&] {
-    return !free_.empty() || windows_ < kLeastWindows || (windows_ < max_windows_ && in_process < most_in_process());
+    return !free_.empty() || windows_ < ImportMemory::kLeastWindows ||
+           (windows_ < max_windows_ && memory_->allows_another());
   });
   if (free_.empty()) {
     ++windows_;
-    ++in_process;
+    memory_->take();
     return std::make_unique<Window>();
   }
   auto window = std::move(free_.back());
@@ -131,16 +123,16 @@ void Pipeline::check() {
 
 void Pipeline::use_large_windows() {
   const std::lock_guard lock(mutex_);
-  max_windows_ = std::max(kLeastWindows, max_windows_ / 2);
+  max_windows_ = std::max(ImportMemory::kLeastWindows, max_windows_ / 2);
   while (windows_ > max_windows_ && !free_.empty()) {
     free_.pop_back();
     --windows_;
-    --in_process;
+    memory_->give_back(1);
   }
 }
 
 bool Pipeline::has_too_many() const {
-  return windows_ > max_windows_ || (windows_ > kLeastWindows && in_process > most_in_process());
+  return windows_ > max_windows_ || (windows_ > ImportMemory::kLeastWindows && memory_->is_exceeded());
 }
 
 void Pipeline::fail(std::exception_ptr error) {
@@ -207,7 +199,7 @@ void Pipeline::retire() {
     if (auto window = std::move(items_.front().window); window != nullptr) {
       if (has_too_many()) {
         --windows_;
-        --in_process;
+        memory_->give_back(1);
       } else {
         window->clear();
         free_.push_back(std::move(window));

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "../import_memory.h"
 #include "frames.h"
 #include "kept_layer.h"
 #include "layer_writer.h"
@@ -26,7 +27,7 @@ class Pipeline {
     KeptLayer* kept = nullptr;  ///< takes the body's frames; may be nothing
   };
 
-  explicit Pipeline(LayerWriter& writer) : writer_(writer) {}
+  Pipeline(LayerWriter& writer, std::shared_ptr<ImportMemory> memory) : writer_(writer), memory_(std::move(memory)) {}
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -84,6 +85,7 @@ class Pipeline {
   void in_slices(uint64_t length, uint64_t slice, Body&& body);
 
   LayerWriter& writer_;
+  std::shared_ptr<ImportMemory> memory_;
   Setup setup_;
   std::optional<Digest> diff_id_;
   std::vector<std::thread> threads_;

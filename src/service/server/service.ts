@@ -7,7 +7,8 @@ import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Logger } from "../../log/logger.ts";
 import { addon } from "../../native/addon.ts";
 import { usefulThreads } from "../../native/threads.ts";
-import { importImage } from "../../pipeline/run-import.ts";
+import { ImportMemory } from "../../pipeline/import-memory.ts";
+import { importingWith } from "../../pipeline/run-import.ts";
 import { closeGracefully, listen } from "../../uploader/listen.ts";
 import { apiRoutes } from "../api/routes.ts";
 import { consolePages } from "../console/console-pages.ts";
@@ -97,7 +98,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   const quota = new NamespaceQuota(store, limits);
   const local = new LocalExecutor({
     place,
-    importImage,
+    importImage: importingWith(new ImportMemory()),
     tokens,
     log,
     beforeStored: (uid, bytes) => quota.claim(uid, bytes),
