@@ -1,5 +1,6 @@
 /** Server-side apply. */
-import { decodeValue, duplicateFields } from "./body.ts";
+import { decodeYamlOrJson, objectOf } from "./decode/body.ts";
+import { checkLimits } from "./decode/object-limits.ts";
 import { asFields, keyOf, type ApiAnswer, type ApiRequest } from "./context.ts";
 import { fieldComplaints } from "./field-check.ts";
 import { apply as applyFields } from "./fields/managed.ts";
@@ -42,16 +43,15 @@ export async function applyPatch(request: ApiRequest): Promise<ApiAnswer> {
 /** The applied object, checked as strictly as the API server does whatever `fieldValidation` says. */
 function configOf({ place, body, subresource }: ApiRequest): Fields {
   const { type, namespace, name } = place;
-  const config = decodeValue(body, true);
-  if (!isFields(config)) throw badRequest("the body of the request is not an object");
-  const twice = duplicateFields(body);
-  if (twice.length > 0)
+  const { value: config, repeated } = objectOf(decodeYamlOrJson(body));
+  if (repeated.length > 0)
     throw badRequest(
-      `error strict decoding YAML: ${twice.map((path) => `key ${JSON.stringify(path)} already set in map`).join(", ")}`,
+      `error strict decoding YAML: ${repeated.map((path) => `key ${JSON.stringify(path)} already set in map`).join(", ")}`,
     );
   if (config["apiVersion"] === undefined || config["kind"] === undefined)
     throw badRequest("invalid object type: apiVersion and kind must be set");
   settleIdentity(config, place);
+  checkLimits(type, config);
   const metadata = config["metadata"] as Fields;
   if (metadata["managedFields"] !== undefined && metadata["managedFields"] !== null)
     throw badRequest("metadata.managedFields must be nil");

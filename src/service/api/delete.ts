@@ -1,6 +1,6 @@
 /** delete and deletecollection. */
 import type { KubeObject } from "../model/object.ts";
-import { decodeObject } from "./body.ts";
+import { decodeObject } from "./decode/body.ts";
 import { asFields, keyOf, liveObject, asObject, type ApiAnswer, type ApiRequest } from "./context.ts";
 import { at, fieldsOf, textOf, type Fields } from "./json.ts";
 import { holdNamespace } from "./namespaces.ts";
@@ -19,7 +19,7 @@ interface DeleteOptions {
 
 /** From the query and, with precedence, the body. Throws 400, 415 and 422. */
 function deleteOptions({ body, contentType, query, userAgent }: ApiRequest): DeleteOptions {
-  const sent = body.length === 0 ? {} : decodeObject(body, contentType);
+  const sent = body.length === 0 ? {} : decodeObject(body, contentType).value;
   const dryRun = at(sent, "dryRun");
   const fromBody = Array.isArray(dryRun) && dryRun.length > 0 ? { dryRun: String(dryRun[0]) } : {};
   const options = writeOptions("DeleteOptions", { dryRun: parameter(query, "dryRun"), ...fromBody }, userAgent);

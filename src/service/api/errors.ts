@@ -1,6 +1,7 @@
 /** Any error as the Status that the client gets. */
 import { toDvcrError } from "../../errors/dvcr-error.ts";
 import type { ErrorCode } from "../../errors/catalogue.ts";
+import { bodyLimit } from "./decode/limits.ts";
 import { badRequest, methodNotAllowed, noSuchPath, StatusError, tooLarge } from "./status.ts";
 
 /** Our codes that have a reason of their own in Kubernetes. */
@@ -19,9 +20,6 @@ const reasons: Partial<Record<ErrorCode, string>> = {
   E_BAD_REQUEST: "BadRequest",
   E_PLACE_FULL: "ServiceUnavailable",
 };
-
-/** Bodies larger than that are refused. */
-export const bodyLimit = 3 * 1024 * 1024;
 
 export function toStatus(error: unknown): StatusError {
   if (error instanceof StatusError) return error;

@@ -1,8 +1,6 @@
-/** JSON merge patch (RFC 7396), JSON patch (RFC 6902), and what kubectl needs of strategic merge patch. */
-import { applyPatch, Pointer, type Operation } from "rfc6902";
-
-import { isFields, sameJson, type Fields } from "./json.ts";
-import { badRequest, StatusError } from "./status.ts";
+/** JSON merge patch (RFC 7396), and what kubectl needs of strategic merge patch. */
+import { isFields, type Fields } from "./json.ts";
+import { badRequest } from "./status.ts";
 import type { ApiSchema } from "./openapi/meta-schemas.ts";
 
 /** RFC 7396, section 2. Neither argument is changed. */
@@ -16,50 +14,6 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return merged;
 }
 
-const mostOperations = 10_000;
-/** A copy can double an object: that many operations of a few bytes would fill any memory. */
-const mostCopies = 16;
-const largestCopied = 1 << 20;
-
-/** Does one operation. `copied`: what the ones before have copied. */
-function applyOne(target: Fields, operation: Operation, copied: { count: number; length: number }): boolean {
-  if (operation.op === "copy") {
-    copied.count += 1;
-    copied.length += JSON.stringify(Pointer.fromJSON(operation.from).get(target) ?? null).length;
-    if (copied.count > mostCopies || copied.length > largestCopied)
-      throw new StatusError(413, "RequestEntityTooLarge", "the JSON patch copies too much");
-  }
-  return applyPatch(target, [operation])[0] === null;
-}
-
-/** RFC 6902. Throws 400 for what is no patch, 422 where an operation cannot be done. */
-export function jsonPatch(target: Fields, operations: unknown): Fields {
-  if (
-    !Array.isArray(operations) ||
-    !operations.every((one) => isFields(one) && typeof one["op"] === "string" && typeof one["path"] === "string")
-  )
-    throw badRequest("a JSON patch is a list of operations with op and path");
-  if (operations.length > mostOperations) {
-    throw new StatusError(
-      413,
-      "RequestEntityTooLarge",
-      `The allowed maximum operations in a JSON patch is ${mostOperations}, got ${operations.length}`,
-    );
-  }
-  const pointers = operations.flatMap((one: Fields) => [
-    one["path"],
-    ...(one["op"] === "copy" || one["op"] === "move" ? [one["from"]] : []),
-  ]);
-  if (!pointers.every((pointer) => pointer === "" || (typeof pointer === "string" && pointer.startsWith("/"))))
-    throw badRequest("a path of a JSON patch begins with a slash");
-  const patched = structuredClone(target);
-  const copied = { count: 0, length: 0 };
-  const isDone = (operations as Operation[]).every((operation) => applyOne(patched, operation, copied));
-  if (!isDone)
-    throw new StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {});
-  return patched;
-}
-
 /**
  * Merge patch with the directives that kubectl writes: `$patch`, `$deleteFromPrimitiveList/…`, `$setElementOrder/…` and
  * `$retainKeys`. Lists are merged where the schema says so, else replaced.
@@ -70,15 +24,18 @@ export function strategicMergePatch(target: unknown, patch: unknown, schema: Api
   const isReplaced = patch["$patch"] === "replace";
   const merged: Fields = isFields(target) && !isReplaced ? { ...target } : {};
   const retained = patch["$retainKeys"];
-  if (Array.isArray(retained))
-    for (const name of Object.keys(merged)) if (!retained.includes(name)) Reflect.deleteProperty(merged, name);
+  if (Array.isArray(retained)) {
+    const names = new Set<unknown>(retained);
+    for (const name of Object.keys(merged)) if (!names.has(name)) Reflect.deleteProperty(merged, name);
+  }
   for (const [name, value] of Object.entries(patch)) {
     const [directive, member] = name.startsWith("$")
       ? [name.split("/")[0], name.slice(name.indexOf("/") + 1)]
       : [undefined, name];
     if (directive === "$deleteFromPrimitiveList") {
-      if (Array.isArray(merged[member]) && Array.isArray(value))
-        merged[member] = merged[member].filter((item) => !value.includes(item));
+      const removed = new Set<unknown>(Array.isArray(value) ? value : []);
+      const list = Object.hasOwn(merged, member) ? merged[member] : undefined;
+      if (Array.isArray(list)) merged[member] = list.filter((item) => !removed.has(item));
     } else if (directive !== undefined) continue;
     else if (value === null) Reflect.deleteProperty(merged, name);
     else {
@@ -103,16 +60,21 @@ function mergeMember(target: unknown, value: unknown, schema: ApiSchema): unknow
   if (!Array.isArray(value)) return strategicMergePatch(target, value, schema);
   const key = schema["x-kubernetes-patch-merge-key"];
   if (!Array.isArray(target) || schema["x-kubernetes-patch-strategy"] !== "merge") return value;
-  if (typeof key !== "string")
-    return [
-      ...(target as unknown[]),
-      ...(value as unknown[]).filter((item) => !target.some((one) => sameJson(one, item))),
-    ];
-  const items = new Map((target as Fields[]).map((item) => [item[key], item]));
-  for (const item of value as Fields[]) {
+  if (typeof key !== "string") {
+    const known = new Set(target.map((item) => JSON.stringify(item)));
+    return [...(target as unknown[]), ...(value as unknown[]).filter((item) => !known.has(JSON.stringify(item)))];
+  }
+  const items = new Map(fieldsIn(target).map((item) => [item[key], item]));
+  for (const item of fieldsIn(value)) {
     const result = strategicMergePatch(items.get(item[key]), item, schema.items ?? {});
     if (result === undefined) items.delete(item[key]);
     else items.set(item[key], result as Fields);
   }
   return [...items.values()];
+}
+
+/** Throws 400 for an item that has no key to be merged by. */
+function fieldsIn(list: readonly unknown[]): readonly Fields[] {
+  if (!list.every(isFields)) throw badRequest("a list that is merged by a key holds an item that is not an object");
+  return list;
 }

@@ -1,7 +1,7 @@
 /** Paths about the API itself: version, discovery, OpenAPI, and the reviews of one's own rights. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
-import { bodyOf, decodeObject } from "./body.ts";
+import { bodyOf, decodeObject } from "./decode/body.ts";
 import type { ApiDeps } from "./context.ts";
 import { aggregatedDiscovery, coreVersions, groupList, groupOf, resourceList, versionInfo } from "./discovery.ts";
 import { discoveryVersion } from "./negotiate.ts";
@@ -42,7 +42,7 @@ export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
   for (const type of reviewTypes) {
     app.post(`${pathOf(type)}/${type.resource}`, (request, reply) => {
       if (request.user === undefined) throw unauthorized();
-      const sent = decodeObject(bodyOf(request, "{}"), request.headers["content-type"]);
+      const { value: sent } = decodeObject(bodyOf(request, "{}"), request.headers["content-type"]);
       return json(reply, reviewed(type, sent, request.user, authorize), 201);
     });
   }

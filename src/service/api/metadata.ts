@@ -103,7 +103,6 @@ export function pruneMetadata(metadata: Fields): void {
   }
 }
 
-const mostAnnotations = 256 * 1024;
 const labelWords =
   "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 
@@ -122,18 +121,10 @@ export function metadataProblems(object: Fields): InvalidProblem[] {
         ),
       );
   }
-  let size = 0;
-  for (const [name, value] of Object.entries(fieldsOf(metadata, "annotations"))) {
-    size += Buffer.byteLength(name) + Buffer.byteLength(String(value));
+  for (const name of Object.keys(fieldsOf(metadata, "annotations"))) {
     if (!isLabelName(name.toLowerCase()))
       problems.push(invalidField("metadata.annotations", name, `name part ${labelWords}`));
   }
-  if (size > mostAnnotations)
-    problems.push({
-      field: "metadata.annotations",
-      reason: "FieldValueTooLong",
-      message: `Too long: may not be more than ${mostAnnotations} bytes`,
-    });
   for (const finalizer of (metadata["finalizers"] ?? []) as string[]) {
     if (!isLabelName(finalizer))
       problems.push(invalidField("metadata.finalizers", finalizer, `name part ${labelWords}`));

@@ -5,6 +5,7 @@ import type { ManagedFields } from "../model/object.ts";
 import { structured } from "../model/structure.ts";
 import { validateObject } from "../model/validate.ts";
 import { asObject, type ApiRequest } from "./context.ts";
+import { checkLimits, checkSize } from "./decode/object-limits.ts";
 import { at, fieldsOf, isEmpty, isFields, sameJson, textOf, type Fields } from "./json.ts";
 import { changeProblems, complete } from "./kind-rules.ts";
 import {
@@ -45,6 +46,7 @@ type Owners = (next: Fields) => ManagedFields[];
 /** Throws 400 and 422. */
 export function prepareCreate({ place }: ApiRequest, sent: Fields, owners: Owners): Fields {
   const { type } = place;
+  checkLimits(type, sent);
   const object = structuredClone(sent);
   settleIdentity(object, place);
   const metadata = object["metadata"] as Fields;
@@ -56,6 +58,7 @@ export function prepareCreate({ place }: ApiRequest, sent: Fields, owners: Owner
 /** Throws 400, 409 and 422. */
 export function prepareUpdate({ place, subresource }: ApiRequest, sent: Fields, live: Fields, owners: Owners): Fields {
   const { type, name } = place;
+  checkLimits(type, sent);
   const changed = structuredClone(sent);
   settleIdentity(changed, place);
   const [metadata, liveMetadata] = [changed["metadata"] as Fields, fieldsOf(live, "metadata")];
@@ -108,6 +111,7 @@ function settled(
   if (live !== undefined && problems.length === 0)
     problems.push(...metadataChanges(live, object), ...changeProblems(type, live, object));
   if (problems.length > 0) throw invalidObject(type, textOf(metadata["name"]), problems);
+  checkSize(object);
   return object;
 }
 

@@ -1,15 +1,16 @@
 /** The Kubernetes-style API as a plugin: paths, authorization, the form of answers and errors. */
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
-import { stringify } from "yaml";
 
 import { answerText } from "../../uploader/answer.ts";
 import type { Access } from "../security/authorize.ts";
 import { adminPaths } from "./meta-routes.ts";
 import { applyPatch } from "./apply.ts";
-import { bodyOf, mediaType } from "./body.ts";
+import { bodyOf, mediaType } from "./decode/body.ts";
 import { visibleTo, asObject, type ApiAnswer, type ApiDeps, type ApiRequest } from "./context.ts";
 import { remove, removeCollection } from "./delete.ts";
-import { bodyLimit, toStatus } from "./errors.ts";
+import { encodeYaml } from "./decode/yaml.ts";
+import { bodyLimit } from "./decode/limits.ts";
+import { toStatus } from "./errors.ts";
 import { NamespaceLifecycle } from "./namespaces.ts";
 import { negotiate } from "./negotiate.ts";
 import { get, list } from "./read.ts";
@@ -151,17 +152,31 @@ async function respond(
   }
   const { status, object } = await method.handle(request);
   if (access.verb === "create") reply.request.access = { ...access, name: asObject(object).metadata.name };
-  for (const warning of request.warnings)
-    void reply.header("warning", `299 - "${warning.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`);
+  if (request.warnings.length > 0) void reply.header("warning", warningHeaders(request.warnings));
   const answer = shaped(
     request,
     Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)),
   );
-  if (request.wanted.yaml) return reply.code(status).type("application/yaml").send(stringify(answer));
+  if (request.wanted.yaml) return reply.code(status).type("application/yaml").send(encodeYaml(answer));
   return reply
     .code(status)
     .type("application/json")
     .send(`${JSON.stringify(answer)}\n`);
+}
+
+/** Characters of one warning, and of all, as the API server cuts them. */
+const warningLength = 256;
+const warningsLength = 4096;
+
+function warningHeaders(warnings: readonly string[]): string[] {
+  const headers: string[] = [];
+  let length = 0;
+  for (const warning of warnings) {
+    const text = warning.slice(0, warningLength);
+    if ((length += text.length) > warningsLength) break;
+    headers.push(`299 - "${text.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, "?")}"`);
+  }
+  return headers;
 }
 
 function accessOf({ place: { type, namespace, name }, subresource, query }: ApiRequest, verb: string): Access {

@@ -1,5 +1,6 @@
 /** Label and field selectors (Kubernetes: labels.Parse, fields.ParseSelector). */
 import type { KubeObject, ResourceName } from "../model/object.ts";
+import { mostTerms, mostTermValues } from "./decode/limits.ts";
 import { at } from "./json.ts";
 import { badRequest } from "./status.ts";
 
@@ -8,7 +9,7 @@ export type Selector = (object: KubeObject) => boolean;
 interface Requirement {
   readonly key: string;
   readonly operator: "in" | "notin" | "exists" | "missing";
-  readonly values: readonly string[];
+  readonly values: ReadonlySet<string>;
 }
 
 const labelName = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
@@ -40,24 +41,32 @@ function requirementOf(part: string): Requirement {
     return {
       key: set[1]!,
       operator: set[2] as "in" | "notin",
-      values: set[3]!.split(",").map((value) => value.trim()),
+      values: new Set(set[3]!.split(",").map((value) => value.trim())),
     };
   const equal = /^([^\s=!]+)\s*(==|=|!=)\s*(\S*)$/.exec(text);
-  if (equal !== null) return { key: equal[1]!, operator: equal[2] === "!=" ? "notin" : "in", values: [equal[3]!] };
-  if (text.startsWith("!")) return { key: text.slice(1).trim(), operator: "missing", values: [] };
-  return { key: text, operator: "exists", values: [] };
+  if (equal !== null)
+    return { key: equal[1]!, operator: equal[2] === "!=" ? "notin" : "in", values: new Set([equal[3]!]) };
+  if (text.startsWith("!")) return { key: text.slice(1).trim(), operator: "missing", values: new Set() };
+  return { key: text, operator: "exists", values: new Set() };
+}
+
+/** Throws 400 for more terms than are held against each object. */
+function checkedTerms(terms: readonly string[]): readonly string[] {
+  if (terms.length > mostTerms) throw badRequest(`a selector has at most ${mostTerms} terms`);
+  return terms;
 }
 
 /** Nothing for an empty selector. Throws 400. */
 export function labelSelector(text: string): Selector | undefined {
   if (text.trim() === "") return undefined;
-  const requirements = parts(text).map(requirementOf);
+  const requirements = checkedTerms(parts(text)).map(requirementOf);
   for (const { key, values } of requirements) {
     if (!isLabelName(key))
       throw badRequest(
         `unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(key)}: a label's name must consist of alphanumeric characters, '-', '_' or '.'`,
       );
-    const wrong = values.find((value) => !isLabelValue(value));
+    const wrong = [...values].find((value) => !isLabelValue(value));
+    if (values.size > mostTermValues) throw badRequest(`a selector compares with at most ${mostTermValues} values`);
     if (wrong !== undefined)
       throw badRequest(
         `unable to parse requirement: values[0][${key}]: Invalid value: ${JSON.stringify(wrong)}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'`,
@@ -70,8 +79,8 @@ function meets({ key, operator, values }: Requirement, labels: Readonly<Record<s
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
   if (operator === "exists") return value !== undefined;
   if (operator === "missing") return value === undefined;
-  if (operator === "in") return value !== undefined && values.includes(value);
-  return value === undefined || !values.includes(value);
+  if (operator === "in") return value !== undefined && values.has(value);
+  return value === undefined || !values.has(value);
 }
 
 const everywhere = ["metadata.name", "metadata.namespace"];
@@ -92,20 +101,17 @@ const selectable: Readonly<Record<ResourceName, readonly string[]>> = {
 /** Nothing for an empty selector. Throws 400 for a field that cannot be selected by. */
 export function fieldSelector(text: string, resource: ResourceName): Selector | undefined {
   if (text.trim() === "") return undefined;
-  const terms = text
-    .split(",")
-    .filter((term) => term !== "")
-    .map((term) => {
-      const match = /^([^=!]+)(==|=|!=)(.*)$/.exec(term);
-      if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
-      const [, field, operator, value] = match as unknown as [string, string, string, string];
-      if (!selectable[resource].includes(field)) throw badRequest(`field label not supported: ${field}`);
-      return {
-        path: field === "source" ? ["source", "component"] : field.split("."),
-        isEqual: operator !== "!=",
-        value,
-      };
-    });
+  const terms = checkedTerms(text.split(",").filter((term) => term !== "")).map((term) => {
+    const match = /^([^=!]+)(==|=|!=)(.*)$/.exec(term);
+    if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
+    const [, field, operator, value] = match as unknown as [string, string, string, string];
+    if (!selectable[resource].includes(field)) throw badRequest(`field label not supported: ${field}`);
+    return {
+      path: field === "source" ? ["source", "component"] : field.split("."),
+      isEqual: operator !== "!=",
+      value,
+    };
+  });
   return (object) => terms.every(({ path, isEqual, value }) => (shown(at(object, ...path)) === value) === isEqual);
 }
 

@@ -135,12 +135,16 @@ export const futureVersion = (asked: string, current: string): StatusError =>
 
 export interface InvalidProblem {
   readonly field: string;
-  readonly reason: FieldProblem["reason"] | "FieldValueForbidden" | "FieldValueDuplicate";
+  readonly reason: FieldProblem["reason"] | "FieldValueForbidden" | "FieldValueDuplicate" | "FieldValueTooMany";
   readonly message: string;
 }
 
+/** Problems that a refusal names; an object of thousands would be answered by more than was sent. */
+const mostProblems = 100;
+
 /** What stands in an Invalid for `kind` (empty where the request itself is at fault). */
-export function invalid(kind: string, group: string, name: string, problems: readonly InvalidProblem[]): StatusError {
+export function invalid(kind: string, group: string, name: string, found: readonly InvalidProblem[]): StatusError {
+  const problems = found.slice(0, mostProblems);
   const texts = problems.map(({ field, message }) => `${field}: ${message}`);
   const all = texts.length === 1 ? texts[0]! : `[${texts.join(", ")}]`;
   return new StatusError(422, "Invalid", `${qualified(kind, group)} "${name}" is invalid: ${all}`, {

@@ -1,12 +1,14 @@
 /** create, update and the three patches that change what is stored. */
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { KubeObject } from "../model/object.ts";
-import { decodeObject, decodeValue, mediaType } from "./body.ts";
+import { decodeJson, decodeObject, mediaType, objectOf } from "./decode/body.ts";
 import { asFields, asObject, keyOf, liveObject, type ApiAnswer, type ApiRequest } from "./context.ts";
+import { checkLimits } from "./decode/object-limits.ts";
 import { fieldComplaints, heedComplaints } from "./field-check.ts";
 import { ownersAfterUpdate, type Manager } from "./fields/managed.ts";
 import { at, textOf, type Fields } from "./json.ts";
-import { jsonPatch, mergePatch, strategicMergePatch } from "./merge-patch.ts";
+import { jsonPatch } from "./json-patch.ts";
+import { mergePatch, strategicMergePatch } from "./merge-patch.ts";
 import { openForContent } from "./namespaces.ts";
 import { asIfCreated, asIfUpdated, fieldSchemaOf, now, prepareCreate, prepareUpdate } from "./prepare.ts";
 import { writeOptions, type WriteOptions } from "./request-options.ts";
@@ -29,6 +31,9 @@ export const patchTypes = {
   apply: "application/apply-patch+yaml",
 } as const;
 
+/** Characters of a patched object that a refusal repeats. */
+const shownLength = 2000;
+
 /** Who writes, for managedFields. */
 export const managerOf = ({ place, subresource }: ApiRequest, { fieldManager }: WriteOptions): Manager => ({
   name: fieldManager,
@@ -42,18 +47,23 @@ export async function create(request: ApiRequest): Promise<ApiAnswer> {
     place: { type },
   } = request;
   const options = writeOptions("CreateOptions", request.query, request.userAgent);
-  const sent = decodeObject(request.body, request.contentType);
-  heed(request, options, sent);
+  const { value: sent, repeated } = decodeObject(request.body, request.contentType);
+  heed(request, options, sent, repeated);
   const object = prepareCreate(request, sent, (next) =>
     ownersAfterUpdate(undefined, next, managerOf(request, options), fieldSchemaOf(type), now()),
   );
   return await storeNew(request, object, options);
 }
 
-function heed({ place: { type }, body, contentType, warnings }: ApiRequest, options: WriteOptions, sent: Fields): void {
+function heed(
+  { place: { type }, warnings }: ApiRequest,
+  options: WriteOptions,
+  sent: Fields,
+  repeated: readonly string[],
+): void {
   const refuse = (text: string): StatusError =>
     badRequest(`${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: ${text}`);
-  heedComplaints(() => fieldComplaints(type.kind, sent, body, contentType), options, warnings, refuse);
+  heedComplaints(() => fieldComplaints(type.kind, sent, repeated), options, warnings, refuse);
 }
 
 /** Stores a prepared object, or answers as if. Throws 403 and 409. */
@@ -82,8 +92,8 @@ export const isCode = (error: unknown, code: DvcrError["code"]): boolean =>
 export async function update(request: ApiRequest): Promise<ApiAnswer> {
   const { place } = request;
   const options = writeOptions("UpdateOptions", request.query, request.userAgent);
-  const sent = decodeObject(request.body, request.contentType);
-  heed(request, options, sent);
+  const { value: sent, repeated } = decodeObject(request.body, request.contentType);
+  heed(request, options, sent, repeated);
   const isUnconditional = textOf(at(sent, "metadata", "resourceVersion")) === "";
   if (isUnconditional && place.type.custom) {
     throw invalidObject(place.type, place.name, [
@@ -101,11 +111,10 @@ export async function update(request: ApiRequest): Promise<ApiAnswer> {
 export async function patch(request: ApiRequest): Promise<ApiAnswer> {
   const {
     place: { type, name },
-    body,
     warnings,
   } = request;
   const options = writeOptions("PatchOptions", request.query, request.userAgent);
-  const change = patcherOf(request);
+  const { change, repeated } = patcherOf(request);
   let isUnconditional = true;
   return await storeChange(
     request,
@@ -113,17 +122,15 @@ export async function patch(request: ApiRequest): Promise<ApiAnswer> {
     (live) => {
       const patched = change(live);
       isUnconditional = at(patched, "metadata", "resourceVersion") === at(live, "metadata", "resourceVersion");
-      const shown = type.kind === "Secret" ? "<secret contents redacted>" : JSON.stringify(patched);
-      const refuse = (text: string): StatusError =>
-        invalid("", "", "", [
+      checkLimits(type, patched);
+      const refuse = (text: string): StatusError => {
+        const shown =
+          type.kind === "Secret" ? "<secret contents redacted>" : JSON.stringify(patched).slice(0, shownLength);
+        return invalid("", "", "", [
           { field: "patch", reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(shown)}: ${text}` },
         ]);
-      heedComplaints(
-        () => [...new Set([...fieldComplaints(type.kind, {}, body), ...fieldComplaints(type.kind, patched)])],
-        options,
-        warnings,
-        refuse,
-      );
+      };
+      heedComplaints(() => fieldComplaints(type.kind, patched, repeated), options, warnings, refuse);
       if (!isUnconditional) throwIfStale(request, patched, live, name);
       return patched;
     },
@@ -136,19 +143,26 @@ function throwIfStale({ place: { type } }: ApiRequest, patched: Fields, live: Fi
   if (asked !== "" && asked !== at(live, "metadata", "resourceVersion")) throw changedMeanwhile(type, name);
 }
 
-function patcherOf({ place: { type }, body, contentType }: ApiRequest): (live: Fields) => Fields {
+interface Patcher {
+  readonly change: (live: Fields) => Fields;
+  /** Members that stand in the patch twice. */
+  readonly repeated: readonly string[];
+}
+
+/** Throws 400, 413 and 415. */
+function patcherOf({ place: { type }, body, contentType }: ApiRequest): Patcher {
   const kind = mediaType(contentType);
   const accepted = Object.values(patchTypes).filter((one) => !type.custom || one !== patchTypes.strategic);
   if (!(accepted as readonly string[]).includes(kind)) throw unsupportedMediaType(accepted);
-  const value = decodeValue(body, false);
-  switch (kind) {
-    case patchTypes.json:
-      return (live) => jsonPatch(live, value);
-    case patchTypes.strategic:
-      return (live) => strategicMergePatch(live, value, fieldSchemaOf(type)) as Fields;
-    default:
-      return (live) => mergePatch(live, value) as Fields;
-  }
+  const decoded = decodeJson(body);
+  const { repeated } = decoded;
+  if (kind === patchTypes.json) return { change: (live) => jsonPatch(live, decoded.value), repeated };
+  const { value } = objectOf(decoded);
+  if (kind === patchTypes.merge) return { change: (live) => mergePatch(live, value) as Fields, repeated };
+  return {
+    change: (live) => (strategicMergePatch(live, value, fieldSchemaOf(type)) ?? {}) as Fields,
+    repeated,
+  };
 }
 
 /** How often a change that names no version is done over on what others wrote meanwhile. */

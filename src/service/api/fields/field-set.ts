@@ -46,9 +46,13 @@ function tidied(node: Fields): Fields {
   return Object.fromEntries(names.sort().map((name) => [name, name === "." ? {} : tidied(node[name] as Fields)]));
 }
 
-/** Throws TypeError for what is no FieldsV1. */
+/** Characters of all paths of one set: a long name with many fields below it stands in each of their paths. */
+const mostPathLength = 2 ** 21;
+
+/** Throws TypeError for what is no FieldsV1, or too large a one. */
 export function fromFieldsV1(fields: unknown): FieldSet {
   const set = new Set<Path>();
+  let length = 0;
   const walk = (node: unknown, path: Path): void => {
     if (!isFields(node)) throw new TypeError("a field set consists of objects");
     const names = Object.keys(node);
@@ -58,7 +62,9 @@ export function fromFieldsV1(fields: unknown): FieldSet {
         if (path !== "") set.add(path);
       } else {
         if (!/^[fkvi]:/.test(name) || name.includes(separator)) throw new TypeError(`not a path element: ${name}`);
-        walk(node[name], below(path, name));
+        const at = below(path, name);
+        if ((length += at.length) > mostPathLength) throw new TypeError("a field set of that size is not read");
+        walk(node[name], at);
       }
     }
   };

@@ -1,6 +1,6 @@
 /** The operations of an OpenAPI document; kubectl looks up here what a kind's requests understand. */
 import { patchTypes } from "../write.ts";
-import { objectTypes } from "../body.ts";
+import { objectTypes } from "../decode/body.ts";
 import { pathOf, type ResourceType, type Verb } from "../resource-types.ts";
 import { metaNames } from "./meta-schemas.ts";
 import { reference, schemaName, type Dialect } from "./schemas.ts";
