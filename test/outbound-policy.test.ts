@@ -46,21 +46,69 @@ describe("hosts as they are written", () => {
     "::a9fe:a9fe",
     "64:ff9b::7f00:1",
     "64:ff9b::169.254.169.254",
+    "64:ff9b:1::169.254.169.254",
+    "64:ff9b:1:a9fe:a9:fe00::",
+    "::ffff:0:127.0.0.1",
+    "2002:7f00:1::1",
+    "2002:a9fe:a9fe::",
+    "2001:0:7f00:1::1",
+    "2001:0:808:808::80ff:fffe",
+    "2001:db8::5efe:127.0.0.1",
+    "2001:db8::200:5efe:a9fe:a9fe",
+    "::ffff:168.63.129.16",
+    "168.63.129.16",
+    "100.96.0.96",
+    "169.254.170.2",
+    "169.254.0.23",
+    "169.254.42.42",
+    "192.0.0.170",
+    "240.0.0.1",
+    "255.255.255.255",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+    "fe80::a9fe:a9fe",
+    "metadata.google.internal",
+    "METADATA.google.internal.",
+    "metadata",
+    "metadata.goog",
+    "metadata.tencentyun.com",
+    "metadata.azure.internal",
+    "api.metadata.cloud.ibm.com",
+    "instance-data.ec2.internal",
+    "localhost",
+    "any.localhost",
+    "localhost.localdomain",
   ])("%s is this machine, its link or a metadata service", (host) => {
     expect(allows(local, host)).toBe(false);
     expect(allows(open, host)).toBe(true);
   });
 
-  it.each(["10.0.0.1", "192.168.1.1", "8.8.8.8", "2001:db8::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "example.com"])(
-    "%s is elsewhere",
-    (host) => {
-      expect(allows(local, host)).toBe(true);
-    },
-  );
+  it.each([
+    "10.0.0.1",
+    "192.168.1.1",
+    "8.8.8.8",
+    "2001:db8::1",
+    "::ffff:8.8.8.8",
+    "64:ff9b::808:808",
+    "2002:808:808::1",
+    "64:ff9b:1::808:808",
+    "fd00:1::1",
+    "168.63.129.17",
+    "metadata.example.com",
+    "example.com",
+  ])("%s is elsewhere", (host) => {
+    expect(allows(local, host)).toBe(true);
+  });
 
   it("an address that is allowed by name of its network is reached all the same", () => {
     expect(allows({ ...local, allowAddresses: ["127.0.0.0/8"] }, "127.0.0.1")).toBe(true);
     expect(allows({ ...local, allowAddresses: ["127.0.0.2"] }, "127.0.0.1")).toBe(false);
+    expect(allows({ ...local, allowAddresses: ["127.0.0.0/8"] }, "localhost")).toBe(true);
+    expect(allows({ ...local, allowAddresses: ["127.0.0.0/8"] }, "metadata.google.internal")).toBe(false);
+    expect(allows({ ...local, allowHosts: ["metadata.google.internal"] }, "metadata.google.internal")).toBe(true);
   });
 
   it("lists of names know exact ones and all below one", () => {

@@ -1,5 +1,5 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -259,14 +259,31 @@ describe("sources inside of the server's network", () => {
     expect(origin.seen.length).toBe(before);
   });
 
-  it("are refused as registries too", async () => {
-    const { host } = new URL(origin.url);
-    const body = manifest("ssrf-registry", { type: "ContainerImage", containerImage: { image: `${host}/a/b:c` } });
+  it("are refused as registries too, before a connection is made", async () => {
+    // Connections, not requests: towards a registry TLS comes first, and this port speaks none.
+    let connections = 0;
+    await using listener = await listening(() => (connections += 1));
+    const image = `127.0.0.1:${String(listener.port)}/a/b:c`;
+    const body = manifest("ssrf-registry", { type: "ContainerImage", containerImage: { image } });
     expect((await ask(images, { token: admin, method: "POST", body })).status).toBe(201);
-    await settled("ssrf-registry", "Failed");
-    expect(origin.seen.length).toBe(0);
+    const failed = await settled("ssrf-registry", "Failed");
+    expect(failed.status?.conditions?.find(({ type }) => type === "Ready")?.message).toMatch(/^E_TARGET_REFUSED: /);
+    expect(connections).toBe(0);
   });
 });
+
+/** A port that counts who connects, and closes. */
+async function listening(onConnection: () => void): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createServer((socket) => {
+    onConnection();
+    socket.destroy();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
+  };
+}
 
 describe("texts of others", () => {
   it("in names are refused, and in messages stay text: no page ever holds them as markup", async () => {

@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
+import { readTags } from "../src/destination/oci-index.ts";
 import { createLogger } from "../src/log/logger.ts";
 import { GarbageCollector } from "../src/service/gc/collector.ts";
 import { askServer } from "../src/service/gc/control.ts";
@@ -35,6 +36,8 @@ describe("what gc check prints", () => {
     resources: { cvi: 1, vi: 5, vd: 0 },
     usage: { capacity: 36.35 * gi, used: 13.94 * gi, free: 22.41 * gi },
     stale: [stale("ClusterVirtualImage", "", "debian-12"), stale("VirtualImage", "default", "ubuntu-2204")],
+    unknown: [],
+    missing: 0,
   };
 
   it("is in the form of the platform's manual", () => {
@@ -109,16 +112,25 @@ describe("garbage collection", () => {
     readonly orphan: string;
   }> {
     const [kept, lost] = await Promise.all([sampleImage("oci", 10_000), sampleImage("oci", 20_000)]);
-    const wanted = [
-      await store.create<ImageObject>("clustervirtualimages", imageDraft("ubuntu")),
-      await store.create<ImageObject>("virtualimages", imageDraft("debian", { namespace: "team-a" })),
-    ];
+    const create = (name: string, namespace?: string) =>
+      store.create<ImageObject>(
+        namespace === undefined ? "clustervirtualimages" : "virtualimages",
+        imageDraft(name, namespace === undefined ? {} : { namespace }),
+      );
+    await forgotten(await create("ubuntu"), lost);
+    await forgotten(await create("gone", "team-b"), kept);
+    const wanted = [await create("ubuntu"), await create("debian", "team-a")];
     for (const object of wanted) await storeSample(place.destination(imageNameOf(object)), kept);
-    await storeSample(place.destination({ repository: "cvi/ubuntu", tag: "uid-of-the-older" }), lost);
-    await storeSample(place.destination({ repository: "vi/team-b/gone", tag: "uid-x" }), kept);
     const orphan = "b".repeat(64);
     await writeFile(join(data, "images/blobs/sha256", orphan), "x".repeat(5000));
     return { kept, wanted, orphan };
+  }
+
+  /** An image that stays behind when its resource is deleted. */
+  async function forgotten(object: ImageObject, sample: SampleImage): Promise<void> {
+    await storeSample(place.destination(imageNameOf(object)), sample);
+    const { namespace = "", name } = object.metadata;
+    await store.remove({ resource: namespace === "" ? "clustervirtualimages" : "virtualimages", namespace, name });
   }
 
   const blobs = () => readdir(join(data, "images/blobs/sha256"));
@@ -170,6 +182,77 @@ describe("garbage collection", () => {
     stop();
     await collector.run();
     expect(opened).toBe(1);
+  });
+
+  it("keeps images that the database has never known, says so, and removes them when forced", async () => {
+    const { wanted } = await plant();
+    const strange = { repository: "cvi/strange", tag: "uid-of-another-database" };
+    await storeSample(place.destination(strange), await sampleImage("oci", 5000));
+    const collector = new GarbageCollector({ store, place, blobs: place.blobs, log });
+    const { removed, report } = await collector.run();
+    expect(removed).toHaveLength(2);
+    expect(report.unknown.map(({ image }) => image)).toEqual([strange]);
+    expect(checkText(report)).toMatch(/\nImages kept, since [^\n]*\nKIND [^\n]*\nClusterVirtualImage +strange\n$/);
+    expect(await place.has(strange)).toBe(true);
+    expect((await collector.run({ force: true })).removed.map(({ image }) => image)).toEqual([strange]);
+    expect(await place.has(strange)).toBe(false);
+    for (const object of wanted) expect(await place.has(imageNameOf(object))).toBe(true);
+  });
+
+  it("removes nothing where more would go than its share, unless forced", async () => {
+    await plant();
+    const refusing = new GarbageCollector({ store, place, blobs: place.blobs, log, maxShare: 0.49 });
+    const before = await blobs();
+    await expect(refusing.run()).rejects.toMatchObject({
+      code: "E_GC_REFUSED",
+      message: expect.stringContaining("2 of 4 images would go, more than 49 percent") as string,
+    });
+    expect(await blobs()).toEqual(before);
+    expect(refusing.gate.isOpen()).toBe(true);
+    expect((await refusing.run({ force: true })).removed).toHaveLength(2);
+  });
+
+  it("removes nothing where most of what is Ready is missing in the list of images", async () => {
+    const { wanted } = await plant();
+    for (const object of wanted)
+      await store.update(object.kind === "VirtualImage" ? "virtualimages" : "clustervirtualimages", {
+        ...object,
+        status: { phase: "Ready" },
+      });
+    const collector = new GarbageCollector({ store, place, blobs: place.blobs, log });
+    const index = join(data, "images/index.json");
+    const whole = await readFile(index, "utf8");
+    const before = await blobs();
+    await writeFile(index, JSON.stringify({ schemaVersion: 2, manifests: [] }));
+    await expect(collector.run()).rejects.toMatchObject({ code: "E_GC_REFUSED" });
+    await rm(index);
+    await expect(collector.run({ force: true })).rejects.toMatchObject({ code: "E_LAYOUT_IO" });
+    expect(await blobs()).toEqual(before);
+    await writeFile(index, whole);
+    expect((await collector.run()).removed).toHaveLength(2);
+  });
+
+  it("keeps every blob while the manifest of a tag cannot be read: any may be its layer", async () => {
+    const { orphan } = await plant();
+    const [, entry] = [...(await readTags(join(data, "images"))).entries()].at(-1)!;
+    const manifest = join(data, "images/blobs/sha256", entry.digest.slice(7));
+    const text = await readFile(manifest);
+    await rm(manifest);
+    await close();
+    await open();
+    expect(await blobs()).toContain(orphan);
+    await writeFile(manifest, text);
+    await close();
+    await open();
+    expect(await blobs()).not.toContain(orphan);
+  });
+
+  it("forgets what it has removed, and nothing that is still there", async () => {
+    await plant();
+    expect((await store.deletedImages()).size).toBe(2);
+    const collector = new GarbageCollector({ store, place, blobs: place.blobs, log });
+    await collector.run();
+    expect((await store.deletedImages()).size).toBe(0);
   });
 
   it("opens the gate again where it fails", async () => {

@@ -57,8 +57,9 @@ test("an imported image is pulled at its registryURL, outlives kill -9, is kept 
   expect(check).toMatch(
     /^Found 2 cvi, 1 vi, 0 vd manifests in registry\nFound 2 cvi, 0 vi, 0 vd resources in cluster\n/,
   );
-  expect(check).toMatch(/\nVirtualImage {11}team-a {15}stale\n$/);
-  expect(await gc(serve, "run", "--yes")).toContain("\nVirtualImage           team-a               stale\n");
+  expect(check).toMatch(/\nImages kept, since [^\n]*\nKIND[^\n]*\nVirtualImage {11}team-a {15}stale\n$/);
+  expect(await gc(serve, "run", "--yes")).toContain("\nNo images eligible for cleanup.\n".slice(1));
+  expect(await gc(serve, "run", "--yes", "--force")).toContain("\nVirtualImage           team-a               stale\n");
   // Both images are one: a layer, a config, a manifest.
   expect(await readdir(blobs)).toHaveLength(3);
 

@@ -9,7 +9,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SecretObject } from "../src/service/model/image.ts";
 import type { Draft, KubeObject } from "../src/service/model/object.ts";
 import { DataDirectory } from "../src/service/store/data-directory.ts";
-import { SqliteStore, type SqliteStoreOptions } from "../src/service/store/sqlite-store.ts";
+import { SqliteStore } from "../src/service/store/sqlite-store.ts";
+import type { SqliteStoreOptions } from "../src/service/store/store-options.ts";
 import { nodeOf, otherNodes } from "./support/nodes.ts";
 import { imageDraft, imageKey, storeContract } from "./support/service-store-contract.ts";
 import { tool } from "./support/tools.ts";
@@ -183,12 +184,13 @@ describe("the SQLite store", () => {
 
   it("refuses a database of a newer version", async () => {
     await opened.close();
+    const ours = await tool("sqlite3", join(path, "resources.db"), "PRAGMA user_version");
     await tool("sqlite3", join(path, "resources.db"), "PRAGMA user_version = 99");
     await expect(openStore(path)).rejects.toMatchObject({
       code: "E_STORE_IO",
       message: expect.stringContaining("99") as string,
     });
-    await tool("sqlite3", join(path, "resources.db"), "PRAGMA user_version = 1");
+    await tool("sqlite3", join(path, "resources.db"), `PRAGMA user_version = ${ours}`);
     opened = await openStore(path);
   });
 });

@@ -26,6 +26,7 @@ export async function main(argv: readonly string[], environment: Environment): P
   if (argv[0] === "uploader") return await (await import("../uploader/main.ts")).runUploader(rest, environment);
   if (argv[0] === "importer") return await (await import("../importer/main.ts")).runImporter(rest, environment);
   if (argv[0] === "serve") return await (await import("../service/server/main.ts")).runServe(rest, environment);
+  if (argv[0] === "restore") return await (await import("../service/restore/command.ts")).runRestore(rest, environment);
   if (argv[0] === "gc") return await (await import("../service/gc/command.ts")).runGc(rest, environment);
   const run = new CliRun(environment);
   try {
@@ -91,7 +92,11 @@ class CliRun {
 
     program
       .command("gc")
-      .description("Say which stored images no resource stands for (gc check), or remove them (gc run).")
+      .description("Say which stored images have lost their resources (gc check), or remove them (gc run).")
+      .helpOption(false);
+    program
+      .command("restore")
+      .description("Make the resources of stored images again, after the service's database was lost.")
       .helpOption(false);
     program
       .command("serve")

@@ -110,6 +110,10 @@ const placeFields = {
     description:
       "Cron expression of the garbage collection, such as `0 2 * * *`. Without it, it runs when asked for. Read at start.",
   }),
+  gcMaxShare: withDefault("DVCR_SERVE_GC_MAX_SHARE", integer(0, 100, "percent"), 50, {
+    description:
+      "Percent of the stored images that one garbage collection may remove; a run that would remove more removes nothing, unless it is `dvcr gc run --force`. Read at start.",
+  }),
 };
 
 /** What one import, one namespace and all of them together may take. */

@@ -31,8 +31,15 @@ export async function withFileLock<T>(path: string, signal: AbortSignal, work: (
 async function tryAcquire(path: string): Promise<boolean> {
   try {
     const file = await open(path, "wx", 0o644);
-    await file.writeFile(`${String(process.pid)} ${hostname()} ${processToken}\n`);
-    await file.close();
+    try {
+      await file.writeFile(`${String(process.pid)} ${hostname()} ${processToken}\n`);
+    } catch (error) {
+      // On a full disk: a lock without an owner would stop everybody for a minute.
+      await unlink(path).catch(() => {});
+      throw error;
+    } finally {
+      await file.close();
+    }
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;

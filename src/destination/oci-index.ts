@@ -1,6 +1,6 @@
 /** index.json of an OCI image layout: which manifest stands at which tag. */
 import { randomBytes } from "node:crypto";
-import { open, readFile, rename, unlink } from "node:fs/promises";
+import { open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { mediaTypes } from "../layer/image-config.ts";
@@ -34,6 +34,13 @@ export async function readTags(directory: string): Promise<ReadonlyMap<string, I
       entry.annotations?.[refName] === undefined ? [] : [[entry.annotations[refName], entry] as const],
     ),
   );
+}
+
+/** An index without tags, where there is none. */
+export async function beginIndex(directory: string): Promise<void> {
+  const path = join(directory, "index.json");
+  const isThere = await stat(path).catch(unlessMissing);
+  if (isThere === undefined) await replaceFile(path, Buffer.from(JSON.stringify(await readIndex(directory))));
 }
 
 /** Takes `tag` out of the index; false where it was not there. Blobs stay. */
@@ -86,6 +93,10 @@ async function readIndex(directory: string): Promise<IndexFile> {
   const index = parseJson(text);
   if (!isIndex(index)) throw new DvcrError("E_LAYOUT_IO", `${path} is not an OCI index`);
   return index;
+}
+
+function unlessMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
 }
 
 function parseJson(text: string): unknown {

@@ -261,6 +261,26 @@ export const catalogue = {
     "The database of the resources could not be opened, read or written",
     "Check the data directory's permissions and free space, and that no newer version wrote it.",
   ),
+  E_STORE_FULL: retry(
+    507,
+    "The disk of the data directory is full",
+    "Delete images or run `dvcr gc run`, both work on a full disk; or free space on it by other means.",
+  ),
+  E_STORE_LOST: refused(
+    500,
+    "The database of the resources and the stored images do not belong together",
+    "Put the missing part back from a backup, or run `dvcr restore check` to see what can be made again from what is there.",
+  ),
+  E_STORE_DAMAGED: refused(
+    500,
+    "The database of the resources is damaged",
+    "Put a backup of the data directory back, or run `dvcr restore run`: it keeps the damaged file and makes the resources again from the stored images.",
+  ),
+  E_GC_REFUSED: refused(
+    409,
+    "Garbage collection would remove more than it may without being asked twice",
+    "Look at `dvcr gc check`; `dvcr gc run --force` removes what it lists.",
+  ),
   E_DATA_DIR_IN_USE: retry(
     503,
     "Another process uses this data directory",

@@ -4,6 +4,8 @@ import { type BlockList, isIP, type LookupFunction } from "node:net";
 import type { Dispatcher } from "undici";
 
 import { DvcrError } from "../errors/dvcr-error.ts";
+import { addressForms } from "./embedded-addresses.ts";
+import { localNames, localNetworks } from "./local-targets.ts";
 import { contains, networkList } from "./networks.ts";
 
 export interface OutboundRules {
@@ -16,28 +18,6 @@ export interface OutboundRules {
   /** Refuses this machine, its link and cloud metadata services. */
   readonly refuseLocal: boolean;
 }
-
-/**
- * What `refuseLocal` refuses: "this network", loopback, link-local with the metadata address of most clouds, multicast
- * and broadcast (RFC 6890), and the metadata services elsewhere (AWS over IPv6, Alibaba, Oracle).
- */
-const localNetworks = [
-  "0.0.0.0/8",
-  "127.0.0.0/8",
-  "169.254.0.0/16",
-  "224.0.0.0/4",
-  "255.255.255.255/32",
-  "100.100.100.200/32",
-  "192.0.0.192/32",
-  "::/128",
-  "::1/128",
-  "fe80::/10",
-  "ff00::/8",
-  "fd00:ec2::254/128",
-];
-
-/** Prefixes whose last 32 bits are an IPv4 address: mapped and compatible (RFC 4291), NAT64 (RFC 6052). */
-const embeddedPrefixes = networkList(["::ffff:0:0/96", "::/96", "64:ff9b::/96"]);
 
 /**
  * Judges names as they are written and addresses as they are connected to: the address that was judged is the one that is
@@ -66,6 +46,7 @@ export class OutboundPolicy {
     const isListed = (patterns: readonly string[]): boolean => patterns.some((pattern) => matches(pattern, name));
     const isAddress = isIP(name) !== 0;
     if (isListed(denyHosts) || (isAddress && !this.#mayReach(name))) throw refusal(name);
+    if (!isListed(allowHosts) && this.#isLocalName(name)) throw refusal(name);
     if (allowHosts.length === 0 || isListed(allowHosts) || (isAddress && this.#isAllowed(name))) return;
     throw refusal(name);
   }
@@ -87,12 +68,18 @@ export class OutboundPolicy {
     return dispatch(options, handler);
   };
 
+  /** Of a name that stands for an address which may be reached, the resolver has the last word. */
+  #isLocalName(name: string): boolean {
+    if (!this.#rules.refuseLocal) return false;
+    return localNames.some((local) => matches(local.name, name) && !this.#isAllowed(local.address));
+  }
+
   #isAllowed(address: string): boolean {
-    return forms(address).some((form) => contains(this.#allowed, form));
+    return addressForms(address).some((form) => contains(this.#allowed, form));
   }
 
   #mayReach(address: string): boolean {
-    return this.#isAllowed(address) || !forms(address).some((form) => contains(this.#denied, form));
+    return this.#isAllowed(address) || !addressForms(address).some((form) => contains(this.#denied, form));
   }
 }
 
@@ -103,18 +90,4 @@ function refusal(host: string): DvcrError {
 function matches(pattern: string, name: string): boolean {
   const wanted = pattern.toLowerCase();
   return wanted.startsWith("*.") ? name.endsWith(wanted.slice(1)) : name === wanted;
-}
-
-/** The address, and the IPv4 address that it stands for. */
-function forms(address: string): string[] {
-  const [bare] = address.split("%") as [string];
-  if (isIP(bare) !== 6 || !contains(embeddedPrefixes, bare)) return [bare];
-  // As a URL every IPv6 address is written in one way, its last two groups in hexadecimal.
-  const groups = new URL(`http://[${bare}]`).hostname
-    .slice(1, -1)
-    .split(":")
-    .slice(-2)
-    .map((group) => parseInt(group || "0", 16));
-  const [high = 0, low = 0] = groups;
-  return [bare, [high >> 8, high & 255, low >> 8, low & 255].join(".")];
 }

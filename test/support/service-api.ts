@@ -12,7 +12,8 @@ import type { ImageObject, ImageStatus } from "../../src/service/model/image.ts"
 import type { ResourceName } from "../../src/service/model/object.ts";
 import { authorize, localAdmin, type User } from "../../src/service/security/authorize.ts";
 import { DataDirectory } from "../../src/service/store/data-directory.ts";
-import { SqliteStore, type SqliteStoreOptions } from "../../src/service/store/sqlite-store.ts";
+import { SqliteStore } from "../../src/service/store/sqlite-store.ts";
+import type { SqliteStoreOptions } from "../../src/service/store/store-options.ts";
 
 export type Json = Record<string, unknown>;
 

@@ -84,7 +84,7 @@ export class Reconciled implements AsyncDisposable {
       ...(config.capacity === undefined ? {} : { limit: config.capacity }),
     });
     const place: ImagePlace = placed === undefined ? this.place : placed(this.place);
-    const quota = new NamespaceQuota(this.store, () => admissionLimits(config));
+    const quota = new NamespaceQuota(this.store, place, () => admissionLimits(config));
     const importImage = importingWith(new ImportMemory());
     const reported: ImportImage = (...args) => {
       const running = importImage(...args);

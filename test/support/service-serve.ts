@@ -10,8 +10,16 @@ export class ServeProcess implements AsyncDisposable {
   readonly dataDirectory: string;
   #process: RunningDvcr;
   readonly #flags: readonly string[];
+  readonly #isOurs: boolean;
 
-  private constructor(dataDirectory: string, flags: readonly string[], process: RunningDvcr, url: string) {
+  private constructor(
+    dataDirectory: string,
+    flags: readonly string[],
+    process: RunningDvcr,
+    url: string,
+    isOurs = true,
+  ) {
+    this.#isOurs = isOurs;
     this.dataDirectory = dataDirectory;
     this.#flags = flags;
     this.#process = process;
@@ -23,6 +31,12 @@ export class ServeProcess implements AsyncDisposable {
     const dataDirectory = await mkdtemp(join(tmpdir(), "dvcr-serve-"));
     const process = run("127.0.0.1:0", dataDirectory, flags);
     return new ServeProcess(dataDirectory, flags, process, await urlOf(process));
+  }
+
+  /** Starts it on a data directory that stays when it ends. */
+  static async on(dataDirectory: string, ...flags: string[]): Promise<ServeProcess> {
+    const process = run("127.0.0.1:0", dataDirectory, flags);
+    return new ServeProcess(dataDirectory, flags, process, await urlOf(process), false);
   }
 
   /** Ends it, by SIGTERM unless another signal is named, and waits for its end. */
@@ -63,7 +77,7 @@ export class ServeProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
-    await rm(this.dataDirectory, { recursive: true, force: true });
+    if (this.#isOurs) await rm(this.dataDirectory, { recursive: true, force: true });
   }
 }
 

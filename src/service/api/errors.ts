@@ -19,6 +19,7 @@ const reasons: Partial<Record<ErrorCode, string>> = {
   E_BODY_TIMEOUT: "Timeout",
   E_BAD_REQUEST: "BadRequest",
   E_PLACE_FULL: "ServiceUnavailable",
+  E_STORE_FULL: "InsufficientStorage",
 };
 
 export function toStatus(error: unknown): StatusError {

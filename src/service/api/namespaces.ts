@@ -55,7 +55,7 @@ export async function openForContent(
 }
 
 /** No error where it is there already. */
-async function makeNamespace(store: ResourceStore, name: string): Promise<void> {
+export async function makeNamespace(store: ResourceStore, name: string): Promise<void> {
   const object: Fields = { apiVersion: "v1", kind: "Namespace", metadata: { name }, status: { phase: "Active" } };
   complete(typeOf("namespaces"), object);
   try {

@@ -21,7 +21,16 @@ export interface CollectorDeps {
   /** Those of `place`. */
   readonly blobs: BlobStore;
   readonly log: Logger;
+  /** Of the images, 0 to 1, that one run may remove without being forced. Default half of them. */
+  readonly maxShare?: number;
 }
+
+export interface GcRunOptions {
+  /** Removes more than that share, and images that the database has never known. */
+  readonly force?: boolean;
+}
+
+export const defaultMaxShare = 0.5;
 
 export class GarbageCollector {
   readonly #deps: CollectorDeps;
@@ -47,9 +56,13 @@ export class GarbageCollector {
     return takeInventory(this.#deps.place, this.#deps.store, this.#closed.signal);
   }
 
-  /** Removes what check() names; asked for again while it runs, it is the same run. */
-  run(): Promise<GcResult> {
-    this.#running ??= this.#collect().finally(() => {
+  /**
+   * Removes what check() lists; asked for again while it runs, it is the same run.
+   *
+   * @throws DvcrError E_GC_REFUSED where that is too much, and nothing is removed.
+   */
+  run(options: GcRunOptions = {}): Promise<GcResult> {
+    this.#running ??= this.#collect(options.force === true).finally(() => {
       this.#running = undefined;
       for (const listener of [...this.#waiting]) listener();
     });
@@ -62,19 +75,49 @@ export class GarbageCollector {
     await this.#running?.catch(() => undefined);
   }
 
-  async #collect(): Promise<GcResult> {
-    const { place, blobs, log } = this.#deps;
-    log.info("garbage collection begins");
-    const { stale, usage } = await this.check();
-    for (const { image } of stale) await place.remove(image, this.#closed.signal);
+  async #collect(force: boolean): Promise<GcResult> {
+    const { store, place, blobs, log } = this.#deps;
+    log.info({ force }, "garbage collection begins");
+    const upTo = store.version();
+    const before = await this.check();
+    if (!force) this.#requireShare(before);
+    const going = force ? [...before.stale, ...before.unknown] : before.stale;
+    for (const { image } of going) await place.remove(image, this.#closed.signal);
     await blobs.exclusively(() => blobs.removeUnneeded());
     const report = await this.check();
+    await this.#forgetWhatIsGone(report, upTo);
     // Imports go on, so that it may well be more than before.
-    const result = { removed: stale, freed: Math.max(0, usage.used - report.usage.used), report };
+    const result = { removed: going, freed: Math.max(0, before.usage.used - report.usage.used), report };
     log.info(
-      { removed: stale.map(({ image }) => `${image.repository}:${image.tag}`), freed: result.freed },
+      {
+        removed: going.map(({ image }) => `${image.repository}:${image.tag}`),
+        unknown: report.unknown.length,
+        freed: result.freed,
+      },
       "garbage collection is done",
     );
     return result;
+  }
+
+  /** A large share to remove, or to miss, means rather that one of the two lists is not what it should be. */
+  #requireShare({ images, resources, stale, missing }: GcReport): void {
+    const maxShare = this.#deps.maxShare ?? defaultMaxShare;
+    const percent = `${Math.round(maxShare * 100)} percent`;
+    const stored = images.cvi + images.vi;
+    if (stale.length > stored * maxShare)
+      throw new DvcrError("E_GC_REFUSED", `${stale.length} of ${stored} images would go, more than ${percent}`);
+    const known = resources.cvi + resources.vi;
+    if (missing > known * maxShare)
+      throw new DvcrError(
+        "E_GC_REFUSED",
+        `of ${known} resources, ${missing} are Ready with an image that the store does not list, more than ${percent}`,
+      );
+  }
+
+  async #forgetWhatIsGone({ stale }: GcReport, upTo: string): Promise<void> {
+    const { store } = this.#deps;
+    const there = new Set(stale.map(({ image }) => image.tag));
+    const gone = [...(await store.deletedImages())].filter((uid) => !there.has(uid));
+    await store.forgetDeletedImages(gone, upTo);
   }
 }

@@ -1,22 +1,24 @@
 /** `dvcr gc check` and `dvcr gc run`: through the server that uses the data directory, or by itself where none does. */
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { parseServeConfig, type ServeConfig } from "../../config/serve-config.ts";
 import type { Environment } from "../../config/parse.ts";
 import { DvcrError, exitCode, toDvcrError } from "../../errors/dvcr-error.ts";
 import { createLogger } from "../../log/logger.ts";
-import { EmbeddedPlace } from "../images/embedded-place.ts";
+import { openEmbedded } from "../images/open-embedded.ts";
 import { DataDirectory } from "../store/data-directory.ts";
 import { SqliteStore } from "../store/sqlite-store.ts";
-import { GarbageCollector } from "./collector.ts";
+import { GarbageCollector, type GcRunOptions } from "./collector.ts";
 import { askServer } from "./control.ts";
 import { checkText, runText } from "./report-text.ts";
 
-const help = `Usage: dvcr gc check|run [--yes] [--data-dir DIR] [--config FILE]
+const help = `Usage: dvcr gc check|run [--yes] [--force] [--data-dir DIR] [--config FILE]
 
-  check  count images and resources, show the space, list the images that no resource stands for
+  check  count images and resources, show the space, list the images whose resources were deleted
   run    remove those images, and blobs that no image needs; asks first, unless --yes is given
+
+Images of which the database has never known a resource are listed too, and kept. A run that would remove more than
+DVCR_SERVE_GC_MAX_SHARE percent of all images (50 by default) is refused. --force lifts both limits.
 
 A server that uses the data directory does the work; where none does, this process does. Settings are those of dvcr serve.
 `;
@@ -36,11 +38,13 @@ export async function runGc(argv: readonly string[], environment: Environment): 
       );
     const config = parseServeConfig(
       environment,
-      rest.filter((flag) => flag !== "--yes"),
+      rest.filter((flag) => flag !== "--yes" && flag !== "--force"),
     );
+    const force = rest.includes("--force");
     await requireImages(config);
     if (command === "check") process.stdout.write(checkText(await check(config)));
-    else if (rest.includes("--yes") || (await confirmed(config))) process.stdout.write(runText(await run(config)));
+    else if (rest.includes("--yes") || (await confirmed(config)))
+      process.stdout.write(runText(await run(config, { force })));
     return 0;
   } catch (thrown) {
     const error = toDvcrError(thrown);
@@ -55,11 +59,11 @@ const check = (config: ServeConfig) =>
     (collector) => collector.check(),
     () => askServer(config.dataDir, "check"),
   );
-const run = (config: ServeConfig) =>
+const run = (config: ServeConfig, options: GcRunOptions) =>
   aloneOrAsking(
     config,
-    (collector) => collector.run(),
-    () => askServer(config.dataDir, "run"),
+    (collector) => collector.run(options),
+    () => askServer(config.dataDir, "run", options),
   );
 
 async function requireImages({ registry, dataDir }: ServeConfig): Promise<void> {
@@ -103,14 +107,10 @@ async function aloneOrAsking<T>(
       onError: (error) => log.error({ err: error }, "the store met a problem"),
     });
     try {
-      const limit = config.capacity === undefined ? {} : { limit: config.capacity };
-      const place = await EmbeddedPlace.open({
-        directory: join(directory.path, "images"),
-        host: "",
-        keepLeftovers: true,
-        ...limit,
-      });
-      return await alone(new GarbageCollector({ store, place, blobs: place.blobs, log }));
+      const place = await openEmbedded(config, { directory, database: store }, { host: "", keepLeftovers: true });
+      return await alone(
+        new GarbageCollector({ store, place, blobs: place.blobs, log, maxShare: config.gcMaxShare / 100 }),
+      );
     } finally {
       await store.close();
     }

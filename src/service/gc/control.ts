@@ -3,12 +3,13 @@ import { request, type RequestListener, type ServerResponse } from "node:http";
 import { DvcrError, toDvcrError } from "../../errors/dvcr-error.ts";
 import { isErrorCode } from "../../errors/catalogue.ts";
 import { withControlSocket } from "../store/data-directory.ts";
-import type { GarbageCollector, GcResult } from "./collector.ts";
+import type { GarbageCollector, GcResult, GcRunOptions } from "./collector.ts";
 import type { GcReport } from "./inventory.ts";
 
 const path = "/gc";
+const forcedPath = `${path}?force`;
 
-/** GET /gc checks, POST /gc runs; answers in JSON. */
+/** GET /gc checks, POST /gc runs, POST /gc?force runs without limits; answers in JSON. */
 export function controlListener(collector: GarbageCollector): RequestListener {
   return (incoming, response) => {
     incoming.resume();
@@ -28,12 +29,19 @@ export function controlListener(collector: GarbageCollector): RequestListener {
 
 /** Asks the process that holds the data directory. @throws DvcrError of that process, E_STORE_IO where it does not answer. */
 export function askServer(dataDirectory: string, what: "check"): Promise<GcReport>;
-export function askServer(dataDirectory: string, what: "run"): Promise<GcResult>;
-export function askServer(dataDirectory: string, what: "check" | "run"): Promise<GcReport | GcResult> {
+export function askServer(dataDirectory: string, what: "run", options?: GcRunOptions): Promise<GcResult>;
+export function askServer(
+  dataDirectory: string,
+  what: "check" | "run",
+  options: GcRunOptions = {},
+): Promise<GcReport | GcResult> {
+  const target = options.force === true ? forcedPath : path;
   return withControlSocket(dataDirectory, async (socketPath) => {
-    const { status, text } = await exchange(socketPath, what === "check" ? "GET" : "POST").catch((error: unknown) => {
-      throw new DvcrError("E_STORE_IO", `the process that uses "${dataDirectory}" does not answer`, { cause: error });
-    });
+    const { status, text } = await exchange(socketPath, what === "check" ? "GET" : "POST", target).catch(
+      (error: unknown) => {
+        throw new DvcrError("E_STORE_IO", `the process that uses "${dataDirectory}" does not answer`, { cause: error });
+      },
+    );
     if (status === 503) throw new DvcrError("E_STORE_IO", `the process that uses "${dataDirectory}" is not ready`);
     const body = JSON.parse(text) as GcReport & GcResult & { readonly code?: string; readonly message?: string };
     if (status === 200) return body;
@@ -49,18 +57,18 @@ function workFor(
   method: string | undefined,
   url: string | undefined,
 ): (() => Promise<unknown>) | undefined {
-  if (url !== path) return undefined;
+  if (url !== path && url !== forcedPath) return undefined;
   if (method === "GET") return () => collector.check();
-  return method === "POST" ? () => collector.run() : undefined;
+  return method === "POST" ? () => collector.run({ force: url === forcedPath }) : undefined;
 }
 
 function answer(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
-function exchange(socketPath: string, method: string): Promise<{ status: number; text: string }> {
+function exchange(socketPath: string, method: string, target: string): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, path, method, agent: false }, (incoming) => {
+    const outgoing = request({ socketPath, path: target, method, agent: false }, (incoming) => {
       const parts: Buffer[] = [];
       incoming.on("data", (part: Buffer) => parts.push(part));
       incoming.on("end", () =>

@@ -11,7 +11,7 @@ export interface KindCounts {
   readonly vd: number;
 }
 
-/** An image that no resource stands for. */
+/** An image without a resource. */
 export interface StaleImage {
   readonly kind: ImageKind;
   /** "" for images of the cluster. */
@@ -24,13 +24,17 @@ export interface GcReport {
   readonly images: KindCounts;
   readonly resources: KindCounts;
   readonly usage: PlaceUsage;
-  /** In order of their repositories. */
+  /** Their resources were deleted. In order of their repositories. */
   readonly stale: readonly StaleImage[];
+  /** No resource, and none that the database ever had: it may be an older one, or a new one. In the same order. */
+  readonly unknown: readonly StaleImage[];
+  /** Resources that are Ready with an image that is not there. */
+  readonly missing: number;
 }
 
 /**
  * Compares both. The images are listed before the resources: one that is stored meanwhile then has its resource in the
- * list, from before its first byte.
+ * list, from before its first byte. That a resource is not there proves nothing; that it was deleted does.
  */
 export async function takeInventory(place: ImagePlace, store: ResourceStore, signal: AbortSignal): Promise<GcReport> {
   const images: StaleImage[] = [];
@@ -40,19 +44,25 @@ export async function takeInventory(place: ImagePlace, store: ResourceStore, sig
   }
   const cvi = (await store.list<ImageObject>("clustervirtualimages")).items;
   const vi = (await store.list<ImageObject>("virtualimages")).items;
+  const deleted = await store.deletedImages();
   const wanted = new Set([...cvi, ...vi].map((object) => keyOf(imageNameOf(object))));
+  const found = new Set(images.map(({ image }) => keyOf(image)));
+  const ready = [...cvi, ...vi].filter(({ status }) => status?.phase === "Ready");
+  const idle = images
+    .filter(({ image }) => !wanted.has(keyOf(image)))
+    .sort((a, b) => (keyOf(a.image) < keyOf(b.image) ? -1 : 1));
   return {
     images: count(images.map(({ kind }) => kind)),
     resources: count([...cvi, ...vi].map(({ kind }) => kind)),
     usage: await place.usage(),
-    stale: images
-      .filter(({ image }) => !wanted.has(keyOf(image)))
-      .sort((a, b) => (keyOf(a.image) < keyOf(b.image) ? -1 : 1)),
+    stale: idle.filter(({ image }) => deleted.has(image.tag)),
+    unknown: idle.filter(({ image }) => !deleted.has(image.tag)),
+    missing: ready.filter((object) => !found.has(keyOf(imageNameOf(object)))).length,
   };
 }
 
 /** By its repository (contract, section 6.1); nothing for what is not named as ours are. */
-function describeImage(image: ImageName): StaleImage | undefined {
+export function describeImage(image: ImageName): StaleImage | undefined {
   const [kind, first = "", second, more] = image.repository.split("/");
   if (kind === "cvi" && first !== "" && second === undefined)
     return { kind: "ClusterVirtualImage", namespace: "", name: first, image };

@@ -5,7 +5,7 @@ import type { GcReport, KindCounts, StaleImage } from "./inventory.ts";
 const suffixes = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const columnWidths = { kind: 22, namespace: 20, size: 7 } as const;
 
-export function checkText({ images, resources, usage, stale }: GcReport): string {
+export function checkText({ images, resources, usage, stale, unknown }: GcReport): string {
   const list =
     stale.length === 0 ? ["No images eligible for auto-cleanup."] : ["Images eligible for cleanup:", ...table(stale)];
   return lines([
@@ -13,12 +13,27 @@ export function checkText({ images, resources, usage, stale }: GcReport): string
     `Found ${counts(resources)} resources in cluster`,
     ...usageTable(usage),
     ...list,
+    ...keptTable(unknown),
   ]);
 }
 
 export function runText({ removed, freed, report }: GcResult): string {
   const list = removed.length === 0 ? ["No images eligible for cleanup."] : ["Images removed:", ...table(removed)];
-  return lines([...list, `Freed space after cleanup: ${shortBytes(freed)}`, ...usageTable(report.usage)]);
+  return lines([
+    ...list,
+    `Freed space after cleanup: ${shortBytes(freed)}`,
+    ...usageTable(report.usage),
+    ...keptTable(report.unknown),
+  ]);
+}
+
+/** Below what the platform's tool prints: it knows no such images. */
+function keptTable(unknown: readonly StaleImage[]): string[] {
+  if (unknown.length === 0) return [];
+  return [
+    "Images kept, since the database has never known their resources (dvcr restore run makes them again, dvcr gc run --force removes the images):",
+    ...table(unknown),
+  ];
 }
 
 /** Three digits and a suffix: `36.3GiB`, `1.20MiB`, `512B`. Cut, not rounded, so that free space is never overstated. */

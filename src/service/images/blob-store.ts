@@ -91,14 +91,27 @@ export class BlobStore {
     return true;
   }
 
-  /** Blobs that nobody needs: of `candidates`, or of all. For use inside of exclusively(). */
+  /**
+   * Blobs that nobody needs: of `candidates`, or of all. For use inside of exclusively(). None where that cannot be told:
+   * while the manifest of a tag cannot be read, any blob may be its layer.
+   *
+   * @throws DvcrError E_LAYOUT_IO where there is no index: it does not mean that there are no tags.
+   */
   async unneeded(candidates: Iterable<string> = [...this.#sizes.keys()]): Promise<string[]> {
     const needed = new Set<string>();
     for (const held of this.#held.values()) for (const digest of held) needed.add(digest);
+    if (!(await this.hasIndex()))
+      throw new DvcrError("E_LAYOUT_IO", `OCI layout "${this.directory}": its index.json is gone`);
     for (const { digest } of (await readTags(this.directory)).values()) {
-      for (const part of await this.contentsOf(digest)) needed.add(part);
+      const contents = await this.#read(digest);
+      if (contents === undefined) return [];
+      for (const part of contents) needed.add(part);
     }
     return [...candidates].filter((digest) => !needed.has(digest));
+  }
+
+  async hasIndex(): Promise<boolean> {
+    return (await stat(join(this.directory, "index.json")).catch(unlessMissing)) !== undefined;
   }
 
   /** Removes what unneeded() names; bytes that became free. For use inside of exclusively(). */

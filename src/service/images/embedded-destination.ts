@@ -4,6 +4,7 @@ import { readTag } from "../../destination/oci-index.ts";
 import type { CurrentImage, Destination, LayerUpload } from "../../destination/destination.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { ImageManifest } from "../../layer/image-config.ts";
+import { isDiskFull } from "../store/space-reserve.ts";
 import type { BlobStore } from "./blob-store.ts";
 
 /** Bytes of uploads under way, against what may be stored. */
@@ -99,8 +100,7 @@ async function telling<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    const reason = (error as { cause?: NodeJS.ErrnoException }).cause?.code;
-    if (reason !== "ENOSPC" && reason !== "EDQUOT") throw error;
+    if (!isDiskFull(error)) throw error;
     throw new DvcrError("E_PLACE_FULL", "the disk under the store for images is full", { cause: error });
   }
 }

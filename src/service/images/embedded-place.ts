@@ -1,11 +1,12 @@
 /** Images in the data directory: an OCI image layout whose tags are `REPOSITORY:TAG`. */
-import { mkdir, readdir, statfs, unlink } from "node:fs/promises";
+import { mkdir, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Destination } from "../../destination/destination.ts";
 import { withFileLock } from "../../destination/file-lock.ts";
-import { readTag, readTags, removeTag, writeTag } from "../../destination/oci-index.ts";
+import { beginIndex, readTag, readTags, removeTag, writeTag } from "../../destination/oci-index.ts";
 import { layoutError, syncDirectory } from "../../destination/oci-layer.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
+import { freeBytes, type SpaceReserve } from "../store/space-reserve.ts";
 import { BlobStore } from "./blob-store.ts";
 import { EmbeddedDestination, type Room } from "./embedded-destination.ts";
 import type { ImageName, ImagePlace, PlaceUsage } from "./image-place.ts";
@@ -19,16 +20,20 @@ export interface EmbeddedPlaceOptions {
   readonly limit?: number;
   /** What a crash left is not removed. */
   readonly keepLeftovers?: boolean;
+  /** Given up where a full disk has no room for a new index; images leave as much of the disk alone. */
+  readonly reserve?: SpaceReserve;
 }
 
 export class EmbeddedPlace implements ImagePlace {
   readonly blobs: BlobStore;
   readonly #host: () => string;
+  readonly #reserve: SpaceReserve | undefined;
   #limit: number;
   #incoming = 0;
 
-  private constructor(blobs: BlobStore, { host, limit }: EmbeddedPlaceOptions) {
+  private constructor(blobs: BlobStore, { host, limit, reserve }: EmbeddedPlaceOptions) {
     this.blobs = blobs;
+    this.#reserve = reserve;
     this.#host = typeof host === "string" ? () => host : host;
     this.#limit = limit ?? Infinity;
   }
@@ -37,7 +42,7 @@ export class EmbeddedPlace implements ImagePlace {
    * Opens or creates the store and removes what imports left that a crash has ended: parts of files, and blobs that got
    * no tag. The caller holds the data directory.
    *
-   * @throws DvcrError E_LAYOUT_IO.
+   * @throws DvcrError E_LAYOUT_IO, E_STORE_LOST where there are images and no index of them.
    */
   static async open(options: EmbeddedPlaceOptions): Promise<EmbeddedPlace> {
     const { directory } = options;
@@ -47,6 +52,9 @@ export class EmbeddedPlace implements ImagePlace {
       const blobs = new BlobStore(directory);
       if (options.keepLeftovers !== true) for (const path of [directory, folder]) await removeLeftovers(path);
       await blobs.load();
+      if (blobs.digests.size > 0 && !(await blobs.hasIndex()))
+        throw new DvcrError("E_STORE_LOST", `"${directory}" holds images and no index.json, which says what they are`);
+      await beginIndex(directory);
       if (options.keepLeftovers !== true) await blobs.removeUnneeded();
       return new EmbeddedPlace(blobs, options);
     } catch (error) {
@@ -67,6 +75,8 @@ export class EmbeddedPlace implements ImagePlace {
             `the store for images may hold ${this.#limit} bytes and holds ${this.blobs.bytes + this.#incoming}`,
           );
         }
+        if (this.#freeOnDisk() < bytes)
+          throw new DvcrError("E_PLACE_FULL", "the disk under the store for images is full");
         this.#incoming += bytes;
       },
       give: (bytes) => (this.#incoming -= bytes),
@@ -111,11 +121,10 @@ export class EmbeddedPlace implements ImagePlace {
     }
   }
 
-  async usage(): Promise<PlaceUsage> {
-    const { bavail, bsize } = await statfs(this.blobs.directory);
+  usage(): Promise<PlaceUsage> {
     const used = this.blobs.bytes + this.#incoming;
-    const free = Math.max(0, Math.min(this.#limit - used, bavail * bsize));
-    return { capacity: Math.min(this.#limit, used + free), used, free };
+    const free = Math.max(0, Math.min(this.#limit - used, this.#freeOnDisk()));
+    return Promise.resolve({ capacity: Math.min(this.#limit, used + free), used, free });
   }
 
   /** Bytes that may be stored from now on; undefined: as much as the disk has. What is there stays. */
@@ -127,11 +136,17 @@ export class EmbeddedPlace implements ImagePlace {
     await this.blobs.exclusively(() => Promise.resolve());
   }
 
+  /** Without the last of it, which is the database's and the index's: they need it to let images be deleted. */
+  #freeOnDisk(): number {
+    return Math.max(0, freeBytes(this.blobs.directory) - (this.#reserve?.bytes ?? 0));
+  }
+
   #changeIndex(signal: AbortSignal, change: (directory: string) => Promise<void>): Promise<void> {
     const { directory } = this.blobs;
+    const changing = () => withFileLock(join(directory, "index.json.lock"), signal, () => change(directory));
     return this.blobs.exclusively(async () => {
       try {
-        await withFileLock(join(directory, "index.json.lock"), signal, () => change(directory));
+        await (this.#reserve?.whenFull(changing) ?? changing());
       } catch (error) {
         throw layoutError(directory, error);
       }

@@ -30,7 +30,11 @@ export interface AdmissionDeps {
 const againMs = 30_000;
 
 /** Nothing where the import of `image` may begin now; it then counts in its namespace's quota. */
-export async function refusalOf(image: ImageObject, deps: AdmissionDeps): Promise<Refusal | undefined> {
+export async function refusalOf(
+  image: ImageObject,
+  deps: AdmissionDeps,
+  signal: AbortSignal,
+): Promise<Refusal | undefined> {
   if (image.spec.storage === "PersistentVolumeClaim") {
     return {
       reason: "StorageClassNotReady",
@@ -39,7 +43,7 @@ export async function refusalOf(image: ImageObject, deps: AdmissionDeps): Promis
     };
   }
   const limits = deps.limits();
-  return (await placeRefusal(deps, limits)) ?? gateRefusal(deps) ?? (await quotaRefusal(image, deps));
+  return (await placeRefusal(deps, limits)) ?? gateRefusal(deps) ?? (await quotaRefusal(image, deps, signal));
 }
 
 function gateRefusal({ gate }: AdmissionDeps): Refusal | undefined {
@@ -61,9 +65,13 @@ async function placeRefusal({ place }: AdmissionDeps, { nearlyFull }: AdmissionL
   return { reason: "ProvisioningNotStarted", message: error.toLine(), again: againMs };
 }
 
-async function quotaRefusal(image: ImageObject, { quota }: AdmissionDeps): Promise<Refusal | undefined> {
+async function quotaRefusal(
+  image: ImageObject,
+  { quota }: AdmissionDeps,
+  signal: AbortSignal,
+): Promise<Refusal | undefined> {
   try {
-    await quota.enter(image);
+    await quota.enter(image, signal);
     return undefined;
   } catch (thrown) {
     const error = toDvcrError(thrown);

@@ -208,7 +208,7 @@ export class ImageWork {
     if (running?.job.generation === generation) return running;
     await this.#forget(uid);
 
-    const refusal = await refusalOf(image, this.#admission);
+    const refusal = await refusalOf(image, this.#admission, context.signal);
     // Last, so that nothing lies between finding the source and starting.
     const resolved = await resolveDataSource(image, store, () => this.#tokenOf(image));
     const datasource = "source" in resolved ? isTrue("DatasourceReady") : isFalse(resolved.reason, resolved.message);
@@ -422,7 +422,7 @@ const readyOf = (status: ImageStatus | undefined) => status?.conditions?.find(({
 
 const isUnderWay = ({ phase }: JobState): boolean => phase === "queued" || phase === "running";
 
-function withoutConditions({
+export function withoutConditions({
   conditions: _conditions,
   observedGeneration: _generation,
   ...rest

@@ -1,10 +1,9 @@
-import { join } from "node:path";
 import type { ServeConfig } from "../../config/serve-config.ts";
 import { logRetries, logUploads } from "../../log/events.ts";
 import type { Logger } from "../../log/logger.ts";
 import { defaultRetryPolicy } from "../../retry/retry.ts";
 import type { BlobStore } from "../images/blob-store.ts";
-import { EmbeddedPlace } from "../images/embedded-place.ts";
+import { openEmbedded, type StoredData } from "../images/open-embedded.ts";
 import type { ImagePlace } from "../images/image-place.ts";
 import { RegistryPlace } from "../images/registry-place.ts";
 
@@ -17,15 +16,20 @@ export interface OpenedPlace {
   readonly setLimit: (limit: number | undefined) => void;
 }
 
-/** The named registry, or a layout in the data directory; `host` is what its images' names begin with. Throws E_LAYOUT_IO. */
-export async function openPlace(config: ServeConfig, host: () => string, log: Logger): Promise<OpenedPlace> {
+/**
+ * The named registry, or the layout in the data directory; `host` is what its images' names begin with.
+ *
+ * @throws DvcrError E_LAYOUT_IO, E_STORE_LOST.
+ */
+export async function openPlace(
+  config: ServeConfig,
+  data: StoredData,
+  host: () => string,
+  log: Logger,
+): Promise<OpenedPlace> {
   if (config.registry !== undefined)
     return { place: registryPlace(config, config.registry, log), setLimit: () => undefined };
-  const place = await EmbeddedPlace.open({
-    directory: join(config.dataDir, "images"),
-    host,
-    ...(config.capacity === undefined ? {} : { limit: config.capacity }),
-  });
+  const place = await openEmbedded(config, data, { host });
   return {
     place,
     blobs: place.blobs,
@@ -35,7 +39,7 @@ export async function openPlace(config: ServeConfig, host: () => string, log: Lo
   };
 }
 
-function registryPlace(config: ServeConfig, host: string, log: Logger): RegistryPlace {
+export function registryPlace(config: ServeConfig, host: string, log: Logger): RegistryPlace {
   const { registryAuthConfig: authFile, registryCaBundle: certDirectory } = config;
   return new RegistryPlace({
     host,

@@ -41,6 +41,9 @@ export interface Service {
   close(): Promise<void>;
 }
 
+/** What /readyz says while nothing new can be taken. Deleting and collecting go on. */
+const diskFull = new DvcrError("E_STORE_FULL", "new resources are refused with 507").toLine();
+
 /** What was opened, to be closed in the reverse order. */
 class Opened {
   readonly #closers: (() => Promise<unknown>)[] = [];
@@ -80,7 +83,12 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   const directory = opened.add(await DataDirectory.acquire(config.dataDir), (one) => one.release());
   await mkdir(config.scratchDir, { recursive: true, mode: 0o700 });
   const store = opened.add(await SqliteStore.open(directory, { onError }), (one) => one.close());
-  const { place, blobs, setLimit } = await openPlace(config, () => addresses.registryHost, log);
+  const { place, blobs, setLimit } = await openPlace(
+    config,
+    { directory, database: store },
+    () => addresses.registryHost,
+    log,
+  );
   opened.add(place, (one) => one.close());
   const tracing = await startTracing(environment, version);
   if (tracing !== undefined) opened.add(tracing, (one) => one.close());
@@ -90,12 +98,17 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
       : tokenAuthenticator(await TokenFileUsers.open(config.tokenFile, onError));
 
   const app = opened.add(
-    await buildServeApp({ config, log, isAuthenticated: authenticator.isOn, notReady: () => notReady }),
+    await buildServeApp({
+      config,
+      log,
+      isAuthenticated: authenticator.isOn,
+      notReady: () => notReady ?? (directory.reserve.hold() ? undefined : diskFull),
+    }),
     closeGracefully,
   );
   const tokens = new UploadTokens();
   const limits = () => admissionLimits(current);
-  const quota = new NamespaceQuota(store, limits);
+  const quota = new NamespaceQuota(store, place, limits);
   const local = new LocalExecutor({
     place,
     importImage: importingWith(new ImportMemory()),
@@ -129,10 +142,8 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   });
   // A registry may hold the images of others, and collects by itself.
   const schedule = config.gcSchedule === undefined ? {} : { schedule: config.gcSchedule };
-  const gc =
-    blobs === undefined
-      ? undefined
-      : opened.add(startGcService({ directory, store, place, blobs, log, ...schedule }), (one) => one.close());
+  const gcDeps = { directory, store, place, log, maxShare: config.gcMaxShare / 100, ...schedule };
+  const gc = blobs === undefined ? undefined : opened.add(startGcService({ ...gcDeps, blobs }), (one) => one.close());
   const reconciler = opened.add(
     new ImageReconciler({
       store,

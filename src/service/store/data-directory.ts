@@ -8,17 +8,21 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { withFileLock } from "../../destination/file-lock.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
+import { isDiskFull, SpaceReserve } from "./space-reserve.ts";
 
 const socketName = "control.sock";
 
 export class DataDirectory {
   readonly path: string;
+  /** What lets resources be deleted and images be collected on a full disk. */
+  readonly reserve: SpaceReserve;
   readonly #server: Server;
   readonly #handle: FileHandle;
   #listener: RequestListener = (_request, response) => response.writeHead(503).end();
 
-  private constructor(path: string, server: Server, handle: FileHandle) {
+  private constructor(path: string, reserve: SpaceReserve, server: Server, handle: FileHandle) {
     this.path = path;
+    this.reserve = reserve;
     this.#server = server;
     this.#handle = handle;
     server.on("request", (request, response) => this.#listener(request, response));
@@ -27,7 +31,7 @@ export class DataDirectory {
   /**
    * Creates the directory where needed, readable by its owner only, and takes it for this process.
    *
-   * @throws DvcrError E_DATA_DIR_IN_USE, E_STORE_IO.
+   * @throws DvcrError E_DATA_DIR_IN_USE, E_STORE_IO, E_STORE_FULL.
    */
   static async acquire(path: string): Promise<DataDirectory> {
     try {
@@ -35,7 +39,8 @@ export class DataDirectory {
       await chmod(path, 0o700);
       const handle = await open(path, "r");
       try {
-        return new DataDirectory(path, await listenAlone(path, handle), handle);
+        const { server, reserve } = await listenAlone(path, handle);
+        return new DataDirectory(path, reserve, server, handle);
       } catch (error) {
         await handle.close();
         throw error;
@@ -43,7 +48,11 @@ export class DataDirectory {
     } catch (error) {
       throw error instanceof DvcrError
         ? error
-        : new DvcrError("E_STORE_IO", `data directory "${path}": ${(error as Error).message}`, { cause: error });
+        : new DvcrError(
+            isDiskFull(error) ? "E_STORE_FULL" : "E_STORE_IO",
+            `data directory "${path}": ${(error as Error).message}`,
+            { cause: error },
+          );
     }
   }
 
@@ -74,8 +83,15 @@ export async function withControlSocket<T>(directory: string, work: (socketPath:
   }
 }
 
-async function listenAlone(path: string, handle: FileHandle): Promise<Server> {
+async function listenAlone(
+  path: string,
+  handle: FileHandle,
+): Promise<{ readonly server: Server; readonly reserve: SpaceReserve }> {
   const address = addressBelow(handle);
+  // Before the lock is written, which needs a block of its own.
+  const inUse = await answers(address);
+  if (inUse) throw new DvcrError("E_DATA_DIR_IN_USE", `another process uses the data directory "${path}"`);
+  const reserve = SpaceReserve.open(path);
   // Only for the moment between asking whether somebody answers and answering oneself.
   return withFileLock(join(path, "control.lock"), new AbortController().signal, async () => {
     if (await answers(address))
@@ -91,7 +107,7 @@ async function listenAlone(path: string, handle: FileHandle): Promise<Server> {
     });
     await chmod(join(path, socketName), 0o600);
     server.unref();
-    return server;
+    return { server, reserve };
   });
 }
 

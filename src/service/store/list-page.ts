@@ -99,3 +99,21 @@ function parseToken(text: string): Token {
   }
   throw new DvcrError("E_BAD_REQUEST", "the continue token is not one of this server");
 }
+
+/**
+ * The version that a client names, between the oldest and the newest that are known.
+ *
+ * @throws DvcrError E_BAD_REQUEST, E_VERSION_EXPIRED.
+ */
+export function knownVersion(text: string, floor: number, newest: number): number {
+  const since = /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+  if (since === undefined) throw new DvcrError("E_BAD_REQUEST", "resourceVersion is not a version of this server");
+  if (since < floor)
+    throw new DvcrError(
+      "E_VERSION_EXPIRED",
+      `version ${since} is older than what is remembered, which begins at ${floor}`,
+    );
+  if (since > newest)
+    throw new DvcrError("E_VERSION_EXPIRED", `version ${since} is not one of this store, which stands at ${newest}`);
+  return since;
+}

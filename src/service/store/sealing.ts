@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import { replaceFile } from "../../destination/oci-index.ts";
 
+export const keyFile = "secrets.key";
 const algorithm = "aes-256-gcm";
 const keyBytes = 32;
 /** NIST SP 800-38D, 8.2.2: random nonces of 96 bits. */
@@ -18,15 +19,23 @@ export class Sealing {
     this.#key = key;
   }
 
-  /** Reads the key of the data directory, or makes one. @throws DvcrError E_STORE_IO for one that is damaged. */
-  static async open(directory: string): Promise<Sealing> {
-    const path = join(directory, "secrets.key");
+  /**
+   * Reads the key of the data directory, or makes one where none `isNeeded`.
+   *
+   * @throws DvcrError E_STORE_IO for one that is damaged, E_STORE_LOST for one that is missing.
+   */
+  static async open(directory: string, { isNeeded }: { readonly isNeeded: boolean }): Promise<Sealing> {
+    const path = join(directory, keyFile);
     let key: Buffer;
     try {
       key = readFileSync(path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT")
         throw new DvcrError("E_STORE_IO", `${path}: ${(error as Error).message}`, { cause: error });
+      if (isNeeded)
+        throw new DvcrError("E_STORE_LOST", `${path} is missing, and the database holds secrets that only it opens`, {
+          fix: "Put it back from a backup, or run `dvcr restore run`, which drops those secrets.",
+        });
       key = randomBytes(keyBytes);
       await replaceFile(path, key, 0o600);
     }

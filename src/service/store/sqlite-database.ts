@@ -3,6 +3,7 @@ import { chmodSync, closeSync, fsyncSync, openSync, rmSync, statSync } from "nod
 import { dirname } from "node:path";
 import sqlite, { type Database, type Statement } from "node-sqlite3-wasm";
 import { DvcrError } from "../../errors/dvcr-error.ts";
+import { freeBytes, isDiskFull } from "./space-reserve.ts";
 
 export type Value = number | string | Uint8Array | null;
 export type Row = Readonly<Record<string, Value>>;
@@ -21,12 +22,14 @@ export class SqliteDatabase {
 
   /**
    * Opens or creates the database, readable by its owner only, and brings its schema up to date: `migrations[n]` leads
-   * from version n to n + 1. The caller holds the data directory.
+   * from version n to n + 1. The caller holds the data directory. `beforeNew` is called before an empty one is set up.
    *
-   * @throws DvcrError E_STORE_IO, also for a database that a newer version wrote.
+   * @throws DvcrError E_STORE_IO, also for a database that a newer version wrote; E_STORE_FULL; E_STORE_LOST for a log
+   *   without its database; E_STORE_DAMAGED.
    */
-  static open(path: string, migrations: readonly string[]): SqliteDatabase {
+  static open(path: string, migrations: readonly string[], beforeNew: () => void = () => undefined): SqliteDatabase {
     try {
+      refuseLoneLog(path);
       // The driver's own lock is a directory, which a killed process leaves behind.
       rmSync(`${path}.lock`, { recursive: true, force: true });
       closeSync(openSync(path, "a", 0o600));
@@ -38,6 +41,8 @@ export class SqliteDatabase {
         db.exec("PRAGMA journal_mode = WAL");
         db.exec("PRAGMA synchronous = FULL");
         db.exec("PRAGMA journal_size_limit = 67108864");
+        if (versionOf(db) === 0) beforeNew();
+        else checkPages(path, db);
         migrate(db, migrations);
         db.exec(`BEGIN IMMEDIATE; PRAGMA user_version = ${migrations.length}; COMMIT`);
         syncDirectory(dirname(path));
@@ -137,8 +142,30 @@ export class SqliteDatabase {
   }
 }
 
+/** SQLite takes a log without a database for a leftover, and deletes it with all that was only in there. */
+function refuseLoneLog(path: string): void {
+  const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  const log = `${path}-wal`;
+  if (sizeOf(path) > 0 || sizeOf(log) === 0) return;
+  throw new DvcrError("E_STORE_LOST", `the database "${path}" is missing or empty, and its log "${log}" is not`);
+}
+
+/** Damage that is met later would be met by a write. Costs about a second for each 300 MB. */
+function checkPages(path: string, db: Database): void {
+  const found = String(Object.values(db.all("PRAGMA quick_check(1)")[0] ?? {})[0]);
+  if (found !== "ok") throw damaged(path, found);
+}
+
+function damaged(path: string, what: string, cause?: unknown): DvcrError {
+  return new DvcrError("E_STORE_DAMAGED", `database "${path}": ${what}`, { cause });
+}
+
+function versionOf(db: Database): number {
+  return Number(db.all("PRAGMA user_version")[0]?.["user_version"]);
+}
+
 function migrate(db: Database, migrations: readonly string[]): void {
-  const version = Number(db.all("PRAGMA user_version")[0]?.["user_version"]);
+  const version = versionOf(db);
   if (version > migrations.length) {
     throw new Error(`its schema has version ${version} and this program knows ${migrations.length}`);
   }
@@ -158,7 +185,18 @@ function syncDirectory(path: string): void {
 
 function storeError(path: string, error: unknown): DvcrError {
   if (error instanceof DvcrError) return error;
-  return new DvcrError("E_STORE_IO", `database "${path}": ${error instanceof Error ? error.message : String(error)}`, {
-    cause: error,
-  });
+  const text = error instanceof Error ? error.message : String(error);
+  if (/malformed|not a database/.test(text)) return damaged(path, text, error);
+  if (isDiskFull(error) || (/full|disk I\/O error/.test(text) && isFull(dirname(path))))
+    return new DvcrError("E_STORE_FULL", `database "${path}": the disk is full`, { cause: error });
+  return new DvcrError("E_STORE_IO", `database "${path}": ${text}`, { cause: error });
+}
+
+/** The driver says "disk I/O error" of a write that found no room: less than SQLite writes in one go. */
+function isFull(directory: string): boolean {
+  try {
+    return freeBytes(directory) < 65_536;
+  } catch {
+    return false;
+  }
 }

@@ -5,56 +5,45 @@ import { isDeepStrictEqual } from "node:util";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Draft, KubeObject, ObjectKey, ObjectMeta, ResourceName } from "../model/object.ts";
 import type { DataDirectory } from "./data-directory.ts";
-import { listPage } from "./list-page.ts";
+import { knownVersion, listPage } from "./list-page.ts";
+import { contentOf, describe, isHeld, isImage, keyOf, specOf, withoutDeletion } from "./object-changes.ts";
 import { Sealing } from "./sealing.ts";
+import type { SpaceReserve } from "./space-reserve.ts";
+import type { SqliteStoreOptions } from "./store-options.ts";
+import { requireKnown } from "./traces.ts";
 import { SqliteDatabase } from "./sqlite-database.ts";
-import { migrations, ObjectTables } from "./sqlite-tables.ts";
+import { hasSealed, migrations, ObjectTables } from "./sqlite-tables.ts";
 import type { Change, ListOptions, ObjectList, ResourceStore, WatchOptions } from "./store.ts";
+import { WriteBatch } from "./write-batch.ts";
 import { Watchers, type ResourceChange } from "./watchers.ts";
 
-export interface SqliteStoreOptions {
-  /** Told what nobody waits for: a failed sweep, a watcher that threw. */
-  readonly onError: (error: unknown) => void;
-  /** Milliseconds since 1970. Default Date.now. */
-  readonly now?: () => number;
-  /** Changes that can be read again by watchers and long lists, at most. Default 5,000. */
-  readonly keptChanges?: number;
-  /** And for how long, in milliseconds. Default one hour. */
-  readonly keptForMs?: number;
-  /** After its last change an event lives for this long, in milliseconds. Default one hour. */
-  readonly eventTtlMs?: number;
-}
-
+export const databaseFile = "resources.db";
 const hourMs = 3_600_000;
 const sweepEveryMs = 60_000;
 
-interface Write {
-  readonly run: () => KubeObject;
-  readonly resolve: (object: KubeObject) => void;
-  readonly reject: (error: unknown) => void;
-  result?: KubeObject;
-  error?: unknown;
-}
-
-/**
- * Writes that are asked for in one turn of the event loop share one transaction, so that one wait for the disk serves
- * all of them; each is answered after that.
- */
+/** Every write is on the disk before it is answered. */
 export class SqliteStore implements ResourceStore {
   readonly #db: SqliteDatabase;
   readonly #tables: ObjectTables;
+  readonly #reserve: SpaceReserve;
   readonly #watchers: Watchers;
-  readonly #options: Required<SqliteStoreOptions>;
+  readonly #batch: WriteBatch;
+  readonly #options: Required<Omit<SqliteStoreOptions, "mayBeNew">>;
   readonly #sweeper: NodeJS.Timeout;
   #version: number;
   /** Inside of a transaction: what it has changed. */
   #pending: ResourceChange[] = [];
-  #writes: Write[] = [];
   #closed = false;
 
-  private constructor(db: SqliteDatabase, sealing: Sealing, options: SqliteStoreOptions) {
+  private constructor(db: SqliteDatabase, sealing: Sealing, reserve: SpaceReserve, options: SqliteStoreOptions) {
     this.#db = db;
     this.#tables = new ObjectTables(db, sealing);
+    this.#reserve = reserve;
+    this.#batch = new WriteBatch({
+      commit: (work) => this.#commit(work),
+      part: (work) => this.#part(work),
+      reserve,
+    });
     this.#watchers = new Watchers(
       (resource, version, limit) => this.#tables.changesAfter(resource, version, limit),
       options.onError,
@@ -65,15 +54,38 @@ export class SqliteStore implements ResourceStore {
     this.#sweepQuietly();
   }
 
-  /** @throws DvcrError E_STORE_IO. */
+  /**
+   * Opens the database of the directory. A new one is made only where nothing shows that there was one.
+   *
+   * @throws DvcrError E_STORE_IO, E_STORE_FULL, E_STORE_LOST, E_STORE_DAMAGED.
+   */
   static async open(directory: DataDirectory, options: SqliteStoreOptions): Promise<SqliteStore> {
-    const sealing = await Sealing.open(directory.path);
-    return new SqliteStore(SqliteDatabase.open(join(directory.path, "resources.db"), migrations), sealing, options);
+    const { path, reserve } = directory;
+    const db = await reserve.whenFull(() =>
+      Promise.resolve().then(() =>
+        SqliteDatabase.open(join(path, databaseFile), migrations, () => {
+          if (options.mayBeNew !== true) requireKnown(path);
+        }),
+      ),
+    );
+    try {
+      const sealing = await Sealing.open(path, { isNeeded: hasSealed(db) && options.mayBeNew !== true });
+      return new SqliteStore(db, sealing, reserve, options);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  /** Tells this database from any other. */
+  get identity(): string {
+    return this.#tables.identity();
   }
 
   create<T extends KubeObject>(resource: ResourceName, draft: Draft<T>): Promise<T> {
     return this.#write<T>(() => {
       const key = keyOf(resource, draft.metadata);
+      this.#requireRoom();
       if (this.#tables.find(key) !== undefined)
         throw new DvcrError("E_OBJECT_EXISTS", `${describe(key)} exists already`);
       const object = {
@@ -101,6 +113,7 @@ export class SqliteStore implements ResourceStore {
     return this.#write<T>(() => {
       const key = keyOf(resource, object.metadata);
       const current = this.#present(key, object.metadata) as T;
+      this.#requireRoom(() => !isDeepStrictEqual(contentOf(object), contentOf(current)));
       const { uid, creationTimestamp, deletionTimestamp, generation, resourceVersion } = current.metadata;
       const next: T = {
         ...object,
@@ -138,8 +151,45 @@ export class SqliteStore implements ResourceStore {
 
   watch(resource: ResourceName, options: WatchOptions, onChange: (change: Change) => void): () => void {
     this.#checkOpen();
-    const since = options.since === undefined ? undefined : this.#knownVersion(options.since);
+    const since =
+      options.since === undefined ? undefined : knownVersion(options.since, this.#tables.fact("floor"), this.#version);
     return this.#watchers.add(resource, options.namespace, since, onChange);
+  }
+
+  /** An object as it was, uid included, from what is stored of its image. @throws DvcrError E_OBJECT_EXISTS. */
+  restore<T extends KubeObject>(resource: ResourceName, draft: Draft<T>, uid: string): Promise<T> {
+    return this.#write<T>(() => {
+      const key = keyOf(resource, draft.metadata);
+      if (this.#tables.find(key) !== undefined)
+        throw new DvcrError("E_OBJECT_EXISTS", `${describe(key)} exists already`);
+      const metadata = { ...draft.metadata, uid, generation: 1, creationTimestamp: this.#timestamp() };
+      this.#tables.forgetDeleted(uid, Number.MAX_SAFE_INTEGER);
+      return this.#put(key, { ...draft, metadata } as unknown as T, undefined);
+    });
+  }
+
+  /** Secrets go that the key of this directory does not open; how many they were. */
+  dropSecrets(): Promise<number> {
+    return this.#read(() => {
+      const count = this.#tables.count("secrets", undefined, undefined);
+      this.#commit(() => {
+        this.#tables.dropSealed();
+        this.#tables.setFact("floor", this.#tables.fact("version"));
+      });
+      return count;
+    });
+  }
+
+  deletedImages(): Promise<ReadonlySet<string>> {
+    return this.#read(() => new Set(this.#tables.deletedUids()));
+  }
+
+  forgetDeletedImages(uids: Iterable<string>, upTo: string): Promise<void> {
+    return this.#read(() => {
+      this.#commit(() => {
+        for (const uid of uids) this.#tables.forgetDeleted(uid, Number(upTo));
+      });
+    });
   }
 
   version(): string {
@@ -150,7 +200,7 @@ export class SqliteStore implements ResourceStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     clearInterval(this.#sweeper);
-    this.#flush();
+    this.#batch.flush();
     this.#closed = true;
     this.#watchers.clear();
     this.#db.close();
@@ -203,7 +253,10 @@ export class SqliteStore implements ResourceStore {
   }
 
   #drop<T extends KubeObject>(key: ObjectKey, object: T, previous: T): T {
-    return this.#change(key, "DELETED", object, previous, () => this.#tables.drop(key));
+    return this.#change(key, "DELETED", object, previous, (stored) => {
+      this.#tables.drop(key);
+      if (isImage(key.resource)) this.#tables.noteDeleted(stored.metadata.uid, Number(stored.metadata.resourceVersion));
+    });
   }
 
   #change<T extends KubeObject>(
@@ -226,38 +279,25 @@ export class SqliteStore implements ResourceStore {
   }
 
   #write<T extends KubeObject>(run: () => T): Promise<T> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       this.#checkOpen();
-      if (this.#writes.length === 0) setImmediate(() => this.#flush());
-      this.#writes.push({ run, resolve: resolve as Write["resolve"], reject });
+      resolve(this.#batch.add(run));
     });
   }
 
-  #flush(): void {
-    const writes = this.#writes;
-    if (writes.length === 0) return;
-    this.#writes = [];
-    try {
-      this.#commit(() => {
-        for (const write of writes) this.#attempt(write);
-      });
-    } catch (error) {
-      for (const write of writes) write.reject(write.error ?? error);
-      return;
-    }
-    for (const write of writes) {
-      if (write.result === undefined) write.reject(write.error);
-      else write.resolve(write.result);
-    }
+  /** Nothing new on a full disk: what takes space would take it from what frees some. */
+  #requireRoom(takesSpace: () => boolean = () => true): void {
+    if (!this.#reserve.hold() && takesSpace())
+      throw new DvcrError("E_STORE_FULL", "nothing new is taken while the disk of the data directory is full");
   }
 
-  #attempt(write: Write): void {
+  #part<T>(work: () => T): T {
     const before = this.#pending.length;
     try {
-      write.result = this.#db.part(write.run);
+      return this.#db.part(work);
     } catch (error) {
       this.#pending.length = before;
-      write.error = error;
+      throw error;
     }
   }
 
@@ -278,23 +318,6 @@ export class SqliteStore implements ResourceStore {
     });
   }
 
-  #knownVersion(text: string): number {
-    const since = /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-    if (since === undefined) throw new DvcrError("E_BAD_REQUEST", "resourceVersion is not a version of this server");
-    const floor = this.#tables.fact("floor");
-    if (since < floor)
-      throw new DvcrError(
-        "E_VERSION_EXPIRED",
-        `version ${since} is older than what is remembered, which begins at ${floor}`,
-      );
-    if (since > this.#version)
-      throw new DvcrError(
-        "E_VERSION_EXPIRED",
-        `version ${since} is not one of this store, which stands at ${this.#version}`,
-      );
-    return since;
-  }
-
   /** RFC 3339, whole seconds. */
   #timestamp(): string {
     return `${new Date(this.#options.now()).toISOString().slice(0, 19)}Z`;
@@ -303,30 +326,4 @@ export class SqliteStore implements ResourceStore {
   #checkOpen(): void {
     if (this.#closed) throw new DvcrError("E_STORE_IO", "the store is closed");
   }
-}
-
-function keyOf(
-  resource: ResourceName,
-  { namespace, name }: { readonly namespace?: string; readonly name: string },
-): ObjectKey {
-  return { resource, namespace: namespace ?? "", name };
-}
-
-function isHeld({ metadata }: KubeObject): boolean {
-  return (metadata.finalizers ?? []).length > 0;
-}
-
-/** Only the server marks an object as being deleted. */
-function withoutDeletion<M extends { readonly deletionTimestamp?: string }>(metadata: M): M {
-  const kept: { deletionTimestamp?: string } = { ...metadata };
-  delete kept.deletionTimestamp;
-  return kept as M;
-}
-
-function specOf(object: KubeObject): unknown {
-  return JSON.parse(JSON.stringify((object as { spec?: unknown }).spec ?? null)) as unknown;
-}
-
-function describe({ resource, namespace, name }: ObjectKey): string {
-  return `${resource} "${namespace === "" ? "" : `${namespace}/`}${name}"`;
 }

@@ -1,4 +1,5 @@
 /** Objects and the log of their changes as rows; secrets are sealed. */
+import { randomUUID } from "node:crypto";
 import type { KubeObject, ObjectKey, ResourceName } from "../model/object.ts";
 import type { Sealing } from "./sealing.ts";
 import type { Row, SqliteDatabase, Value } from "./sqlite-database.ts";
@@ -6,7 +7,8 @@ import type { Change } from "./store.ts";
 
 /**
  * `facts` holds the newest version (`version`) and the newest one whose change was dropped from the log (`floor`).
- * Times are milliseconds since 1970.
+ * Times are milliseconds since 1970. `identity` has one row, which tells this database from any other; `deleted_images`
+ * remembers the images whose resources are gone, until they are gone from the store too.
  */
 export const migrations: readonly string[] = [
   `CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -19,10 +21,19 @@ export const migrations: readonly string[] = [
      version INTEGER PRIMARY KEY, time INTEGER NOT NULL, resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
      type TEXT NOT NULL, object NOT NULL, previous);
    CREATE INDEX changes_of ON changes (resource, version)`,
+  `CREATE TABLE identity (id TEXT NOT NULL);
+   CREATE TABLE deleted_images (uid TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID`,
 ];
 
 /** Holds passwords. */
 const sealed: ReadonlySet<ResourceName> = new Set(["secrets"]);
+
+/** True where there is something that only the key of the data directory opens. */
+export function hasSealed(db: SqliteDatabase): boolean {
+  return [...sealed].some(
+    (resource) => db.all("SELECT 1 AS one FROM objects WHERE resource = ? LIMIT 1", [resource]).length > 0,
+  );
+}
 
 export interface LoggedChange {
   readonly version: number;
@@ -44,6 +55,32 @@ export class ObjectTables {
 
   setFact(name: "version" | "floor", value: number): void {
     this.#db.run("UPDATE facts SET value = ? WHERE name = ?", [value, name]);
+  }
+
+  /** Made at its first use. */
+  identity(): string {
+    const read = (): unknown => this.#db.all("SELECT id FROM identity")[0]?.["id"];
+    if (read() === undefined) this.#db.run("INSERT INTO identity VALUES (?)", [randomUUID()]);
+    return String(read());
+  }
+
+  dropSealed(): void {
+    for (const resource of sealed) {
+      this.#db.run("DELETE FROM objects WHERE resource = ?", [resource]);
+      this.#db.run("DELETE FROM changes WHERE resource = ?", [resource]);
+    }
+  }
+
+  noteDeleted(uid: string, version: number): void {
+    this.#db.run("INSERT OR REPLACE INTO deleted_images VALUES (?, ?)", [uid, version]);
+  }
+
+  deletedUids(): string[] {
+    return this.#db.all("SELECT uid FROM deleted_images").map((row) => String(row["uid"]));
+  }
+
+  forgetDeleted(uid: string, upTo: number): void {
+    this.#db.run("DELETE FROM deleted_images WHERE uid = ? AND version <= ?", [uid, upTo]);
   }
 
   find({ resource, namespace, name }: ObjectKey): KubeObject | undefined {

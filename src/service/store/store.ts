@@ -27,6 +27,10 @@ export interface ResourceStore {
    * function is called. Throws E_VERSION_EXPIRED where the store no longer knows what came after `since`.
    */
   watch(resource: ResourceName, options: WatchOptions, onChange: (change: Change) => void): () => void;
+  /** Uids of images whose resources were here and are gone. What the store never knew is not among them. */
+  deletedImages(): Promise<ReadonlySet<string>>;
+  /** These, deleted up to the version `upTo`, need not be remembered any more. */
+  forgetDeletedImages(uids: Iterable<string>, upTo: string): Promise<void>;
   /** The version of the newest change. */
   version(): string;
   close(): Promise<void>;
