@@ -97,7 +97,7 @@ test("while the registry is away the session is named, since nobody can remove i
   await using proxy = await FaultProxy.start(gone.host, () => "pass");
   const running = start("-", proxy.host, "away");
   createReadStream(disk, { end: 5 * mebibyte }).pipe(running.input, { end: false });
-  await until(running, async () => (await gone.sessions("away")).length > 0 && proxy.inFlight === 0);
+  await until(running, async () => (await gone.uploadedBytes("away")) > 0);
   await gone.kill();
   createReadStream(disk, { start: 5 * mebibyte + 1 }).pipe(running.input, { end: false });
   await until(running, () => running.stderr.includes("failed, trying again"));

@@ -59,7 +59,10 @@ test("the kept layer and the backlog share the import's limit", async () => {
   expect(await backlog.append([piece, piece, piece])).toBe(true);
   expect(await kept.append([piece])).toBe(false);
   expect(reasons).toEqual([`${String(6 * mebibyte)} bytes would be in scratch, ${String(5 * mebibyte)} are allowed`]);
-  expect([scratch.used, scratch.peak]).toEqual([3 * mebibyte, 5 * mebibyte]);
+  // Until the registry has confirmed what follows, what was kept may be needed.
+  expect([scratch.used, scratch.peak]).toEqual([5 * mebibyte, 5 * mebibyte]);
+  await kept.close();
+  expect(scratch.used).toBe(3 * mebibyte);
   await scratch.clear();
   expect(scratch.used).toBe(0);
 });

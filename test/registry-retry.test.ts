@@ -47,7 +47,8 @@ test.each([
   [{ status: 429 }, "again", "resume"],
   [{ status: 500, code: "UNKNOWN" }, "again", "resume"],
   [{ status: 500, code: "ENOSPC" }, "give-up", "give-up"],
-  [{ status: 405 }, "again", "resume"],
+  [{ status: 405, code: "READONLY" }, "again", "resume"],
+  [{ status: 405 }, "give-up", "give-up"],
   [{ status: 405, code: "UNSUPPORTED" }, "give-up", "give-up"],
   [{ status: 403, code: "DENIED" }, "give-up", "give-up"],
   [{ status: 404 }, "give-up", "resume"],
@@ -87,7 +88,8 @@ test.each([
 test.each([
   [401, "", "E_REGISTRY_DENIED"],
   [403, `{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}`, "E_REGISTRY_DENIED"],
-  [405, "Method not allowed\n", "E_REGISTRY_READONLY"],
+  [405, "Method not allowed\n", "E_REGISTRY_REFUSED"],
+  [405, "the registry is in read-only mode", "E_REGISTRY_READONLY"],
   [405, `{"errors":[{"code":"UNSUPPORTED","message":"The operation is unsupported."}]}`, "E_REGISTRY_REFUSED"],
   [413, "<html>too large</html>", "E_REGISTRY_REFUSED"],
   [429, "", "E_REGISTRY_UNAVAILABLE"],
@@ -96,6 +98,14 @@ test.each([
   [400, `{"errors":[{"code":"MANIFEST_INVALID","message":"manifest invalid","detail":{}}]}`, "E_REGISTRY_REFUSED"],
 ])("status %d %j is %s", (status, body, code) => {
   expect(errorFromAnswer(exchange, status, body).code).toBe(code);
+});
+
+test.each([
+  ["GET, HEAD", "E_REGISTRY_READONLY"],
+  ["GET, HEAD, PUT", "E_REGISTRY_REFUSED"],
+  ["", "E_REGISTRY_REFUSED"],
+])("a 405 that allows %j is %s", (allow, code) => {
+  expect(errorFromAnswer(exchange, 405, "Method not allowed\n", { allow }).code).toBe(code);
 });
 
 test("a registry's text is bounded, on one line and without secrets it echoes", () => {

@@ -83,7 +83,7 @@ test(
 test("a PATCH cut in its middle costs a pipe nothing but time", async () => {
   await using registry = await startRegistry();
   await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
-    method === "PATCH" && count === 4 ? "cut" : "pass",
+    method === "PATCH" && count === 1 ? "cut" : "pass",
   );
   const report = await dvcrImportWith({ input: disk }, "-", `docker://${proxy.host}/r:v1`, "--scratch-dir", scratch);
   const survives = await sessionsSurviveCuts();
@@ -96,7 +96,7 @@ test("a PATCH cut in its middle costs a pipe nothing but time", async () => {
 test("a file is read again and keeps nothing in scratch", async () => {
   await using registry = await startRegistry();
   await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
-    method === "PATCH" && count === 4 ? "cut" : "pass",
+    method === "PATCH" && count === 1 ? "cut" : "pass",
   );
   const finished = await dvcr(["import", ...flags(), disk, `docker://${proxy.host}/r:v1`]);
   expect(finished.code, finished.stderr).toBe(0);
@@ -120,10 +120,10 @@ test("beyond --scratch-limit the copy is dropped, not the import", async () => {
   expect((await pullDisk(`docker://${registry.host}/r:v1`, directory)).digest).toBe(digest);
 });
 
-test("every third PATCH dropped: the image is right", async () => {
+test("the first PATCHes and every second dropped: the image is right", async () => {
   await using registry = await startRegistry();
   await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
-    method === "PATCH" && count % 3 === 0 ? "drop" : "pass",
+    method === "PATCH" && (count < 3 || count % 2 === 1) ? "drop" : "pass",
   );
   const report = await dvcrImportWith({ input: disk }, "-", `docker://${proxy.host}/r:v1`, "--scratch-dir", scratch);
   expect(report.restarts).toBe(0);
@@ -188,7 +188,7 @@ test("a small disk that must be counted first survives as well", async () => {
   await using registry = await startRegistry();
   const raw = await makeRawDisk(join(directory, "counted.raw"), 48);
   await using proxy = await FaultProxy.start(registry.host, ({ method, count }) =>
-    method === "PATCH" && count === 2 ? "cut" : "pass",
+    method === "PATCH" && count === 1 ? "cut" : "pass",
   );
   const report = await dvcrImportWith(
     { input: raw },

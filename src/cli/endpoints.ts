@@ -84,6 +84,7 @@ function destinationAccess(flags: DestinationFlags & RetryFlags, context: Endpoi
     },
     proxies: context.environment,
     onRetry: logRetries(context.logger, "registry"),
+    forPush: true,
     retry: retryPolicy(flags),
   };
 }

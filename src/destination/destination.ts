@@ -13,8 +13,9 @@ export interface Destination {
   /** Puts an image that the destination holds already at the tag too. */
   tagImage?(image: CurrentImage, signal: AbortSignal): Promise<void>;
   /**
-   * Checks access and opens an upload for the layer. What may get lost on the way is kept in `insurance`, if it is given
-   * and the destination is of the kind that loses something; what it cannot take for a while waits in `backlog`.
+   * Checks access and opens an upload for the layer. What may get lost on the way is kept in `insurance`, if the destination
+   * is of the kind that loses something; without it the caller makes the layer again from its first byte after an error
+   * of which isUploadLost() is true. What the destination cannot take for a while waits in `backlog`.
    */
   beginLayer(signal: AbortSignal, insurance?: LayerInsurance, backlog?: LayerBacklog): Promise<LayerUpload>;
   /** Writes config, manifest and, last, the tag. The layer has been committed before. */
@@ -34,10 +35,12 @@ export interface CurrentImage {
 
 export interface LayerUpload {
   /**
-   * Sends the next bytes. Resolves when `chunk` may be reused by the caller, that is, when the destination has
-   * acknowledged it or has made its own copy. Calls may overlap, in order; a rejection is final for the upload.
+   * Sends the next bytes. Resolves when `chunk` may be reused by the caller, that is, when the destination is sure to hold
+   * it, has made its own copy, or was given no insurance and can do without. Calls may overlap, in order; a rejection is final for the upload.
    */
   write(chunk: Uint8Array): Promise<void>;
+  /** Nothing follows what was written: what is left can be sent off. Optional before commit(). */
+  end?(): void;
   /** Makes the blob permanent under `digest` ("sha256:…"), `size` bytes. Only called after every check passed. */
   commit(digest: string, size: number): Promise<void>;
   /** Drops everything sent so far, best effort, never throws. */
@@ -50,10 +53,12 @@ export interface LayerUpload {
 export interface LayerInsurance {
   /** Bytes kept. */
   readonly size: number;
-  /** Adds to the copy. False: there is no room, and nothing is kept any more. */
+  /** Adds to the copy. False: there is no room, and nothing is added any more; what was kept stays. */
   append(chunks: readonly Uint8Array[]): Promise<boolean>;
   /** @throws DvcrError E_SCRATCH_IO. */
   read(offset: number, length: number): AsyncIterable<Uint8Array>;
+  /** What was kept is not needed any more. */
+  close(): Promise<void>;
 }
 
 /** Room for layer bytes that the destination cannot take for now: first in, first out. */

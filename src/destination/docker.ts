@@ -28,7 +28,7 @@ export class RegistryDestination implements Destination {
   constructor(name: TaggedReference, options: RegistryDestinationOptions) {
     this.#name = name;
     this.reference = `docker://${formatReference(name)}`;
-    this.client = new RegistryClient({ ...options, host: name.host });
+    this.client = new RegistryClient({ ...options, host: name.host, forPush: true });
     this.#upload = options.upload ?? {};
   }
 

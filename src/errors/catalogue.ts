@@ -189,6 +189,11 @@ export const catalogue = {
   ),
   E_REGISTRY_FULL: refused(507, "The registry has no space left", "Free space in the registry, then import again."),
   E_REGISTRY_REFUSED: refused(502, "The registry refused the image", "Read the registry's reason in the message."),
+  E_REGISTRY_INCOMPLETE: retry(
+    502,
+    "The registry does not hold what it said it had taken",
+    "Nothing was tagged. Run `dvcr doctor docker://REPO`, or look for a proxy or an object store behind the registry that loses parts of an upload.",
+  ),
   E_REGISTRY_READONLY: retry(503, "The registry is read-only for now", "Wait until its garbage collection is over."),
   E_REGISTRY_UNAVAILABLE: retry(
     502,

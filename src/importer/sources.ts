@@ -67,7 +67,7 @@ export const copySource: CopySource = (config, log, signal) => {
     throw new DvcrError("E_CONFIG", "IMPORTER_DESTINATION_ENDPOINT: got a directory, expected an image in a registry");
   const source = parseReference((config.endpoint ?? "").replace(/^docker:\/\//, ""));
   const open = (reference: ImageReference, peer: string) =>
-    openRegistry(reference, podDestinationAccess(config, log, peer));
+    openRegistry(reference, { ...podDestinationAccess(config, log, peer), forPush: peer === "registry" });
   const from = { reference: source, client: open(source, "source") };
   const to = { reference: destination.reference, client: open(destination.reference, "registry") };
   const running = copyImage(from, to, signal, podUploads(config, log));

@@ -13,6 +13,7 @@ export function logRetries(log: Logger, peer: string): (event: RetryEvent) => vo
 export function logUploads(log: Logger): {
   readonly onOrphan: (session: string) => void;
   readonly onRestart: (bytes: number) => void;
+  readonly onNotice: (text: string) => void;
 } {
   return {
     onOrphan: (session) => {
@@ -20,6 +21,9 @@ export function logUploads(log: Logger): {
     },
     onRestart: (bytes) => {
       log.warn({ bytes }, "the registry lost the upload; it is begun again from scratch");
+    },
+    onNotice: (text) => {
+      log.warn(text);
     },
   };
 }

@@ -12,6 +12,8 @@ export interface LayerSink {
   begin(size: number, sizeFrom: string, attempt: number): Promise<{ head: Uint8Array; tail: Uint8Array }>;
   /** Takes the next bytes; resolves when `chunk` may be overwritten. */
   write(chunk: Uint8Array): Promise<void>;
+  /** Nothing follows, unless another layer begins. */
+  end?(): void;
 }
 
 export interface ConversionSettings {
@@ -92,6 +94,7 @@ export class Conversion {
       : undefined;
     try {
       const result = await this.#ended;
+      this.#sink.end?.();
       await feeding;
       await Promise.all(this.#writes);
       if (this.#error !== undefined) throw this.#error;

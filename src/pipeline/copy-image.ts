@@ -17,7 +17,7 @@ export interface CopyEnd {
 
 export type TaggedEnd = CopyEnd & { readonly reference: { readonly tag: string } };
 
-export type UploadEvents = Pick<BlobUploadOptions, "abortGraceMs" | "onOrphan">;
+export type UploadEvents = Pick<BlobUploadOptions, "abortGraceMs" | "onOrphan" | "onNotice">;
 
 /** What --json prints of a copy; sizes in bytes. */
 export interface CopyReport {
@@ -42,9 +42,10 @@ export interface RunningCopy {
 
 /** One pass over a blob is begun again this often after its upload was lost; by then something else is wrong. */
 const maxRestarts = 4;
-/** Bytes on their way at most: one PATCH being sent and one being gathered. */
+/** Bytes in memory at most: what was just sent, in case of a cut, and what is read ahead. */
 const windowBytes = 32 * 1024 * 1024;
-const patchSizes = { patchBytes: 16 * 1024 * 1024, patchChunks: 16 * 1024 };
+/** Chunks are as small as the network makes them here. */
+const chunkCounts = { patchBytes: 16 * 1024 * 1024, patchChunks: 16 * 1024, heldChunks: 16 * 1024 };
 
 /**
  * Copies the image at `source`, all platforms of an index, to the tag of `destination`. Within one registry blobs are
@@ -166,7 +167,7 @@ class CopyRun {
     for (let restarts = 0; ; restarts++) {
       const upload = await BlobUpload.begin(client, reference.repository, this.#signal, {
         ...this.#uploads,
-        ...patchSizes,
+        ...chunkCounts,
       });
       try {
         await this.#send(blob, upload);

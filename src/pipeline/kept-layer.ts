@@ -29,14 +29,14 @@ export class KeptLayer implements LayerInsurance {
     const { total, coreAhead } = this.#scratch.after(bytes);
     if (total + coreAhead > limit) {
       const more = coreAhead > 0 ? " and more" : "";
-      await this.#drop(`${String(total)} bytes${more} would be in scratch, ${String(limit)} are allowed`);
+      this.#drop(`${String(total)} bytes${more} would be in scratch, ${String(limit)} are allowed`);
       return false;
     }
     try {
       this.#file ??= await openUnlinked(directory);
       await writeFully(this.#file, chunks, this.#size);
     } catch (error) {
-      await this.#drop(`writing scratch failed: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+      this.#drop(`writing scratch failed: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
       return false;
     }
     this.#size += bytes;
@@ -56,8 +56,9 @@ export class KeptLayer implements LayerInsurance {
     await file?.close();
   }
 
-  async #drop(reason: string): Promise<void> {
-    await this.close();
+  /** What is in the file stays until close(): the destination may not have confirmed it yet. */
+  #drop(reason: string): void {
+    this.#dropped = true;
     this.#onDropped(reason);
   }
 }

@@ -46,6 +46,10 @@ export class PushingSink implements LayerSink {
     }
   }
 
+  end(): void {
+    this.#upload?.end?.();
+  }
+
   async commit(digest: string, size: number): Promise<void> {
     const upload = this.#active();
     await upload.commit(digest, size);

@@ -21,11 +21,58 @@ export async function statBlob(
 ): Promise<number | undefined> {
   const target = blobPath(repository, digest);
   const response = await client.send(
-    { method: "HEAD", target, scopes: pullScopes(repository), ok: [200, 404] },
+    { method: "HEAD", target, scopes: client.scopes(repository), ok: [200, 404] },
     signal,
   );
   await discard(response);
   return response.status === 404 ? undefined : Number(header(response.headers, "content-length"));
+}
+
+/**
+ * Looks for a blob that was just committed: a registry's yes proves nothing where it kept a part of what it was sent.
+ *
+ * @returns what should stand in the log, where the registry does not tell
+ * @throws RegistryError E_REGISTRY_INCOMPLETE where it has none, or one of another size, which is then removed if it may be
+ */
+export async function confirmBlob(
+  client: RegistryClient,
+  repository: string,
+  { digest, size }: BlobDescriptor,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const target = blobPath(repository, digest);
+  const spec = { method: "HEAD", target, scopes: client.scopes(repository), ok: [200, 401, 403, 404, 405] } as const;
+  let response = await client.send(spec, signal);
+  await discard(response);
+  for (const pause of confirmPauses) {
+    if (response.status !== 404) break;
+    await client.clock.sleep(pause, signal);
+    response = await client.send(spec, signal);
+    await discard(response);
+  }
+  const { host } = client;
+  const subject = describe({ host, method: "HEAD", path: target });
+  const length = header(response.headers, "content-length");
+  if (response.status === 200 && Number(length) === size) return undefined;
+  if (response.status !== 404 && (response.status !== 200 || !/^\d+$/.test(length ?? ""))) {
+    const why = response.status === 200 ? "it does not tell" : `HTTP ${String(response.status)}`;
+    return `the size of what registry ${host} has stored could not be checked (${why}); its digest is what the registry was asked to check`;
+  }
+  const holds = response.status === 404 ? "holds nothing" : `holds ${length ?? ""} bytes`;
+  if (response.status === 200) await removeBlob(client, repository, digest);
+  throw new RegistryError(
+    "E_REGISTRY_INCOMPLETE",
+    `${subject}: it accepted ${String(size)} bytes and ${holds} of them`,
+    {},
+  );
+}
+
+/** Best effort: who may push may seldom delete. */
+async function removeBlob(client: RegistryClient, repository: string, digest: string): Promise<void> {
+  const spec = { method: "DELETE", target: blobPath(repository, digest), ok: [200, 202, 204, 404] } as const;
+  const signal = AbortSignal.timeout(abandonMs);
+  const response = client.sendOnce({ ...spec, scopes: [`repository:${repository}:delete,pull,push`] }, signal);
+  await response.then(discard).catch(() => {});
 }
 
 /** Asks for `digest` of repository `from` to be had in `repository` too. False where the registry would rather not. */
@@ -42,8 +89,13 @@ export async function mountBlob(
   const response = await client.send({ method: "POST", target, scopes, headers, ok: [201, 202, 401, 403] }, signal);
   await discard(response);
   // Instead of mounting it may have opened a session.
-  if (response.status === 202) await UploadSession.fromAnswer(client, repository, response).cancel(signal);
+  if (response.status === 202) await abandon(UploadSession.fromAnswer(client, repository, response));
   return response.status === 201;
+}
+
+/** Removes a session that was not wanted, best effort: the registry's purge does it otherwise. */
+async function abandon(session: UploadSession): Promise<void> {
+  await session.cancel(AbortSignal.timeout(abandonMs)).catch(() => {});
 }
 
 /** Puts a small blob where the repository does not hold it; after a fault all of it is sent again. */
@@ -59,11 +111,10 @@ export async function pushBlob(
     async () => {
       const session = await UploadSession.startOnce(client, repository, signal);
       try {
-        await session.patch(0, content.byteLength, () => content, signal);
+        await session.whole(content, signal);
         await session.put(digest, content.byteLength, signal);
       } catch (error) {
-        const abandoned = session.cancel(AbortSignal.timeout(abandonMs));
-        await abandoned.catch(() => {});
+        await abandon(session);
         throw error;
       }
     },
@@ -72,6 +123,8 @@ export async function pushBlob(
   );
 }
 
+/** Between the tries to find a blob that was just committed: stores behind registries take a moment. */
+const confirmPauses = [100, 200, 400, 800, 1600];
 /** What the clean-up of a small push may take before the push is tried again. */
 const abandonMs = 5000;
 
@@ -151,7 +204,7 @@ async function* openBlob(
     {
       method: "GET",
       target: blobPath(repository, digest),
-      scopes: pullScopes(repository),
+      scopes: client.scopes(repository),
       ok: [200, 206],
       ...(offset === 0 ? {} : { headers: { range: `bytes=${String(offset)}-` } }),
     },

@@ -7,6 +7,8 @@ import type { CredentialSource } from "./credentials.ts";
 import type { ProxySettings } from "../outbound/dispatcher.ts";
 import type { OutboundPolicy } from "../outbound/policy.ts";
 import { describe, errorFromAnswer, errorFromNetwork, RegistryError, type Exchange } from "./errors.ts";
+import { PushTraits } from "./push-traits.ts";
+import { reachOf, resolveLocation, type RedirectRules } from "./redirects.ts";
 import { dockerHub } from "./reference.ts";
 import { fetchToken } from "./token.ts";
 import type { TlsOptions } from "./tls.ts";
@@ -14,7 +16,6 @@ import {
   discard,
   header,
   readText,
-  resolveLocation,
   Transport,
   type BodyFactory,
   type Headers,
@@ -38,6 +39,10 @@ export interface RegistryOptions {
   readonly outbound?: OutboundPolicy;
   /** Missing: no proxy. */
   readonly proxies?: ProxySettings;
+  /** Images are written here: what is read is asked for with the right to write too. A token service may grant `pull` alone only for a repository that exists. */
+  readonly forPush?: boolean;
+  /** Redirects and Locations may lead to private addresses also where the registry itself is on a public one. */
+  readonly allowPrivateRedirects?: boolean;
   readonly clock?: Clock;
   /** Told before each pause; for logs. */
   readonly onRetry?: (event: RetryEvent) => void;
@@ -62,10 +67,13 @@ export class RegistryClient {
   readonly clock: Clock;
   readonly retry: RetryPolicy;
   readonly onRetry: ((event: RetryEvent) => void) | undefined;
+  /** What uploads have learned of the registry. */
+  readonly traits = new PushTraits();
   readonly #options: RegistryOptions;
   readonly #transport: Transport;
   readonly #authorizer: Authorizer;
   #base: URL | undefined;
+  #rules: RedirectRules | undefined;
 
   constructor(options: RegistryOptions) {
     this.host = options.host;
@@ -86,6 +94,11 @@ export class RegistryClient {
         throw errorFromNetwork(exchange, error, signal);
       });
     });
+  }
+
+  /** The scopes for reading from `repository`. */
+  scopes(repository: string): readonly string[] {
+    return [`repository:${repository}:${this.#options.forPush === true ? "pull,push" : "pull"}`];
   }
 
   /** As sendOnce(), tried again by the table until the policy's deadline. Only for bodies that can be made anew. */
@@ -115,8 +128,8 @@ export class RegistryClient {
   }
 
   /**
-   * One request, authorised, once more with fresh credentials after a 401. Redirects of GET and HEAD are followed;
-   * other origins than the registry's see no credentials.
+   * One request, authorised, once more with fresh credentials after a 401. Redirects are followed, of other methods than
+   * GET and HEAD those that keep the method (307, 308); other origins than the registry's see no credentials.
    *
    * @throws RegistryError for any status not in `ok` and for no answer; DvcrError E_CANCELLED.
    */
@@ -137,14 +150,8 @@ export class RegistryClient {
         response = await this.#exchange(spec, url, base, renewed, exchange, signal);
       }
       if (spec.ok.includes(response.status)) return response;
-      const retryAfter = header(response.headers, "retry-after");
-      throw errorFromAnswer(
-        exchange,
-        response.status,
-        await readText(response),
-        { retryAfter },
-        this.#authorizer.secrets,
-      );
+      const text = await readText(response);
+      throw errorFromAnswer(exchange, response.status, text, response.headers, this.#authorizer.secrets);
     } catch (error) {
       throw errorFromNetwork(exchange, error, signal);
     }
@@ -165,7 +172,7 @@ export class RegistryClient {
     const named = { host: this.host, ...exchange };
     if (location === undefined)
       throw new RegistryError("E_REGISTRY_REFUSED", `${describe(named)}: the answer has no Location`, {});
-    return resolveLocation(location, response.url, this.#base ?? response.url, named);
+    return resolveLocation(location, response.url, this.#rules ?? { registry: response.url, reach: "public" }, named);
   }
 
   async close(): Promise<void> {
@@ -191,8 +198,7 @@ export class RegistryClient {
     };
     const authorize = (target: URL): Headers =>
       authorization !== undefined && target.origin === base.origin ? { authorization } : {};
-    if (method === "GET" || method === "HEAD") return this.#transport.sendFollowing(request, exchange, authorize);
-    return this.#transport.send({ ...request, headers: { ...headers, ...authorize(url) } });
+    return this.#transport.sendFollowing(request, exchange, this.#rules!, authorize);
   }
 
   #authorization(url: URL, base: URL, scopes: readonly string[], signal: AbortSignal): Promise<string | undefined> {
@@ -207,9 +213,10 @@ export class RegistryClient {
     for (const scheme of this.#options.tls.verify ? ["https"] : ["https", "http"]) {
       const base = new URL(`${scheme}://${name}`);
       try {
-        await this.#ping(base, signal);
-        this.#base = base;
-        return base;
+        const found = await this.#ping(base, signal);
+        this.#rules = await this.#rulesFor(found);
+        this.#base = found;
+        return found;
       } catch (error) {
         const failed = errorFromNetwork({ host: this.host, method: "GET", path: "/v2/" }, error, signal);
         // An answer decides; only silence and TLS trouble are a reason to try the other scheme.
@@ -221,19 +228,21 @@ export class RegistryClient {
     throw reported as RegistryError;
   }
 
-  async #ping(base: URL, signal: AbortSignal): Promise<void> {
-    const url = new URL("/v2/", base);
-    const response = await this.#transport.send({ method: "GET", url, signal });
+  /** @returns the registry's root: another scheme or port of the same host where it redirects there for good. */
+  async #ping(base: URL, signal: AbortSignal): Promise<URL> {
+    const exchange = { host: this.host, method: "GET", path: "/v2/" };
+    const request = { method: "GET", url: new URL("/v2/", base), signal } as const;
+    const response = await this.#transport.sendFollowing(request, exchange, await this.#rulesFor(base), () => ({}));
     if (response.status === 401) this.#authorizer.challenged(response.headers["www-authenticate"]);
     else if (response.status !== 200) {
-      const retryAfter = header(response.headers, "retry-after");
-      throw errorFromAnswer(
-        { host: this.host, method: "GET", path: "/v2/" },
-        response.status,
-        await readText(response),
-        { retryAfter },
-      );
+      throw errorFromAnswer(exchange, response.status, await readText(response), response.headers);
     }
     await discard(response);
+    return response.url.hostname === base.hostname ? new URL(response.url.origin) : base;
+  }
+
+  async #rulesFor(registry: URL): Promise<RedirectRules> {
+    if (this.#options.allowPrivateRedirects === true) return { registry, reach: "any" };
+    return { registry, reach: await reachOf(registry.hostname) };
   }
 }

@@ -1,7 +1,9 @@
 /** Registries' answers as errors: spec bodies of distribution 2.8 and 3.x, plain text, and no answer at all. */
+import type { IncomingHttpHeaders } from "undici/types/header.d.ts";
 import type { ErrorCode } from "../errors/catalogue.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { cancellation } from "../retry/cancel.ts";
+import { readOnly } from "../retry/retry.ts";
 import { FailureError, isTlsCode, networkCode, retryAfterMs, type Failure } from "../retry/failure.ts";
 
 /** One exchange, as messages name it: no query string, no credentials. */
@@ -39,26 +41,29 @@ const noSpace = /no space left on device|"Err":\s*28\b|disk quota exceeded/i;
  * The error for an answer with an unexpected status.
  *
  * @param body the answer's body, already bounded
+ * @param headers the answer's: Retry-After says when to ask again, Allow what a read-only registry still answers
  * @param secrets strings that must not show even if the registry echoes them
  */
 export function errorFromAnswer(
   exchange: Exchange,
   status: number,
   body: string,
-  headers: { readonly retryAfter?: string | undefined } = {},
+  headers: IncomingHttpHeaders = {},
   secrets: readonly string[] = [],
 ): RegistryError {
   const diagnostic = parseBody(body);
   const reason = clean(diagnostic?.text ?? body, secrets);
   if (status === 507 || (status >= 500 && noSpace.test(body))) return registryFull(exchange, status, reason);
-  const retryAfter = retryAfterMs(headers.retryAfter);
+  const retryAfter = retryAfterMs(one(headers["retry-after"]));
+  const isReadOnly = status === 405 && saysReadOnly(diagnostic, body, one(headers["allow"]));
+  const code = isReadOnly ? readOnly : diagnostic?.code;
   const failure = {
     status,
-    ...(diagnostic === undefined ? {} : { code: diagnostic.code }),
+    ...(code === undefined ? {} : { code }),
     ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
   };
   const said = reason === "" ? `HTTP ${String(status)}` : `HTTP ${String(status)}: ${reason}`;
-  return new RegistryError(codeOf(status, diagnostic?.code), `${describe(exchange)}: ${said}`, failure);
+  return new RegistryError(codeOf(status, code), `${describe(exchange)}: ${said}`, failure);
 }
 
 /**
@@ -106,9 +111,24 @@ function registryFull(exchange: Exchange, status: number, reason: string): Regis
 
 function codeOf(status: number, code: string | undefined): ErrorCode {
   if (status === 401 || status === 403 || code === "UNAUTHORIZED" || code === "DENIED") return "E_REGISTRY_DENIED";
-  if (status === 405 && code === undefined) return "E_REGISTRY_READONLY";
+  if (code === readOnly) return "E_REGISTRY_READONLY";
   if (status === 408 || status === 425 || status === 429 || status >= 500) return "E_REGISTRY_UNAVAILABLE";
   return "E_REGISTRY_REFUSED";
+}
+
+/**
+ * True where a 405 speaks of a registry that takes no writes for now: distribution in maintenance lists the methods that are
+ * left, others use words. A plain 405 only says that this request is not answered here.
+ */
+function saysReadOnly(diagnostic: RegistryDiagnostic | undefined, body: string, allow: string | undefined): boolean {
+  if (/read[- ]?only|maintenance|garbage[- ]collection/i.test(body)) return true;
+  if (diagnostic !== undefined || allow === undefined) return false;
+  const methods = allow.toUpperCase().split(/[\s,]+/);
+  return methods.includes("GET") && !methods.some((method) => ["POST", "PUT", "PATCH", "DELETE"].includes(method));
+}
+
+function one(value: string | readonly string[] | undefined): string | undefined {
+  return typeof value === "string" ? value : value?.[0];
 }
 
 /** `{"errors":[{code,message,detail}]}`; detail is any JSON in 2.8 and a string in 3.x. */

@@ -3,7 +3,7 @@ import { sha256Digest, mediaTypes } from "../layer/image-config.ts";
 import type { RegistryClient } from "./client.ts";
 import { describe, RegistryError } from "./errors.ts";
 import { discard, header, readBytes } from "./transport.ts";
-import { pullScopes, pushScopes } from "./upload-session.ts";
+import { pushScopes } from "./upload-session.ts";
 
 export interface StoredManifest {
   readonly bytes: Uint8Array;
@@ -31,7 +31,7 @@ export async function statManifest(
 ): Promise<string | undefined> {
   const target = manifestPath(repository, name);
   const response = await client.send(
-    { method: "HEAD", target, scopes: pullScopes(repository), headers: { accept }, ok: [200, 404] },
+    { method: "HEAD", target, scopes: client.scopes(repository), headers: { accept }, ok: [200, 404] },
     signal,
   );
   await discard(response);
@@ -47,7 +47,13 @@ export async function getManifest(
 ): Promise<StoredManifest | undefined> {
   const target = manifestPath(repository, name);
   const exchange = { host: client.host, method: "GET", path: target };
-  const spec = { method: "GET", target, scopes: pullScopes(repository), headers: { accept }, ok: [200, 404] } as const;
+  const spec = {
+    method: "GET",
+    target,
+    scopes: client.scopes(repository),
+    headers: { accept },
+    ok: [200, 404],
+  } as const;
   return client.retrying(async () => {
     const response = await client.sendOnce(spec, signal);
     if (response.status === 404) {
@@ -99,7 +105,10 @@ export async function listTags(
 ): Promise<readonly string[]> {
   const target = `/v2/${repository}/tags/list?n=${String(limit)}`;
   const exchange = { host: client.host, method: "GET", path: `/v2/${repository}/tags/list` };
-  const response = await client.send({ method: "GET", target, scopes: pullScopes(repository), ok: [200, 404] }, signal);
+  const response = await client.send(
+    { method: "GET", target, scopes: client.scopes(repository), ok: [200, 404] },
+    signal,
+  );
   const text = await client.reading(exchange, signal, () => readBytes(response, maxManifestBytes, exchange));
   if (response.status === 404) return [];
   try {

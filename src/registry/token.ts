@@ -41,7 +41,7 @@ export async function fetchToken(
   if (response.status !== 200) {
     const { password, identityToken } = spec.credentials ?? {};
     const secrets = [password, identityToken].filter((secret) => secret !== undefined);
-    throw errorFromAnswer(exchange, response.status, await readText(response), {}, secrets);
+    throw errorFromAnswer(exchange, response.status, await readText(response), response.headers, secrets);
   }
   const answer = parseAnswer(await readBytes(response, maxTokenAnswer, exchange));
   if (answer === undefined)

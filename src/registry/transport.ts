@@ -1,11 +1,11 @@
 /** Single HTTP exchanges with a registry: connections, stall limits, bounded bodies, redirects. No retries, no tokens. */
-import { BlockList, isIP } from "node:net";
 import type { Readable } from "node:stream";
 import { request, type Dispatcher } from "undici";
 import type { IncomingHttpHeaders } from "undici/types/header.d.ts";
 import { outboundDispatcher, type ProxySettings } from "../outbound/dispatcher.ts";
 import type { OutboundPolicy } from "../outbound/policy.ts";
 import { describe, RegistryError, type Exchange } from "./errors.ts";
+import { resolveLocation, type RedirectRules } from "./redirects.ts";
 import type { TlsOptions } from "./tls.ts";
 
 export type Headers = Record<string, string>;
@@ -72,13 +72,22 @@ export class Transport {
     return { status: statusCode, headers, body, url: spec.url };
   }
 
-  /** As send(), following redirects of GET and HEAD. `authorize` gives the headers for the origins that may see them. */
-  async sendFollowing(spec: HttpRequest, exchange: Exchange, authorize: (url: URL) => Headers): Promise<HttpResponse> {
+  /**
+   * As send(), following redirects: all of GET and HEAD, of other methods those that keep the method and the body, which is
+   * made anew. `authorize` returns the headers for the origins that may see them.
+   */
+  async sendFollowing(
+    spec: HttpRequest,
+    exchange: Exchange,
+    rules: RedirectRules,
+    authorize: (url: URL) => Headers,
+  ): Promise<HttpResponse> {
+    const followed = spec.method === "GET" || spec.method === "HEAD" ? [301, 302, 303, 307, 308] : [307, 308];
     let url = spec.url;
     for (let redirects = 0; ; redirects++) {
       const response = await this.send({ ...spec, url, headers: { ...spec.headers, ...authorize(url) } });
       const location = header(response.headers, "location");
-      if (![301, 302, 303, 307, 308].includes(response.status) || location === undefined) return response;
+      if (!followed.includes(response.status) || location === undefined) return response;
       await discard(response);
       if (redirects === maxRedirects) {
         throw new RegistryError(
@@ -87,7 +96,7 @@ export class Transport {
           {},
         );
       }
-      url = resolveLocation(location, url, spec.url, exchange);
+      url = resolveLocation(location, url, rules, exchange);
     }
   }
 
@@ -100,33 +109,6 @@ export class Transport {
 export function header(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[name];
   return typeof value === "string" ? value : value?.[0];
-}
-
-/**
- * A Location resolved against the URL it came from. The registry's own host keeps the registry's scheme and port even
- * where a proxy in front of it made it forget its https. Elsewhere https never becomes http, and another host may not
- * be an address inside a private network, which a public registry has no business with.
- *
- * @throws RegistryError E_REGISTRY_REFUSED.
- */
-export function resolveLocation(location: string, from: URL, registry: URL, exchange: Exchange): URL {
-  const refuse = (reason: string) => new RegistryError("E_REGISTRY_REFUSED", `${describe(exchange)}: ${reason}`, {});
-  if (!URL.canParse(location, from.href)) throw refuse("the Location it gave is not a URL");
-  const url = new URL(location, from);
-  url.username = url.password = "";
-  if (url.protocol !== "https:" && url.protocol !== "http:")
-    throw refuse(`the Location it gave has the scheme ${url.protocol}`);
-  if (url.hostname === registry.hostname) {
-    if (url.protocol === "http:" && registry.protocol === "https:") {
-      url.protocol = "https:";
-      url.port = registry.port;
-    }
-    return url;
-  }
-  if (url.protocol === "http:" && registry.protocol === "https:")
-    throw refuse(`it points from https to http at ${url.host}`);
-  if (isPrivate(url.hostname)) throw refuse(`it points to the private address ${url.host}`);
-  return url;
 }
 
 /** At most `limit` bytes of the body as text; the rest is dropped with the connection. For errors. */
@@ -166,30 +148,4 @@ export async function readBytes(response: HttpResponse, limit: number, exchange:
 /** Reads a short body to its end so that the connection can be used again. */
 export async function discard(response: HttpResponse): Promise<void> {
   await readText(response);
-}
-
-const privateNetworks = new BlockList();
-for (const [network, prefix] of [
-  ["0.0.0.0", 8],
-  ["10.0.0.0", 8],
-  ["100.64.0.0", 10],
-  ["127.0.0.0", 8],
-  ["169.254.0.0", 16],
-  ["172.16.0.0", 12],
-  ["192.168.0.0", 16],
-] as const) {
-  privateNetworks.addSubnet(network, prefix, "ipv4");
-}
-for (const [network, prefix] of [
-  ["::1", 128],
-  ["fc00::", 7],
-  ["fe80::", 10],
-] as const) {
-  privateNetworks.addSubnet(network, prefix, "ipv6");
-}
-
-function isPrivate(hostname: string): boolean {
-  const address = hostname.replace(/^\[|\]$/g, "");
-  const family = isIP(address);
-  return hostname === "localhost" || (family !== 0 && privateNetworks.check(address, family === 4 ? "ipv4" : "ipv6"));
 }

@@ -1,10 +1,15 @@
 /** One upload session of a registry: the requests of the distribution specification's chunked push. */
 import type { RegistryClient } from "./client.ts";
-import { describe, RegistryError } from "./errors.ts";
-import { discard, header, type BodyFactory, type HttpResponse } from "./transport.ts";
+import { discard, header, type BodyFactory, type Headers, type HttpResponse } from "./transport.ts";
 
-/** Bytes a session holds; `unsure` stands for `0-0`, which registries say of one byte and of none. */
-export type SessionPosition = number | "unsure" | "gone";
+/**
+ * Bytes a session holds; `unsure` stands for `0-0`, which registries say of one byte and of none, `untold` for a registry
+ * that does not answer the question.
+ */
+export type SessionPosition = number | "unsure" | "gone" | "untold";
+
+/** Whatever is neither success nor a reason to ask again says that the registry does not tell. */
+const answersToPosition = [200, 202, 204, 400, 403, 404, 405, 406, 409, 410, 416, 501];
 
 /** What may pass until a registry has put a blob together, beside the time below. */
 const commitBaseMs = 120_000;
@@ -19,7 +24,6 @@ export class UploadSession {
   readonly #scopes: readonly string[];
   /** Every answer's Location replaces the one before: it carries the registry's signed state. */
   #location: URL;
-  readonly #firstLocation: URL;
   /** Least bytes of a PATCH that is not the last (distribution specification, "Pushing a blob in chunks"); 0 where the registry names none. */
   readonly leastPatch: number;
 
@@ -27,7 +31,7 @@ export class UploadSession {
     this.leastPatch = leastPatch;
     this.#client = client;
     this.#scopes = scopes;
-    this.#location = this.#firstLocation = location;
+    this.#location = location;
   }
 
   /** Path of the session, for logs. */
@@ -59,52 +63,47 @@ export class UploadSession {
     );
   }
 
-  /** Sends `length` bytes for `offset`, one try. @throws RegistryError, by which decide() knows to ask position(). */
-  async patch(offset: number, length: number, body: BodyFactory, signal: AbortSignal): Promise<void> {
+  /**
+   * Sends a body of any length without saying where its bytes belong, one try: the one form that every registry takes.
+   * Returns false where the answer's Range is not `end`, which the caller returns when the body was sent.
+   */
+  async stream(body: BodyFactory, end: () => number, signal: AbortSignal): Promise<boolean> {
+    const headers = { "content-type": "application/octet-stream" };
+    return this.#patch(headers, body, end, signal);
+  }
+
+  /**
+   * Sends `length` bytes that belong at `offset`, one try (distribution specification, "Pushing a blob in chunks"). Returns
+   * as stream(). @throws RegistryError, by which decide() knows to ask position().
+   */
+  async chunk(offset: number, length: number, body: BodyFactory, signal: AbortSignal): Promise<boolean> {
     const headers = {
       "content-type": "application/octet-stream",
       "content-length": String(length),
       "content-range": `${String(offset)}-${String(offset + length - 1)}`,
     };
-    const response = await this.#send(
-      { method: "PATCH", target: this.#location, headers, body, ok: [201, 202, 204] },
+    return this.#patch(headers, body, () => offset + length, signal);
+  }
+
+  /** Sends all of a blob in one PATCH of known length, one try. */
+  async whole(content: Uint8Array, signal: AbortSignal): Promise<void> {
+    const headers = { "content-type": "application/octet-stream", "content-length": String(content.byteLength) };
+    await this.#patch(
+      headers,
+      () => content,
+      () => content.byteLength,
       signal,
     );
-    const position = parseRange(header(response.headers, "range"));
-    const expected = offset + length;
-    const known = position === undefined || position === expected || (position === "unsure" && expected === 1);
-    if (!known) {
-      const subject = describe({ host: this.#client.host, method: "PATCH", path: this.path });
-      throw new RegistryError(
-        "E_REGISTRY_REFUSED",
-        `${subject}: it holds ${String(position)} bytes, not ${String(expected)}`,
-        { code: "RANGE_INVALID" },
-      );
-    }
   }
 
-  /** How much the registry holds, one try. Also renews the Location. */
-  async position(signal: AbortSignal): Promise<SessionPosition> {
-    const response = await this.#send({ method: "GET", target: this.#location, ok: [200, 202, 204, 404] }, signal);
-    if (response.status === 404) return "gone";
-    return parseRange(header(response.headers, "range")) ?? 0;
+  /** How much the registry holds, one try. Also renews the Location. @throws RegistryError where asking again may help. */
+  position(signal: AbortSignal): Promise<SessionPosition> {
+    return this.#position(signal, true);
   }
 
-  /**
-   * True when the session will outlive a PATCH that is cut, one try. To be asked after the first PATCH: a registry that
-   * takes the Location from before it, whose state is out of date, goes by what it has on disk. distribution 2.8 goes by
-   * the Location's state instead and answers 404, as it does, for ever, once a PATCH was cut.
-   */
-  async survivesCut(signal: AbortSignal): Promise<boolean> {
-    const spec = {
-      method: "GET",
-      target: this.#firstLocation,
-      scopes: this.#scopes,
-      ok: [200, 202, 204, 400, 404, 416],
-    } as const;
-    const response = await this.#client.sendOnce(spec, signal);
-    await discard(response);
-    return response.status < 300;
+  /** As position(), while a PATCH is under way: the Location is left to its answer. */
+  glance(signal: AbortSignal): Promise<SessionPosition> {
+    return this.#position(signal, false);
   }
 
   /** Makes the blob permanent, one try. `size` only stretches the time allowed. */
@@ -123,18 +122,38 @@ export class UploadSession {
   /** Drops the session and its bytes: with a fresh Location, since registries refuse an old one. */
   async cancel(signal: AbortSignal): Promise<void> {
     await this.#client.retrying(async () => {
-      if ((await this.position(signal)) === "gone") return;
+      // Whatever it says: registries that tell nothing of a session still remove it.
+      await this.position(signal);
       await this.#send({ method: "DELETE", target: this.#location, ok: [200, 202, 204, 404] }, signal);
     }, signal);
+  }
+
+  async #patch(headers: Headers, body: BodyFactory, end: () => number, signal: AbortSignal): Promise<boolean> {
+    const response = await this.#send(
+      { method: "PATCH", target: this.#location, headers, body, ok: [200, 201, 202, 204] },
+      signal,
+    );
+    // Registries say of themselves what they like here: all bytes, the first part's, the last part's. The digest decides.
+    const position = parseRange(header(response.headers, "range"));
+    return position === undefined || position === end() || (position === "unsure" && end() === 1);
+  }
+
+  async #position(signal: AbortSignal, renew: boolean): Promise<SessionPosition> {
+    const spec = { method: "GET", target: this.#location, ok: answersToPosition } as const;
+    const response = await this.#send(spec, signal, renew);
+    if (response.status === 404) return "gone";
+    if (response.status >= 300) return "untold";
+    return parseRange(header(response.headers, "range")) ?? "unsure";
   }
 
   async #send(
     spec: Omit<Parameters<RegistryClient["sendOnce"]>[0], "scopes">,
     signal: AbortSignal,
+    renew = true,
   ): Promise<HttpResponse> {
     const response = await this.#client.sendOnce({ ...spec, scopes: this.#scopes }, signal);
     await discard(response);
-    if (header(response.headers, "location") !== undefined && response.status < 300) {
+    if (renew && header(response.headers, "location") !== undefined && response.status < 300) {
       this.#location = this.#client.locationOf(response, { method: spec.method, path: this.path });
     }
     return response;

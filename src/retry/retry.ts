@@ -10,6 +10,9 @@ export type Decision = "again" | "resume" | "give-up";
 export type Phase = "request" | "transfer";
 export type Peer = "registry" | "source";
 
+/** The code of a Failure where a registry says that it takes no writes for now. */
+export const readOnly = "READONLY";
+
 interface Row {
   readonly codes?: readonly string[];
   readonly statuses?: readonly number[];
@@ -77,8 +80,8 @@ const table: readonly Row[] = [
     transfer: "resume",
   },
   { statuses: [408, 425, 429, 500, 502, 503, 504], request: "again", transfer: "resume" },
-  // DVCR refuses every write in this way while it collects garbage; it passes.
-  { statuses: [405], peer: "registry", request: "again", transfer: "resume" },
+  // DVCR refuses every write while it collects garbage; it passes.
+  { codes: [readOnly], peer: "registry", request: "again", transfer: "resume" },
   { statuses: [404, 416], peer: "registry", request: "give-up", transfer: "resume" },
 ];
 

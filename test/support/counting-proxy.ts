@@ -53,7 +53,8 @@ export class CountingProxy implements AsyncDisposable {
     let sent = 0;
     let received = 0;
     incoming.on("data", (chunk: Buffer) => (sent += chunk.length));
-    incoming.pipe(outgoing);
+    // A registry that refuses a body closes its connection while more of it comes.
+    incoming.pipe(outgoing).on("error", () => undefined);
     const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.on("data", (chunk: Buffer) => (received += chunk.length));

@@ -5,9 +5,10 @@ import type { AddressInfo } from "node:net";
 
 /**
  * `pass`: untouched. `drop`: the connection ends before the registry has seen anything. `cut`: it ends after half of the
- * body. `hold`: nothing is forwarded and nothing answered.
+ * body, of one of open length after 24 MiB. `hold`: nothing is forwarded and nothing
+ * answered; `stall`: nothing is read either.
  */
-export type Order = "pass" | "drop" | "cut" | "hold";
+export type Order = "pass" | "drop" | "cut" | "hold" | "stall";
 
 export interface ProxiedRequest {
   readonly method: string;
@@ -60,6 +61,7 @@ export class FaultProxy implements AsyncDisposable {
     incoming.on("error", () => undefined);
     answer.on("error", () => undefined);
     if (order === "drop") return void socket.destroy();
+    if (order === "stall") return;
     if (order === "hold") return void incoming.resume();
     const [hostname, port] = this.#registry.split(":");
     // The registry makes its Locations from the Host header, and so they lead here again.
@@ -73,7 +75,8 @@ export class FaultProxy implements AsyncDisposable {
       if (!answer.writableFinished) upstream.destroy();
     });
     if (order === "pass") return void incoming.pipe(upstream);
-    const half = Number(incoming.headers["content-length"] ?? 0) / 2;
+    const length = incoming.headers["content-length"];
+    const half = length === undefined ? 24 << 20 : Number(length) / 2;
     let passed = 0;
     incoming.on("data", (chunk: Buffer) => {
       passed += chunk.length;

@@ -47,18 +47,23 @@ export function hexOf(bytes: Uint8Array): string {
 
 /** Stores `sample` as an import would, and closes the destination. */
 export async function storeSample(destination: Destination, sample: SampleImage): Promise<void> {
-  const { signal } = new AbortController();
   try {
-    const upload = await destination.beginLayer(signal);
-    try {
-      await writeAll(upload, sample.layer, 300_000);
-      await upload.commit(sample.layerDigest, sample.layer.length);
-    } catch (error) {
-      await upload.abort();
-      throw error;
-    }
-    await destination.commitImage(sample.image, signal);
+    await sendSample(destination, sample);
   } finally {
     await destination.close();
   }
+}
+
+/** As storeSample(), for a destination that is used further. */
+export async function sendSample(destination: Destination, sample: SampleImage): Promise<void> {
+  const { signal } = new AbortController();
+  const upload = await destination.beginLayer(signal);
+  try {
+    await writeAll(upload, sample.layer, 300_000);
+    await upload.commit(sample.layerDigest, sample.layer.length);
+  } catch (error) {
+    await upload.abort();
+    throw error;
+  }
+  await destination.commitImage(sample.image, signal);
 }

@@ -102,7 +102,7 @@ export class RegistryPlace implements ImagePlace {
   }
 
   #open(name: ImageName): RegistryClient {
-    return openRegistry(this.#reference(name), this.#options.access);
+    return openRegistry(this.#reference(name), { ...this.#options.access, forPush: true });
   }
 
   /** Credentials may differ by repository, so each gets a client of its own. */
