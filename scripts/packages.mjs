@@ -90,6 +90,22 @@ const bench = [
 /** `npm run bench -- --profile`. */
 const profile = ["linux-perf"];
 
+/** `npm run test:kubernetes`: what a node needs besides the parts that are unpacked and not installed. */
+const kubernetes = [
+  "ca-certificates",
+  "containernetworking-plugins",
+  "curl",
+  "docker-registry",
+  "iproute2",
+  "iptables",
+  "nginx-light",
+  "openssl",
+  "qemu-utils",
+  "skopeo",
+  "umoci",
+  "util-linux",
+];
+
 const purposes = {
   image: [...build, ...run],
   runtime,
@@ -97,8 +113,9 @@ const purposes = {
   demo: [...build, ...run, ...demo],
   test: [...build, ...run, ...demo, ...test, ...builder],
   bench: [...build, ...run, ...demo, ...bench, ...profile],
-  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint, ...bench, ...fuzz],
+  ci: [...build, ...run, ...demo, ...test, ...builder, ...lint, ...bench, ...fuzz, ...kubernetes],
   fuzz: [...build, ...run, ...fuzz],
+  kubernetes: [...build, ...run, ...builder, ...kubernetes],
 };
 
 /**

@@ -10,6 +10,8 @@ import { tool } from "./tools.ts";
 import { freePort } from "./ports.ts";
 
 export interface NginxOptions {
+  /** The address to listen on, for clients in another network; 127.0.0.1 otherwise. */
+  readonly address?: string;
   /** Directives of the one location. */
   readonly directives?: string;
   readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa?: string };
@@ -29,7 +31,8 @@ export class Nginx implements AsyncDisposable {
   static async start(root: string, options: NginxOptions = {}): Promise<Nginx> {
     const directory = await mkdtemp(join(tmpdir(), "dvcr-nginx-"));
     const port = await freePort();
-    const { tls } = options;
+    const { tls, address = "127.0.0.1" } = options;
+    const url = `${tls ? "https" : "http"}://${address}:${String(port)}`;
     await writeFile(
       join(directory, "nginx.conf"),
       `
@@ -39,7 +42,7 @@ http {
   access_log off;
   client_body_temp_path ${directory}/b; proxy_temp_path ${directory}/p; fastcgi_temp_path ${directory}/f; uwsgi_temp_path ${directory}/u; scgi_temp_path ${directory}/s;
   server {
-    listen 127.0.0.1:${String(port)}${tls ? " ssl" : ""};
+    listen ${address}:${String(port)}${tls ? " ssl" : ""};
     ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};` : ""}
     ${tls?.clientCa === undefined ? "" : `ssl_client_certificate ${tls.clientCa}; ssl_verify_client on;`}
     location / { root ${root}; ${options.directives ?? ""} }
@@ -53,20 +56,11 @@ http {
     child.on("error", (error) => (failure = error));
     for (let tries = 0; tries < 400; tries += 1) {
       if (failure !== undefined || child.exitCode !== null) break;
-      const up = await tool(
-        "curl",
-        "-s",
-        "-k",
-        "-o",
-        "/dev/null",
-        "--max-time",
-        "2",
-        `${tls ? "https" : "http"}://127.0.0.1:${String(port)}/`,
-      ).then(
+      const up = await tool("curl", "-s", "-k", "-o", "/dev/null", "--max-time", "2", `${url}/`).then(
         () => true,
         () => false,
       );
-      if (up) return new Nginx(`${tls ? "https" : "http"}://127.0.0.1:${String(port)}`, directory, child);
+      if (up) return new Nginx(url, directory, child);
       await delay(25);
     }
     throw new Error(`nginx (Debian package nginx-light) cannot be run: ${String(failure ?? child.exitCode)}`);

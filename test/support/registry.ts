@@ -23,6 +23,8 @@ export interface RegistryTestOptions {
     readonly certificate: string;
   };
   readonly port?: number;
+  /** The address to listen on, for clients in another network; 127.0.0.1 otherwise. */
+  readonly address?: string;
   /** Where the storage is, for a file system of a given size; a temporary directory otherwise. */
   readonly storage?: string;
 }
@@ -40,7 +42,7 @@ export const testUser = { name: "tester", password: "registry-pw" };
 
 export class TestRegistry implements AsyncDisposable {
   readonly port: number;
-  /** `127.0.0.1:port`. */
+  /** `address:port`. */
   readonly host: string;
   readonly directory: string;
   readonly storage: string;
@@ -50,7 +52,7 @@ export class TestRegistry implements AsyncDisposable {
   private constructor(directory: string, port: number, options: RegistryTestOptions) {
     this.directory = directory;
     this.port = port;
-    this.host = `127.0.0.1:${String(port)}`;
+    this.host = `${options.address ?? "127.0.0.1"}:${String(port)}`;
     this.storage = options.storage ?? join(directory, "storage");
     this.#options = options;
   }
@@ -60,7 +62,7 @@ export class TestRegistry implements AsyncDisposable {
     const directory = await mkdtemp(join(tmpdir(), "dvcr-registry-"));
     const registry = new TestRegistry(directory, options.port ?? (await freePort()), options);
     await mkdir(registry.storage, { recursive: true });
-    if (options.tls === true) await makeCertificate(directory);
+    if (options.tls === true) await makeCertificate(directory, options.address ?? "127.0.0.1");
     if (options.auth === true) await writeFile(join(directory, "htpasswd"), `${await htpasswdLine()}\n`);
     await registry.start(options.readonly ?? false);
     return registry;
@@ -213,7 +215,7 @@ async function htpasswdLine(): Promise<string> {
   return `${testUser.name}:${hash}`;
 }
 
-async function makeCertificate(directory: string): Promise<void> {
+async function makeCertificate(directory: string, address: string): Promise<void> {
   const at = (name: string) => join(directory, name);
   const newKey = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
   await mkdir(at("certs"));
@@ -231,7 +233,7 @@ async function makeCertificate(directory: string): Promise<void> {
     at("certs/ca.crt"),
   );
   await tool("openssl", ...newKey, "-subj", "/CN=registry", "-keyout", at("tls.key"), "-out", at("tls.csr"));
-  await writeFile(at("extensions"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n");
+  await writeFile(at("extensions"), `subjectAltName=IP:${address},DNS:localhost\n`);
   const sign = [
     "x509",
     "-req",
