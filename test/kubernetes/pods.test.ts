@@ -88,7 +88,7 @@ describe("the example importer pod in a namespace with restricted Pod Security",
     const end = await eventually(() => endOf(namespace.name, "dvcr-importer-example"));
     expect(end, end.message).toMatchObject({ phase: "Succeeded", exitCode: 0 });
     const message = JSON.parse(end.message) as Record<string, unknown>;
-    expect(message).toMatchObject({ format: "raw" });
+    expect(message).toMatchObject({ "source-image-format": "raw", "source-image-virtual-size": 48 << 20 });
     expect(await storedDigest("vi/default/disk")).toBe(rawDigest);
   });
 

@@ -125,6 +125,8 @@ export async function endOf(namespace: string, pod: string): Promise<EndedPod | 
   const [container] = status.containerStatuses ?? [];
   const ended = container?.state.terminated ?? container?.lastState.terminated;
   if (ended === undefined && status.phase !== "Failed") return undefined;
+  // The kubelet reports the container first and the pod's phase a moment later.
+  if (ended?.exitCode === 0 && status.phase === "Running") return undefined;
   return {
     phase: status.phase,
     exitCode: ended?.exitCode,
