@@ -8,6 +8,7 @@ import type { Place } from "./metadata.ts";
 import type { Wanted } from "./negotiate.ts";
 import type { Query } from "./request-options.ts";
 import { notFound } from "./status.ts";
+import type { BudgetLimits } from "./watch-budget.ts";
 
 export interface ApiDeps {
   readonly store: ResourceStore;
@@ -15,6 +16,8 @@ export interface ApiDeps {
   /** Whether a user of an earlier request may still come: a watch would outlive a withdrawn token by hours. */
   readonly isCurrent: (user: User) => Promise<boolean>;
   readonly log: Logger;
+  /** What watches may hold for clients that do not read; missing: as docs/limits.md says. */
+  readonly watchLimits?: Partial<BudgetLimits>;
 }
 
 export interface ApiRequest {
@@ -34,6 +37,8 @@ export interface ApiRequest {
 export interface ApiAnswer {
   readonly status: number;
   readonly object: Fields;
+  /** Of a long list: the items after those of `object`, to be read as the client takes them. */
+  readonly more?: AsyncIterable<readonly Fields[]>;
 }
 
 export const keyOf = ({ type, namespace, name }: Place): ObjectKey => ({ resource: type.resource, namespace, name });

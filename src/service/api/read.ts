@@ -35,26 +35,62 @@ export async function list(request: ApiRequest, options: ReadOptions): Promise<A
   if (options.resourceVersionMatch === "Exact" && options.resourceVersion !== request.deps.store.version()) {
     throw expired(`The resourceVersion for the provided list is too old: ${options.resourceVersion}`);
   }
-  const found = await page(request, selector, options.limit, options.continue);
+  const isWhole = options.limit === 0 && options.continue === "";
+  const pages = pagesOf(request, selector);
+  const found = isWhole
+    ? await firstOf(pages)
+    : await page(request, selector, Math.min(options.limit, mostPerPage), options.continue);
   const metadata: Fields = {
     resourceVersion: found.resourceVersion,
-    ...(found.continue === undefined ? {} : { continue: found.continue }),
-    ...(found.remaining === undefined || selector !== undefined ? {} : { remainingItemCount: found.remaining }),
+    ...(found.continue === undefined || isWhole ? {} : { continue: found.continue }),
+    ...(found.remaining === undefined || selector !== undefined || isWhole
+      ? {}
+      : { remainingItemCount: found.remaining }),
   };
+  const visible = ({ items }: ObjectList<KubeObject>): Fields[] => items.map((item) => visibleTo(request, item));
   return {
     status: 200,
     object: {
       kind: `${type.kind}List`,
       apiVersion: apiVersionOf(type),
       metadata,
-      items: found.items.map((item) => visibleTo(request, item)),
+      items: visible(found),
     },
+    ...(isWhole && found.continue !== undefined ? { more: mapped(pages, visible) } : {}),
   };
+}
+
+/** Objects of a page that a client asks for with `limit`; the rest comes by `continue`. */
+const mostPerPage = 500;
+
+async function firstOf(pages: AsyncGenerator<ObjectList<KubeObject>>): Promise<ObjectList<KubeObject>> {
+  const { value } = await pages.next();
+  return value as ObjectList<KubeObject>;
+}
+
+async function* mapped<T, R>(items: AsyncIterable<T>, change: (item: T) => R): AsyncGenerator<R> {
+  for await (const item of items) yield change(item);
 }
 
 /** Everything that matches. */
 export function listAll(request: ApiRequest, selector: Selector | undefined): Promise<ObjectList<KubeObject>> {
   return page(request, selector, 0, "");
+}
+
+/** Objects that are read at a time where all are sent: other requests get their turn in between. */
+const pageSize = 50;
+
+/** Everything that matches, page by page as it is asked for, all as of the version of the first page. Throws 410 where that is too old to go on. */
+export async function* pagesOf(
+  request: ApiRequest,
+  selector: Selector | undefined,
+): AsyncGenerator<ObjectList<KubeObject>> {
+  let next = "";
+  do {
+    const part = await storedPage(request, pageSize, next);
+    yield { ...part, items: part.items.filter((item) => selector?.(item) ?? true) };
+    next = part.continue ?? "";
+  } while (next !== "");
 }
 
 /** The next `limit` matching objects (0: all). Throws 410 for a `continue` that is too old. */
@@ -64,29 +100,32 @@ async function page(
   limit: number,
   from: string,
 ): Promise<ObjectList<KubeObject>> {
-  const {
-    deps: { store },
-    place: { type, namespace },
-  } = request;
   const items: KubeObject[] = [];
   let next = from;
   for (;;) {
-    let part: ObjectList<KubeObject>;
-    try {
-      part = await store.list(type.resource, {
-        ...(namespace === "" ? {} : { namespace }),
-        ...(limit === 0 ? {} : { limit: limit - items.length }),
-        ...(next === "" ? {} : { continue: next }),
-      });
-    } catch (error) {
-      if (isCode(error, "E_BAD_REQUEST")) throw badRequest("continue key is not valid");
-      if (!isCode(error, "E_VERSION_EXPIRED")) throw error;
-      throw expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-      );
-    }
+    const part = await storedPage(request, limit === 0 ? 0 : limit - items.length, next);
     items.push(...part.items.filter((item) => selector?.(item) ?? true));
     next = part.continue ?? "";
     if (next === "" || limit === 0 || items.length >= limit) return { ...part, items };
+  }
+}
+
+async function storedPage(
+  { deps: { store }, place: { type, namespace } }: ApiRequest,
+  limit: number,
+  from: string,
+): Promise<ObjectList<KubeObject>> {
+  try {
+    return await store.list(type.resource, {
+      ...(namespace === "" ? {} : { namespace }),
+      ...(limit === 0 ? {} : { limit }),
+      ...(from === "" ? {} : { continue: from }),
+    });
+  } catch (error) {
+    if (isCode(error, "E_BAD_REQUEST")) throw badRequest("continue key is not valid");
+    if (!isCode(error, "E_VERSION_EXPIRED")) throw error;
+    throw expired(
+      "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+    );
   }
 }

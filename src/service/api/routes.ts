@@ -19,7 +19,8 @@ import { pathOf, resourceTypes, type ResourceType } from "./resource-types.ts";
 import { selectedName } from "./selectors.ts";
 import { forbidden, methodNotAllowed, noSuchPath, unauthorized, type StatusError } from "./status.ts";
 import { shaped } from "./table/table.ts";
-import { Watches } from "./watch.ts";
+import { longAnswer } from "./long-list.ts";
+import { Watches } from "./watches.ts";
 import { create, patch, patchTypes, update } from "./write.ts";
 
 export type { ApiDeps } from "./context.ts";
@@ -35,7 +36,7 @@ const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const;
 /** Serves /version, /api, /apis and /openapi. */
 export function apiRoutes(deps: ApiDeps): FastifyPluginAsync {
   return async (app: FastifyInstance) => {
-    const watches = new Watches(deps.isCurrent);
+    const watches = new Watches(deps.isCurrent, deps.watchLimits);
     const lifecycle = new NamespaceLifecycle(deps.store, deps.log);
     await lifecycle.start();
     app.addHook("preClose", () => {
@@ -143,20 +144,25 @@ async function respond(
   authorizeRequest(request, access);
   void reply.header("cache-control", "no-cache, private");
   if (isWatch) {
-    const body = await watches.open(request, readOptions(request.query));
+    const body = watches.open(request, readOptions(request.query));
     // Clients wait for the head, which would otherwise go with the first change.
     reply.raw.once("pipe", () => {
       reply.raw.flushHeaders();
     });
     return reply.type("application/json").send(body);
   }
-  const { status, object } = await method.handle(request);
+  const { status, object, more } = await method.handle(request);
   if (access.verb === "create") reply.request.access = { ...access, name: asObject(object).metadata.name };
   if (request.warnings.length > 0) void reply.header("warning", warningHeaders(request.warnings));
   const answer = shaped(
     request,
     Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)),
   );
+  if (more !== undefined)
+    return reply
+      .code(status)
+      .type(request.wanted.yaml ? "application/yaml" : "application/json")
+      .send(longAnswer(request, answer, object, more));
   if (request.wanted.yaml) return reply.code(status).type("application/yaml").send(encodeYaml(answer));
   return reply
     .code(status)
