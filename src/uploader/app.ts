@@ -6,6 +6,7 @@ import type { Logger } from "../log/logger.ts";
 import type { TrackedImport } from "../metrics/tracked-import.ts";
 import type { Outcome } from "../process/outcome.ts";
 import { answerError } from "./answer.ts";
+import { limitConnections } from "./connections.ts";
 import { holdBodiesBack } from "./continue.ts";
 import { refuseMethod, takeRawBodies, uploadHandlers, uploadMethods } from "./handlers.ts";
 import { checkClientName, tlsOptions } from "./tls.ts";
@@ -27,7 +28,10 @@ export interface UploadAppDeps {
 const uploadPath = "/upload";
 /** How often heads that are late are looked for, at most. */
 const checkMilliseconds = 5000;
-const mostConnections = 512;
+/** In a cluster many clients come from one address, that of a node: half of the places. */
+const connections = { all: 512, perAddress: 256, silence: 5000 };
+/** For a client's part of TLS. */
+const handshakeTimeout = 10_000;
 
 /** The upload of this process, with imports as configured. */
 function openSession(config: UploaderConfig, { runImport, signal, onVerdict, onDone }: UploadAppDeps): UploadSession {
@@ -59,8 +63,8 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
   const app =
     tls === undefined
       ? fastify({ ...options, http: timeouts })
-      : fastify({ ...options, https: { ...tls, ...timeouts } } as FastifyServerOptions);
-  app.server.maxConnections = mostConnections;
+      : fastify({ ...options, https: { ...tls, ...timeouts, handshakeTimeout } } as FastifyServerOptions);
+  limitConnections(app.server, connections);
 
   holdBodiesBack(app);
   await takeRawBodies(app);

@@ -8,6 +8,7 @@ import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Logger } from "../../log/logger.ts";
 import { contains, networkList } from "../../outbound/networks.ts";
 import { answerError } from "../../uploader/answer.ts";
+import { limitConnections } from "../../uploader/connections.ts";
 import { holdBodiesBack, letBodyCome } from "../../uploader/continue.ts";
 import { addAuditLog } from "../security/audit.ts";
 import { addBodyTime } from "../security/body-time.ts";
@@ -20,7 +21,9 @@ const headMilliseconds = 20_000;
 const checkMilliseconds = 5000;
 /** For the body of an object; uploads have times of their own. */
 const bodyMilliseconds = 60_000;
-const mostConnections = 4096;
+const connections = { all: 4096, perAddress: 1024, silence: 5000 };
+/** For a client's part of TLS. */
+const handshakeTimeout = 10_000;
 /** Of objects; uploads have a limit of their own. */
 const bodyLimit = 3 * 2 ** 20;
 /** Bytes of a body that are read although they were refused, so that its sender hears why. */
@@ -69,8 +72,8 @@ export async function buildServeApp({
   const app =
     tls === undefined
       ? fastify({ ...options, http: timeouts })
-      : fastify({ ...options, https: { ...tls, ...timeouts } } as FastifyServerOptions);
-  app.server.maxConnections = mostConnections;
+      : fastify({ ...options, https: { ...tls, ...timeouts, handshakeTimeout } } as FastifyServerOptions);
+  limitConnections(app.server, { ...connections, isShared: (address) => contains(proxies, address) });
 
   holdBodiesBack(app);
   app.addHook("onRequest", (request, reply, done) => {
