@@ -64,8 +64,8 @@ export async function list(request: ApiRequest, options: ReadOptions): Promise<A
 const mostPerPage = 500;
 
 async function firstOf(pages: AsyncGenerator<ObjectList<KubeObject>>): Promise<ObjectList<KubeObject>> {
-  const { value } = await pages.next();
-  return value as ObjectList<KubeObject>;
+  // There is always a first page, be it empty.
+  return (await pages.next()).value as ObjectList<KubeObject>;
 }
 
 async function* mapped<T, R>(items: AsyncIterable<T>, change: (item: T) => R): AsyncGenerator<R> {
