@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "vitest";
 
 import { parseServeConfig } from "../../src/config/serve-config.ts";
 import { createLogger } from "../../src/log/logger.ts";
@@ -27,6 +28,7 @@ import { admissionLimits, executorSettings } from "../../src/service/server/sett
 import { DataDirectory } from "../../src/service/store/data-directory.ts";
 import { SqliteStore } from "../../src/service/store/sqlite-store.ts";
 import { UploadTokens } from "../../src/service/uploads/tokens.ts";
+import { eventually } from "./pod.ts";
 
 export interface ReconcileOptions {
   /** As in the service's configuration file's variables. */
@@ -235,6 +237,12 @@ export class Reconciled implements AsyncDisposable {
   async events(name: string): Promise<string[]> {
     const { items } = await this.store.list<EventObject>("events");
     return items.filter(({ involvedObject }) => involvedObject.name === name).map(({ reason }) => reason);
+  }
+
+  /** Exactly these events come to be; the last is written after the status. */
+  async toldOf(name: string, ...reasons: string[]): Promise<void> {
+    await eventually(async () => (await this.events(name)).length >= reasons.length);
+    expect((await this.events(name)).sort()).toEqual([...reasons].sort());
   }
 
   /** `REPOSITORY:TAG` of everything that is stored. */
