@@ -66,6 +66,7 @@ class Job final : public Napi::ObjectWrap<Job> {
                            InstanceMethod<&Job::source_bytes>("sourceBytes"),
                            InstanceMethod<&Job::disk_bytes>("diskBytes"),
                            InstanceMethod<&Job::scratch_bytes>("scratchBytes"),
+                           InstanceMethod<&Job::cpu_seconds>("cpuSeconds"),
                        });
   }
 
@@ -84,6 +85,8 @@ class Job final : public Napi::ObjectWrap<Job> {
     } else {
       pushed_ = std::make_unique<PushedSource>(post, config_.size, config_.range_size);
     }
+    // Some of its threads begin here.
+    const CpuAccount::Use counted(account_);
     work_ = make_work(config_, source(), post);
     thread_ = std::thread([this, post] { run(post); });
   }
@@ -97,7 +100,7 @@ class Job final : public Napi::ObjectWrap<Job> {
   }
 
   void run(const Post& post) {
-    begin_thread("dvcr-front");
+    const CoreThread thread("dvcr-front", account_);
     post(last_event());
     // What follows touches nothing of the job any more, which may be gone once the channel is closed.
     const std::shared_ptr<Channel> channel = channel_;
@@ -162,6 +165,8 @@ class Job final : public Napi::ObjectWrap<Job> {
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   }
 
+  Napi::Value cpu_seconds(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), account_->seconds()); }
+
   JobConfig config_;
   Napi::ObjectReference options_;
   std::shared_ptr<Channel> channel_;
@@ -170,6 +175,7 @@ class Job final : public Napi::ObjectWrap<Job> {
   std::unique_ptr<Work> work_;
   std::thread thread_;
   std::atomic<bool> ended_ = false;
+  std::shared_ptr<CpuAccount> account_ = std::make_shared<CpuAccount>();
 };
 
 Napi::Value js_library_versions(const Napi::CallbackInfo& info) {

@@ -10,7 +10,8 @@ namespace dvcr {
 // One digest on a thread of its own. The queue needs no bound: the chunks in it are memory that its source counts.
 class VerifySource::Hasher {
  public:
-  explicit Hasher(const std::string& algorithm) : digest_(algorithm), thread_([this] { run(); }) {}
+  explicit Hasher(const std::string& algorithm)
+      : digest_(algorithm), account_(CpuAccount::current()), thread_([this] { run(); }) {}
   ~Hasher() { join(); }
   Hasher(const Hasher&) = delete;
   Hasher& operator=(const Hasher&) = delete;
@@ -39,7 +40,7 @@ class VerifySource::Hasher {
   }
 
   void run() {
-    begin_thread("dvcr-checksum");
+    const CoreThread thread("dvcr-checksum", account_);
     for (;;) {
       SharedChunk chunk;
       {
@@ -59,6 +60,7 @@ class VerifySource::Hasher {
   std::condition_variable wake_;
   std::deque<SharedChunk> queue_;
   bool closed_ = false;
+  std::shared_ptr<CpuAccount> account_;
   std::thread thread_;
 };
 

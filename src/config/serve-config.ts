@@ -119,10 +119,12 @@ const placeFields = {
 /** What one import, one namespace and all of them together may take. */
 const limitFields = {
   maxImports: withDefault("DVCR_SERVE_MAX_IMPORTS", integer(1, 1000), 2, {
-    description: "Imports at once; others wait in Pending.",
+    description:
+      "Imports that are converted at once; others wait for their turn. The namespaces take turns, and an import to which no bytes come does not hold the others up.",
   }),
   maxUploads: withDefault("DVCR_SERVE_MAX_UPLOADS", integer(1, 1000), 4, {
-    description: "Uploads that are converted at once; others are held back at their first bytes.",
+    description:
+      "Uploads that are converted at once; others are held back. The namespaces take turns, and an upload whose client is gone does not hold the others up.",
   }),
   maxUploadSize: withDefault("DVCR_SERVE_MAX_UPLOAD_SIZE", bytes, 1024 * gibi, {
     description: "Largest file that may be uploaded, as it is sent.",
@@ -175,6 +177,10 @@ const sourceFields = {
     description: "How often an import is started again after a failure that may pass.",
   }),
   retrySeconds: renamed(patienceFields.retrySeconds),
+  minSourceSpeed: withDefault("DVCR_SERVE_MIN_SOURCE_SPEED", bytes, 4096, {
+    description:
+      "Bytes per second that a source must bring, over two minutes of waiting for it, or its import is ended and tried again; 0: any number.",
+  }),
   ...proxyFields,
 };
 
@@ -184,7 +190,10 @@ const serveImageFields = {
   layerCompression: renamed(imageFields.layerCompression),
   manifestKind: renamed(imageFields.manifestKind),
   allowNested: renamed(imageFields.allowNested),
-  maxVirtualSize: renamed(imageFields.maxVirtualSize),
+  maxVirtualSize: withDefault("DVCR_SERVE_MAX_VIRTUAL_SIZE", bytes, 1024 * gibi, {
+    description:
+      "Largest virtual disk that is accepted. Even an empty one costs the store a thousandth of its size and about ten CPU minutes per TiB: raise it where the store and the cores have that to give.",
+  }),
   maxDecoderMemory: renamed(imageFields.maxDecoderMemory),
   scratchLimit: renamed(imageFields.scratchLimit),
   scratchDir: optional("DVCR_SERVE_SCRATCH_DIR", path, {

@@ -171,6 +171,11 @@ export const catalogue = {
     "The source's certificate is not trusted",
     "Give its CA with --src-cert-dir (pods: IMPORTER_CERT_DIR), or --src-tls-verify=false (pods: INSECURE_TLS=true) where you accept the risk.",
   ),
+  E_SOURCE_SLOW: retry(
+    502,
+    "The source brings next to nothing",
+    "Import from a faster server. Whoever runs the service can lower minSourceSpeed in its configuration.",
+  ),
   E_CLIENT_GONE: retry(
     400,
     "The client closed the connection before all data was sent",
@@ -306,6 +311,11 @@ export const catalogue = {
     507,
     "The store for images is nearly full",
     "Delete images, run `dvcr gc run`, or raise the limit.",
+  ),
+  E_GAVE_WAY: retry(
+    503,
+    "The import waited for bytes, and others needed its room",
+    "An import begins again by itself; an upload has to be sent again from its first byte.",
   ),
   E_QUOTA: retry(403, "The namespace's quota is used up", "Delete images of the namespace, or ask for a larger quota."),
   E_QUOTA_EXCEEDED: refused(

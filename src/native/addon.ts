@@ -116,6 +116,8 @@ export interface NativeJob {
   diskBytes(): number;
   /** Bytes that the core holds in scratch now. */
   scratchBytes(): number;
+  /** CPU seconds that the job's threads have taken. */
+  cpuSeconds(): number;
 }
 
 declare const nativeMemory: unique symbol;

@@ -120,6 +120,11 @@ export class Conversion {
     return this.#job.scratchBytes();
   }
 
+  /** CPU seconds of the core's threads. */
+  cpuSeconds(): number {
+    return this.#job.cpuSeconds();
+  }
+
   #fail(error: unknown): void {
     this.#error ??= toDvcrError(error);
     this.#job.cancel();

@@ -63,6 +63,8 @@ export interface ImportProgress {
   readonly sourceSize?: number;
   /** Layer bytes that the destination acknowledged. */
   readonly layerBytes: number;
+  /** CPU seconds of the core's threads, where it works. */
+  readonly cpuSeconds?: number;
 }
 
 /** Cheap to read at any time, from any timer. */

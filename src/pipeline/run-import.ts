@@ -41,6 +41,8 @@ class ImportRun {
   #sourceBytes = 0;
   #layerBytes = 0;
   #restarts = 0;
+  /** CPU seconds of the passes that have ended. */
+  #cpuBefore = 0;
 
   constructor(
     source: Source,
@@ -72,6 +74,7 @@ class ImportRun {
       sourceBytes: this.#sourceBytes,
       ...(this.#sourceSize === undefined ? {} : { sourceSize: this.#sourceSize }),
       layerBytes: this.#layerBytes,
+      cpuSeconds: this.#cpuBefore + (this.#conversion?.cpuSeconds() ?? 0),
     };
   }
 
@@ -83,7 +86,7 @@ class ImportRun {
     } finally {
       // The job ends with its conversion; its last count stays as the final progress.
       this.progress();
-      this.#conversion = undefined;
+      this.#endPass();
       this.#memory.leave();
     }
   }
@@ -184,10 +187,16 @@ class ImportRun {
           );
       } finally {
         this.progress();
+        this.#endPass();
         await source.close();
       }
       source = await this.#source.open(this.#signal);
     }
+  }
+
+  #endPass(): void {
+    this.#cpuBefore += this.#conversion?.cpuSeconds() ?? 0;
+    this.#conversion = undefined;
   }
 
   async #commit(result: NativeResult, layerPushed: boolean): Promise<ImportReport> {

@@ -26,18 +26,19 @@ void Pipeline::start(const Setup& setup) {
   setup_ = setup;
   setup_.threads = std::max(1u, setup.threads);
   max_windows_ = std::min(4 + 2 * setup_.threads, ImportMemory::kMostWindows);
+  const std::shared_ptr<CpuAccount> account = CpuAccount::current();
   for (unsigned i = 0; i < setup_.threads; ++i) {
-    threads_.emplace_back([this] {
-      begin_thread("dvcr-frames");
+    threads_.emplace_back([this, account] {
+      const CoreThread thread("dvcr-frames", account);
       work();
     });
   }
-  threads_.emplace_back([this] {
-    begin_thread("dvcr-diffid");
+  threads_.emplace_back([this, account] {
+    const CoreThread thread("dvcr-diffid", account);
     consume(&Pipeline::digest);
   });
-  threads_.emplace_back([this] {
-    begin_thread("dvcr-layer");
+  threads_.emplace_back([this, account] {
+    const CoreThread thread("dvcr-layer", account);
     consume(&Pipeline::write);
   });
 }

@@ -12,9 +12,25 @@ export interface Executor {
   find(uid: string): RunningJob | undefined;
   /** All of them. */
   running(): readonly RunningJob[];
+  /** What each namespace has of the places for imports and for uploads. */
+  use(): readonly NamespaceUse[];
   /** Cancels what runs, waits until nothing of it remains, and forgets it. */
   stop(uid: string): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What the imports, or the uploads, of one namespace take; `namespace` is empty for cluster-wide images. */
+export interface NamespaceUse {
+  readonly work: "import" | "upload";
+  readonly namespace: string;
+  /** Places held now. */
+  readonly held: number;
+  /** Waiting for a place. */
+  readonly waiting: number;
+  /** Begun, and waiting for bytes. */
+  readonly idle: number;
+  /** Since the start of the process, of all threads. */
+  readonly cpuSeconds: number;
 }
 
 export interface ImportJob {
@@ -22,6 +38,8 @@ export interface ImportJob {
   readonly generation: number;
   /** For logs, traces and limits: `cvi/NAME` or `vi/NAMESPACE/NAME`. */
   readonly label: string;
+  /** Of the resource; empty for a cluster-wide one. */
+  readonly namespace: string;
   readonly target: ImageName;
   readonly source: JobSource;
   readonly checksums: readonly Checksum[];
@@ -53,11 +71,22 @@ export interface JobState {
   /** Bytes per second. */
   readonly averageSpeed: number;
   readonly currentSpeed: number;
-  /** What failed last and is being tried again, until bytes flow again. */
+  /** What failed last and is being tried again, until bytes flow again; of a waiting upload, what refused it. */
   readonly retrying?: DvcrError | undefined;
+  /** What keeps a running job from going on. */
+  readonly waitsFor?: WaitsFor | undefined;
   readonly result?: JobResult;
   readonly error?: DvcrError;
 }
+
+/**
+ * `turn`: others have the places; `client`: an upload was cut, and may be continued; `source`: nothing comes from it, whose
+ * `name` tells which.
+ */
+export type WaitsFor =
+  | { readonly what: "turn" }
+  | { readonly what: "client"; readonly offset: number; readonly total: number | undefined }
+  | { readonly what: "source"; readonly name: string };
 
 export interface JobResult {
   readonly manifestDigest: string;

@@ -73,6 +73,7 @@ export function tracedExecutor(executor: Executor, tracer: Tracer): Executor {
     },
     find: (uid) => executor.find(uid),
     running: () => executor.running(),
+    use: () => executor.use(),
     stop: async (uid) => {
       const running = executor.find(uid);
       await executor.stop(uid);

@@ -8,7 +8,8 @@ import type { ImageObject } from "../model/image.ts";
 import { labelOf } from "../model/names.ts";
 import type { KubeObject, ObjectKey, ResourceName } from "../model/object.ts";
 import type { ResourceStore } from "../store/store.ts";
-import { ImageWork, type ImageWorkDeps, type WorkContext } from "./image-work.ts";
+import { ImageWork } from "./image-work.ts";
+import type { ImageWorkDeps, WorkContext } from "./work-context.ts";
 import { WorkQueue } from "./work-queue.ts";
 
 export interface ReconcilerDeps extends ImageWorkDeps {

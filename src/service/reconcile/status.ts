@@ -1,6 +1,6 @@
 /** The status of an image, built anew at each turn: only the times of its conditions' transitions are carried over. */
 import { redactText } from "../../log/redact.ts";
-import type { JobState } from "../executor/executor.ts";
+import type { JobState, WaitsFor } from "../executor/executor.ts";
 import type { Condition, ImageObject, ImageStatus } from "../model/image.ts";
 import { formatPercent, formatRunningPercent, formatSize, formatSpeed } from "../model/quantities.ts";
 
@@ -58,10 +58,33 @@ export function runningStatus(
   };
 }
 
-/** What Ready says while a job runs; where something is away, that and what. */
-export function runningMessage({ retrying }: JobState): string {
-  const message = "the image is being imported";
+/** What Ready says of a job that has not had its turn yet. */
+export const turnMessage = "other imports are running; this one waits for its turn";
+
+/** What Ready says while a job runs; where something is away or waited for, that and what. */
+export function runningMessage({ retrying, waitsFor }: JobState): string {
+  const message = waitsFor === undefined ? "the image is being imported" : messageOf(waitsFor);
   return retrying === undefined ? message : redactText(`${message}; trying again after ${retrying.toLine()}`);
+}
+
+function messageOf(waitsFor: WaitsFor): string {
+  switch (waitsFor.what) {
+    case "turn":
+      return "the import gives way to others, and goes on when it is its turn";
+    case "source":
+      return `the image is being imported; nothing has come from ${waitsFor.name} for a while, and it is waited for`;
+    case "client": {
+      const { offset, total } = waitsFor;
+      const part = total === undefined ? formatSize(offset) : `${formatSize(offset)} of ${formatSize(total)}`;
+      return `the upload was cut after ${part} and waits for its client, who may go on from there or send the whole file again; \`dvcr upload\` goes on by itself`;
+    }
+  }
+}
+
+/** What Ready says while an upload is waited for; what refused the one before, where that may be tried again. */
+export function waitingMessage({ retrying }: JobState): string {
+  const message = "waiting for the file; send it to status.imageUploadURLs";
+  return retrying === undefined ? message : redactText(`${message}; the last upload ended with ${retrying.toLine()}`);
 }
 
 const averageOf = (speed: number) => ({ avg: formatSpeed(speed), avgBytes: String(Math.round(speed)) });

@@ -4,7 +4,8 @@ import type { StaleImage } from "../gc/inventory.ts";
 import { imageApiVersion, type ImageObject } from "../model/image.ts";
 import type { Draft, ResourceName } from "../model/object.ts";
 import { isFalse, isTrue, statusOf, storedStatus, type StatusDraft } from "../reconcile/status.ts";
-import { imageFinalizer, withoutConditions } from "../reconcile/image-work.ts";
+import { withoutConditions } from "../reconcile/presence.ts";
+import { imageFinalizer } from "../reconcile/work-context.ts";
 
 export const restoredAnnotation = "virtualization.deckhouse.io/restored-from";
 

@@ -28,6 +28,7 @@ export function executorSettings(config: ServeConfig): ExecutorSettings {
     maxUploads: config.maxUploads,
     retries: config.retries,
     retrySeconds: config.retrySeconds,
+    minSourceSpeed: config.minSourceSpeed,
     sourceInsecureTls: config.sourceInsecureTls,
     proxies: config,
     ...(outbound === undefined ? {} : { outbound }),

@@ -3,34 +3,34 @@ import { inAttempts } from "../../../retry/attempts.ts";
 import type { ImportJob, JobResult, JobSource } from "../executor.ts";
 import { fetchedSource } from "./import-source.ts";
 import { LocalJob, resultOf } from "./local-job.ts";
+import type { Place } from "./place.ts";
+import { placedSource } from "./placed-source.ts";
+import type { Places } from "./places.ts";
 import type { ExecutorDeps } from "./settings.ts";
-import type { Slots } from "./slots.ts";
 
 type Fetched = Exclude<JobSource, { type: "upload" }>;
 
 /** An import from a server, or a copy of a stored image: in its turn, and again while its failures may pass. */
 export class FetchJob extends LocalJob {
   readonly #source: Fetched;
-  readonly #slots: Slots;
+  readonly #places: Places;
   #done: Promise<void> = Promise.resolve();
 
-  constructor(job: ImportJob, source: Fetched, deps: ExecutorDeps, slots: Slots) {
+  constructor(job: ImportJob, source: Fetched, deps: ExecutorDeps, places: Places) {
     super(job, deps);
     this.#source = source;
-    this.#slots = slots;
+    this.#places = places;
   }
 
   start(): void {
-    this.#done = this.#slots
-      .run(this.signal, () => this.sampled(() => this.#attempts()))
-      .then(
-        (result) => {
-          this.stored(result);
-        },
-        (error: unknown) => {
-          this.failed(error);
-        },
-      );
+    this.#done = this.sampled(() => this.#attempts()).then(
+      (result) => {
+        this.stored(result);
+      },
+      (error: unknown) => {
+        this.failed(error);
+      },
+    );
   }
 
   protected ended(): Promise<void> {
@@ -38,7 +38,7 @@ export class FetchJob extends LocalJob {
   }
 
   #attempts(): Promise<JobResult> {
-    return inAttempts(() => this.#attempt(), {
+    return inAttempts(() => this.#inItsTurn(), {
       signal: this.signal,
       retries: this.deps.settings.retries,
       // Room comes when somebody makes some: the source is not fetched twenty times until then.
@@ -50,24 +50,33 @@ export class FetchJob extends LocalJob {
     });
   }
 
-  async #attempt(): Promise<JobResult> {
-    const { settings, place } = this.deps;
+  /** One attempt. Between two of them the place is free for others. */
+  #inItsTurn(): Promise<JobResult> {
+    return this.inTurn(this.#places, this.signal, async (place, signal) => {
+      this.change({ phase: "running" });
+      return await this.#attempt(place, signal);
+    });
+  }
+
+  async #attempt(place: Place, signal: AbortSignal): Promise<JobResult> {
+    const { settings } = this.deps;
     const { target, checksums } = this.job;
     if (this.#source.type === "copy") {
       await this.deps.beforeStored(this.job.uid, this.#source.bytes ?? 0);
-      await place.copy(this.#source.from, target, this.signal);
-      return { manifestDigest: await this.#copiedDigest() };
+      await this.deps.place.copy(this.#source.from, target, signal);
+      return { manifestDigest: await this.#copiedDigest(signal) };
     }
     const source = fetchedSource(this.#source, settings, this.log, (error) => {
       this.retrying(error);
     });
-    return resultOf(await this.runImport(source, importOptions(settings.image, checksums), this.signal));
+    const placed = placedSource(source, place, settings.minSourceSpeed);
+    return resultOf(await this.runImport(place)(placed, importOptions(settings.image, checksums), signal));
   }
 
-  async #copiedDigest(): Promise<string> {
+  async #copiedDigest(signal: AbortSignal): Promise<string> {
     const destination = this.deps.place.destination(this.job.target);
     try {
-      return (await destination.current(this.signal))?.manifestDigest ?? "";
+      return (await destination.current(signal))?.manifestDigest ?? "";
     } finally {
       await destination.close();
     }

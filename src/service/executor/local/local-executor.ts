@@ -1,22 +1,22 @@
 import { DvcrError } from "../../../errors/dvcr-error.ts";
-import type { Executor, ImportJob, RunningJob } from "../executor.ts";
+import type { Executor, ImportJob, NamespaceUse, RunningJob } from "../executor.ts";
 import { FetchJob } from "./fetch-job.ts";
 import type { LocalJob } from "./local-job.ts";
 import type { ExecutorDeps } from "./settings.ts";
-import { Slots } from "./slots.ts";
+import { limitsFor, Places } from "./places.ts";
 import { UploadJob } from "./upload-job.ts";
 
-/** Imports in this process, a bounded number at once. */
+/** Imports in this process, a bounded number at once, shared out between namespaces. */
 export class LocalExecutor implements Executor {
   readonly #deps: ExecutorDeps;
-  readonly #imports: Slots;
-  readonly #uploads: Slots;
+  readonly #imports: Places;
+  readonly #uploads: Places;
   readonly #jobs = new Map<string, LocalJob>();
 
   constructor(deps: ExecutorDeps) {
     this.#deps = deps;
-    this.#imports = new Slots(deps.settings.maxImports);
-    this.#uploads = new Slots(deps.settings.maxUploads);
+    this.#imports = new Places(limitsFor(deps.settings.maxImports));
+    this.#uploads = new Places(limitsFor(deps.settings.maxUploads));
   }
 
   start(job: ImportJob): RunningJob {
@@ -38,6 +38,13 @@ export class LocalExecutor implements Executor {
 
   running(): readonly RunningJob[] {
     return [...this.#jobs.values()];
+  }
+
+  use(): readonly NamespaceUse[] {
+    return [
+      ...this.#imports.use().map((use) => ({ ...use, work: "import" as const })),
+      ...this.#uploads.use().map((use) => ({ ...use, work: "upload" as const })),
+    ];
   }
 
   async stop(uid: string): Promise<void> {

@@ -3,12 +3,17 @@ import type { Logger } from "../../../log/logger.ts";
 import { ProgressTracker } from "../../../metrics/progress.ts";
 import { trackedImport, type TrackedImport } from "../../../metrics/tracked-import.ts";
 import type { ImportReport, RunningImport } from "../../../pipeline/import-image.ts";
-import type { ImportJob, JobResult, JobState, RunningJob } from "../executor.ts";
-import { CheckedDestination } from "./checked-destination.ts";
+import type { ImportJob, JobResult, JobState, RunningJob, WaitsFor } from "../executor.ts";
+import type { Place } from "./place.ts";
+import { PlacedDestination } from "./placed-destination.ts";
+import type { Places } from "./places.ts";
 import { withServiceRemedy } from "./remedies.ts";
 import type { ExecutorDeps } from "./settings.ts";
 
 const sampleMilliseconds = 1000;
+/** A wait that is shorter is no news, in milliseconds. */
+const noticedTurnMs = 2000;
+const noticedSourceMs = 10_000;
 
 /** What moves again when the source, or the place for images, is back. */
 type Counter = "sourceBytes" | "layerBytes";
@@ -23,6 +28,9 @@ export abstract class LocalJob implements RunningJob {
   #tracker = new ProgressTracker();
   #state: JobState = { phase: "queued", sourceBytes: 0, percent: 0, averageSpeed: 0, currentSpeed: 0 };
   #running: RunningImport | undefined;
+  #place: Place | undefined;
+  /** CPU seconds of the attempts that have ended. */
+  #cpuBefore = 0;
   #sampler: NodeJS.Timeout | undefined;
   /** How far which attempt had come at the failure that is being tried again, by the counter of where it failed. */
   #failedAt:
@@ -67,16 +75,38 @@ export abstract class LocalJob implements RunningJob {
     for (const listener of this.#listeners) listener();
   }
 
+  /** Runs `work` when the job's turn comes. Its signal is aborted with the given one, and where it must give way to others. */
+  protected async inTurn<T>(
+    places: Places,
+    signal: AbortSignal,
+    work: (place: Place, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const gaveWay = new AbortController();
+    const member = {
+      namespace: this.job.namespace,
+      signal: AbortSignal.any([signal, gaveWay.signal]),
+      cpuSeconds: () => this.#cpuBefore + (this.#running?.progress().cpuSeconds ?? 0),
+      end: (reason: DvcrError) => gaveWay.abort(reason),
+    };
+    try {
+      return await places.run(member, (place) => work((this.#place = place), member.signal));
+    } finally {
+      this.#cpuBefore = member.cpuSeconds();
+      this.#running = this.#place = undefined;
+    }
+  }
+
   /** One attempt at importing a source into the job's target, its progress shown in the state. */
-  protected get runImport(): TrackedImport {
-    const { importImage, place, beforeStored } = this.deps;
+  protected runImport(place: Place): TrackedImport {
+    const { importImage, place: images, beforeStored } = this.deps;
     const opened = () =>
-      place.destination(this.job.target, (error) => {
+      images.destination(this.job.target, (error) => {
         this.retrying(error, "layerBytes");
       });
     return trackedImport({
       importImage: (...args) => (this.#running = importImage(...args)),
-      openDestination: () => new CheckedDestination(opened(), (bytes) => beforeStored(this.job.uid, bytes)),
+      openDestination: () =>
+        new PlacedDestination(opened(), { place, check: (bytes) => beforeStored(this.job.uid, bytes) }),
       tracker: this.#tracker,
       log: this.log,
     });
@@ -97,7 +127,6 @@ export abstract class LocalJob implements RunningJob {
 
   /** Samples progress and speed while `work` runs. */
   protected async sampled<T>(work: () => Promise<T>): Promise<T> {
-    this.change({ phase: "running" });
     this.#sampler = setInterval(() => {
       this.#sample();
     }, sampleMilliseconds);
@@ -119,6 +148,7 @@ export abstract class LocalJob implements RunningJob {
       failed !== undefined && this.#count(failed.counter) > (failed.running === this.#running ? failed.bytes : 0);
     if (flowsAgain) this.#failedAt = undefined;
     this.change({
+      waitsFor: this.waitsFor(),
       percent,
       averageSpeed,
       currentSpeed,
@@ -127,6 +157,15 @@ export abstract class LocalJob implements RunningJob {
       ...(sourceSize === undefined ? {} : { sourceSize }),
       ...(flowsAgain ? { retrying: undefined } : {}),
     });
+  }
+
+  /** What keeps the job from going on, where that has lasted. */
+  protected waitsFor(): WaitsFor | undefined {
+    const place = this.#place;
+    if (place === undefined) return undefined;
+    if (place.waitedFor() >= noticedTurnMs) return { what: "turn" };
+    const name = nameOf(this.job);
+    return name !== undefined && place.idleFor() >= noticedSourceMs ? { what: "source", name } : undefined;
   }
 
   /** By the attempt that runs, or ran last. */
@@ -144,18 +183,25 @@ export abstract class LocalJob implements RunningJob {
       },
       "image stored",
     );
-    this.change({ phase: "stored", percent: 100, currentSpeed: 0, result });
+    this.change({ phase: "stored", percent: 100, currentSpeed: 0, result, waitsFor: undefined });
   }
 
   protected failed(thrown: unknown): void {
     const error = toDvcrError(thrown);
     if (this.signal.aborted) return;
     this.log.error({ err: error }, "no image stored");
-    this.change({ phase: "failed", currentSpeed: 0, error });
+    this.change({ phase: "failed", currentSpeed: 0, error, waitsFor: undefined });
   }
 }
 
 /** What the reconciler is told of a stored image. */
 export function resultOf({ manifestDigest, format, storedSize, virtualSize, averageSpeed }: ImportReport): JobResult {
   return { manifestDigest, format, storedSize, virtualSize, ...(averageSpeed > 0 ? { averageSpeed } : {}) };
+}
+
+/** The server that a job's bytes come from, without credentials and query. */
+function nameOf({ source }: ImportJob): string | undefined {
+  if (source.type === "registry") return source.image.split("/")[0];
+  if (source.type !== "http" || !URL.canParse(source.url)) return undefined;
+  return new URL(source.url).host;
 }

@@ -10,13 +10,15 @@ import type { UploadTokens } from "../../uploads/tokens.ts";
 export interface ExecutorSettings {
   /** What becomes of images, and the limits of one. */
   readonly image: ValuesOf<typeof imageFields>;
-  /** Imports and copies at once; others are queued. */
+  /** Imports and copies that compute at once; others wait for their turn. */
   readonly maxImports: number;
-  /** Uploads at once; others are held back at their first bytes. */
+  /** Uploads that are converted at once; others are held back. */
   readonly maxUploads: number;
   /** How often an import is tried again, and for how long a server that is away is waited for, in seconds. */
   readonly retries: number;
   readonly retrySeconds: number;
+  /** Bytes per second that a source must bring; 0: any number. */
+  readonly minSourceSpeed: number;
   /** Certificates of sources are not verified, and registries may speak plain HTTP. */
   readonly sourceInsecureTls: boolean;
   readonly proxies: ProxySettings;

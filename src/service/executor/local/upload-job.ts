@@ -1,12 +1,13 @@
 import { importOptions } from "../../../config/import-options.ts";
-import type { DvcrError } from "../../../errors/dvcr-error.ts";
+import { toDvcrError, type DvcrError } from "../../../errors/dvcr-error.ts";
 import type { Outcome } from "../../../process/outcome.ts";
 import { uploadHandlers, type UploadHandlers } from "../../../uploader/handlers.ts";
 import { UploadSession } from "../../../uploader/upload-session.ts";
-import type { ImportJob } from "../executor.ts";
+import type { ImportJob, WaitsFor } from "../executor.ts";
 import { LocalJob, resultOf } from "./local-job.ts";
 import type { ExecutorDeps } from "./settings.ts";
-import type { Slots } from "./slots.ts";
+import { placedSource } from "./placed-source.ts";
+import type { Places } from "./places.ts";
 
 /** Waits for a file at its upload URL; whatever a client can mend may be tried again there. */
 export class UploadJob extends LocalJob {
@@ -15,7 +16,7 @@ export class UploadJob extends LocalJob {
   /** What the routes of its URL do. */
   readonly handlers: UploadHandlers;
 
-  constructor(job: ImportJob, token: string, deps: ExecutorDeps, slots: Slots) {
+  constructor(job: ImportJob, token: string, deps: ExecutorDeps, places: Places) {
     super(job, deps);
     this.#token = token;
     const { settings } = deps;
@@ -23,13 +24,17 @@ export class UploadJob extends LocalJob {
       startImport: (source, checksums, ended) => {
         const signal = AbortSignal.any([this.signal, ended]);
         this.startOver();
-        return slots.run(signal, async () => {
-          const report = await this.sampled(() =>
-            this.runImport(source, importOptions(settings.image, checksums), signal),
-          );
-          // The client is told the image's public name, not where we keep it.
-          return { ...report, image: deps.place.urlOf(job.target) };
-        });
+        return this.#refusedOr(
+          this.sampled(() =>
+            this.inTurn(places, signal, async (place, inTime) => {
+              const placed = placedSource(source, place, 0);
+              const options = importOptions(settings.image, checksums);
+              const report = await this.runImport(place)(placed, options, inTime);
+              // The client is told the image's public name, not where we keep it.
+              return { ...report, image: deps.place.urlOf(job.target) };
+            }),
+          ),
+        );
       },
       onVerdict: (verdict) => {
         this.#conclude(verdict);
@@ -75,6 +80,23 @@ export class UploadJob extends LocalJob {
     await this.#session.close(reason);
   }
 
+  /** What ended an upload that may be sent again is told until another one begins. */
+  async #refusedOr<T>(running: Promise<T>): Promise<T> {
+    try {
+      return await running;
+    } catch (thrown) {
+      const error = toDvcrError(thrown);
+      if (error.entry.kind === "retry" && !this.signal.aborted) this.retrying(error);
+      throw error;
+    }
+  }
+
+  /** An upload that was cut waits for its client, whoever else runs. */
+  protected override waitsFor(): WaitsFor | undefined {
+    const { state, offset, total } = this.#session.status();
+    return state === "interrupted" ? { what: "client", offset, total } : super.waitsFor();
+  }
+
   #conclude(verdict: Outcome): void {
     this.deps.tokens.remove(this.#token);
     if (verdict.kind === "failed") this.failed(verdict.error);
@@ -85,7 +107,9 @@ export class UploadJob extends LocalJob {
   #show(): void {
     const { state, verdict } = this.#session.status();
     if (verdict !== undefined || this.signal.aborted) return;
+    const before = this.state();
     const phase = state === "idle" ? "waiting" : "running";
-    if (this.state().phase !== phase) this.change({ phase });
+    const waitsFor = this.waitsFor();
+    if (before.phase !== phase || before.waitsFor?.what !== waitsFor?.what) this.change({ phase, waitsFor });
   }
 }
