@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
 
 import js from "@eslint/js";
 import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
+
+import { importProblem } from "./scripts/floors.mjs";
 
 const nodeGlobals = Object.fromEntries(
   [
@@ -22,6 +25,24 @@ const nodeGlobals = Object.fromEntries(
 
 /** The executables have no extension, and ESLint only looks at such files where they are named. */
 const executables = Object.values(JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")).bin);
+
+/** The floors of docs/architecture.md while a file is edited; scripts/lint-imports.mjs checks the whole tree, and circles. */
+const floorsRule = {
+  create: (context) => {
+    const check = ({ source }) => {
+      if (typeof source?.value !== "string" || !source.value.startsWith(".")) return;
+      const [from, to] = [context.filename, resolve(dirname(context.filename), source.value)];
+      const message = importProblem(relative(import.meta.dirname, from), relative(import.meta.dirname, to));
+      if (message !== undefined) context.report({ node: source, message });
+    };
+    return {
+      ImportDeclaration: check,
+      ExportNamedDeclaration: check,
+      ExportAllDeclaration: check,
+      ImportExpression: check,
+    };
+  },
+};
 
 export default defineConfig(
   globalIgnores(["dist/", "build/", "coverage/", "bench/results/"]),
@@ -48,6 +69,11 @@ export default defineConfig(
     rules: {
       "no-restricted-properties": ["error", { object: "process", property: "env", message: "Read it in src/config." }],
     },
+  },
+  {
+    files: ["src/**/*.ts", "console/src/**/*.ts", "console/src/**/*.tsx"],
+    plugins: { project: { rules: { floors: floorsRule } } },
+    rules: { "project/floors": "error" },
   },
   {
     files: ["test/**/*.ts", "bench/**/*.ts"],

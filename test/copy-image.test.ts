@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import type { CopyReport } from "../src/pipeline/copy-image.ts";
+import type { CopyReport } from "../src/copy/copy-image.ts";
 import { dvcr } from "./support/cli.ts";
 import { ImagePusher, type TestImage } from "./support/container-images.ts";
 import { CountingProxy } from "./support/counting-proxy.ts";

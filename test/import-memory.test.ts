@@ -5,7 +5,7 @@ import { afterEach, expect, it } from "vitest";
 import type { NativeJob } from "../src/native/addon.ts";
 import { Feed } from "../src/pipeline/feed.ts";
 import { ImportMemory } from "../src/pipeline/import-memory.ts";
-import { secureContext } from "../src/registry/tls.ts";
+import { secureContext } from "../src/outbound/tls.ts";
 import { makeCertificates } from "./support/certificates.ts";
 
 const mebibyte = 1 << 20;

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { expect, test, vi } from "vitest";
 
-import type { LayerBacklog, LayerInsurance, LayerUpload } from "../src/destination/destination.ts";
+import type { LayerBacklog, LayerInsurance, LayerUpload } from "../src/layer/layer-upload.ts";
 import { RegistryDestination } from "../src/destination/docker.ts";
 import { Scratch } from "../src/pipeline/scratch.ts";
 import { statBlob } from "../src/registry/blobs.ts";

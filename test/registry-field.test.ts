@@ -5,7 +5,8 @@
 import { expect, test, vi } from "vitest";
 
 import { RegistryDestination, type RegistryDestinationOptions } from "../src/destination/docker.ts";
-import { isUploadLost, type LayerInsurance } from "../src/destination/destination.ts";
+import { isUploadLost } from "../src/destination/destination.ts";
+import type { LayerInsurance } from "../src/layer/layer-upload.ts";
 import type { ImageManifest } from "../src/layer/image-config.ts";
 import { mountBlob } from "../src/registry/blobs.ts";
 import { RegistryClient } from "../src/registry/client.ts";

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 
 import { createLogger } from "../src/log/logger.ts";
 import { GarbageCollector } from "../src/service/gc/collector.ts";
-import type { ImageName } from "../src/service/images/image-place.ts";
+import type { ImageName } from "../src/service/model/names.ts";
 import { pullDisk } from "./support/pulled.ts";
 import { http, reconcileSuite } from "./support/reconcile-suite.ts";
 import { messageOf, reasonOf, type Reconciled } from "./support/service-reconcile.ts";

@@ -35,7 +35,8 @@ const processes = {
 const parts = {
   importImage: fakeImport().importImage,
   openDestination: fakeDestination,
-  sources: { http: () => streamSource(Readable.from([Buffer.alloc(1)]), "example.org") },
+  openSource: () => streamSource(Readable.from([Buffer.alloc(1)]), "example.org"),
+  copySource: () => expect.unreachable("nothing is copied"),
 };
 
 let pod: Pod;

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 
-import { copyImage, type CopyReport } from "../pipeline/copy-image.ts";
+import { copyImage, type CopyReport } from "../copy/copy-image.ts";
 import type { cliCopyEnds } from "./endpoints.ts";
 import type { ReportFlags } from "./import-flags.ts";
 import { showProgress } from "./progress.ts";

@@ -5,19 +5,17 @@ import type { CliEnvironment } from "../config/cli-environment.ts";
 import type { Destination } from "../destination/destination.ts";
 import { openDestination } from "../destination/open.ts";
 import { parseDestination } from "../destination/parse.ts";
+import { makeSource, type SourceDescription } from "../endpoints/sources.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { logRetries, logUploads } from "../log/events.ts";
+import type { CredentialOptions } from "../registry/credentials.ts";
 import { runCredentialHelper } from "../registry/credential-helper.ts";
 import { openRegistry, type RegistryAccess } from "../registry/open.ts";
 import { parseDockerReference } from "../registry/reference.ts";
-import type { TlsOptions } from "../registry/tls.ts";
+import type { TlsOptions } from "../outbound/tls.ts";
 import { defaultRetryPolicy, type RetryPolicy } from "../retry/retry.ts";
-import { fileSource } from "../source/file.ts";
-import { httpSource } from "../source/http/http-source.ts";
 import { parsePlatform } from "../source/registry/image.ts";
-import { registrySource } from "../source/registry/registry-source.ts";
 import type { Source } from "../source/source.ts";
-import { streamSource } from "../source/stream.ts";
 import type {
   CopyFlags,
   DestinationFlags,
@@ -34,16 +32,38 @@ export interface EndpointContext {
 
 /** The source that a command line names. Throws DvcrError E_USAGE. */
 export function cliSource(text: string, flags: SourceFlags, context: EndpointContext): Source {
-  if (text === "-") return streamSource(process.stdin, "standard input");
-  if (/^https?:\/\//i.test(text)) return cliHttpSource(text, flags, context);
-  if (text.startsWith("docker://")) return cliRegistrySource(text, flags, context);
+  return makeSource(describeSource(text, flags, context), {
+    tls: sourceTls(flags),
+    proxies: context.environment,
+    retry: retryPolicy(flags),
+    limits: { maxVirtualSize: flags.maxVirtualSize, maxScratch: 0, maxDecoderMemory: flags.maxDecoderMemory },
+    log: context.logger,
+  });
+}
+
+function describeSource(text: string, flags: SourceFlags, context: EndpointContext): SourceDescription {
+  if (text === "-") return { kind: "stdin" };
+  if (/^https?:\/\//i.test(text))
+    return {
+      kind: "http",
+      url: text,
+      headers: Object.fromEntries(flags.srcHeader.map(splitHeader)),
+      ...(flags.srcCreds === undefined ? {} : { credentials: splitCredentials(flags.srcCreds, "--src-creds") }),
+    };
+  if (text.startsWith("docker://"))
+    return {
+      kind: "registry",
+      image: text,
+      credentials: sourceCredentials(flags, context),
+      ...(flags.platform === undefined ? {} : { platform: parsePlatform(flags.platform) }),
+    };
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1];
   if (scheme !== undefined)
     throw new DvcrError(
       "E_USAGE",
       `the source scheme "${scheme}" is unknown: it must be a file, -, http://, https:// or docker://`,
     );
-  return fileSource(text);
+  return { kind: "file", path: text };
 }
 
 /** The destination that a command line names. Throws DvcrError E_USAGE. */
@@ -92,42 +112,24 @@ function destinationAccess(flags: DestinationFlags & RetryFlags, context: Endpoi
 function sourceAccess(flags: SourceAccessFlags, context: EndpointContext): RegistryAccess {
   return {
     tls: sourceTls(flags),
-    credentials: {
-      ...(flags.srcCreds === undefined ? {} : { userPassword: flags.srcCreds }),
-      ...(flags.srcAuthfile === undefined ? {} : { authFile: flags.srcAuthfile }),
-      defaultAuthFiles: context.environment.authFiles,
-      helper: runCredentialHelper,
-    },
+    credentials: sourceCredentials(flags, context),
     proxies: context.environment,
     onRetry: logRetries(context.logger, "source"),
     retry: retryPolicy(flags),
   };
 }
 
+function sourceCredentials(flags: SourceAccessFlags, context: EndpointContext): CredentialOptions {
+  return {
+    ...(flags.srcCreds === undefined ? {} : { userPassword: flags.srcCreds }),
+    ...(flags.srcAuthfile === undefined ? {} : { authFile: flags.srcAuthfile }),
+    defaultAuthFiles: context.environment.authFiles,
+    helper: runCredentialHelper,
+  };
+}
+
 function sourceTls(flags: SourceAccessFlags): TlsOptions {
   return { verify: flags.srcTlsVerify, ...(flags.srcCertDir === undefined ? {} : { certDirectory: flags.srcCertDir }) };
-}
-
-function cliRegistrySource(text: string, flags: SourceFlags, context: EndpointContext): Source {
-  return registrySource(text, {
-    ...sourceAccess(flags, context),
-    ...(flags.platform === undefined ? {} : { platform: parsePlatform(flags.platform) }),
-    limits: { maxVirtualSize: flags.maxVirtualSize, maxScratch: 0, maxDecoderMemory: flags.maxDecoderMemory },
-  });
-}
-
-function cliHttpSource(url: string, flags: SourceFlags, context: EndpointContext): Source {
-  return httpSource(url, {
-    tls: sourceTls(flags),
-    proxies: context.environment,
-    headers: Object.fromEntries(flags.srcHeader.map(splitHeader)),
-    ...(flags.srcCreds === undefined ? {} : { credentials: splitCredentials(flags.srcCreds, "--src-creds") }),
-    policy: retryPolicy(flags),
-    onRetry: logRetries(context.logger, "source"),
-    onNotice: (text) => {
-      context.logger.warn(text);
-    },
-  });
 }
 
 function retryPolicy(flags: RetryFlags): RetryPolicy {

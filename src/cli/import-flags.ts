@@ -1,7 +1,7 @@
 import { Option, type Command } from "commander";
 
 import { checksumAlgorithms, parseBytes, parseChecksum, seconds, type Checksum } from "../config/kinds.ts";
-import type { LayerCompression } from "../pipeline/import-image.ts";
+import type { LayerCompression } from "../layer/image-config.ts";
 import type { UsageProblems } from "./usage.ts";
 
 /** Flags that say how the source is reached, as commander hands them over. */

@@ -7,7 +7,8 @@ import { getManifest, listTags, putManifest } from "../registry/manifests.ts";
 import { RegistryError } from "../registry/errors.ts";
 import { formatReference, isDigest, type ImageReference } from "../registry/reference.ts";
 import { currentImage, type ManifestDocument } from "./current-image.ts";
-import type { CurrentImage, Destination, LayerBacklog, LayerInsurance } from "./destination.ts";
+import type { CurrentImage, Destination } from "./destination.ts";
+import type { LayerBacklog, LayerInsurance } from "../layer/layer-upload.ts";
 
 export type TaggedReference = ImageReference & { readonly tag: string };
 export interface RegistryDestinationOptions extends Omit<RegistryOptions, "host"> {

@@ -4,7 +4,7 @@ import { mkdir, open, rename, rmdir, stat, unlink, type FileHandle } from "node:
 import { dirname, join, resolve } from "node:path";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import { throwIfCancelled } from "../retry/cancel.ts";
-import type { LayerUpload } from "./destination.ts";
+import type { LayerUpload } from "../layer/layer-upload.ts";
 
 /** Path of a blob inside a layout. */
 export function blobPath(directory: string, digest: string): string {

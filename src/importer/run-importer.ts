@@ -3,21 +3,18 @@ import { importerFields, parseImporterConfig, type ImporterConfig } from "../con
 import type { Environment } from "../config/parse.ts";
 import { secretsOf } from "../config/secrets.ts";
 import type { Destination } from "../destination/destination.ts";
-import { DvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
 import { trackedImport } from "../metrics/tracked-import.ts";
-import type { RunningCopy } from "../pipeline/copy-image.ts";
+import type { RunningCopy } from "../copy/copy-image.ts";
 import type { ImportImage } from "../pipeline/import-image.ts";
-import type { StoredReport } from "../process/outcome.ts";
+import type { StoredReport } from "../termination/message.ts";
 import { runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
 import { inAttempts } from "../retry/attempts.ts";
 import type { Backoff } from "../retry/retry.ts";
 import type { Source } from "../source/source.ts";
 
-/** One maker per kind of source that this build can import. */
-export type SourceFactories = Partial<
-  Readonly<Record<ImporterConfig["source"], (config: ImporterConfig, log: Logger) => Source>>
->;
+/** The source that the configuration names, unless it is `dvcr`. */
+export type OpenImporterSource = (config: ImporterConfig, log: Logger) => Source;
 
 /** Copies the image that the configuration names as source, as it is. */
 export type CopySource = (config: ImporterConfig, log: Logger, signal: AbortSignal) => RunningCopy;
@@ -25,21 +22,21 @@ export type CopySource = (config: ImporterConfig, log: Logger, signal: AbortSign
 export interface ImporterParts {
   readonly importImage: ImportImage;
   readonly openDestination: (config: ImporterConfig, log: Logger) => Destination;
-  readonly sources: SourceFactories;
+  readonly openSource: OpenImporterSource;
   /** For the source `dvcr`, which is not converted. */
-  readonly copySource?: CopySource;
+  readonly copySource: CopySource;
   /** Pauses between attempts; false when it has lasted long enough. */
   readonly backoff?: Pick<Backoff, "wait">;
 }
 
-/** One attempt at what the configuration asks for. Throws E_CONFIG where this build cannot do it. */
+/** One attempt at what the configuration asks for. */
 function attemptOf(
   config: ImporterConfig,
   { log, tracker, signal }: PodContext,
   parts: ImporterParts,
 ): () => Promise<StoredReport> {
-  const { copySource, sources, importImage } = parts;
-  if (config.source === "dvcr" && copySource !== undefined) {
+  const { copySource, openSource, importImage } = parts;
+  if (config.source === "dvcr") {
     return async () => {
       const running = copySource(config, log, signal);
       tracker.attach(() => running.progress());
@@ -52,21 +49,13 @@ function attemptOf(
       }
     };
   }
-  const factory = sources[config.source];
-  if (factory === undefined) {
-    const known = Object.keys(sources).join(", ");
-    throw new DvcrError(
-      "E_CONFIG",
-      `IMPORTER_SOURCE: got ${JSON.stringify(config.source)}, expected one of those supported: ${known}`,
-    );
-  }
   const runImport = trackedImport({
     importImage,
     openDestination: () => parts.openDestination(config, log),
     tracker,
     log,
   });
-  return () => runImport(factory(config, log), importOptions(config, config.checksums), signal);
+  return () => runImport(openSource(config, log), importOptions(config, config.checksums), signal);
 }
 
 /** Runs the import, again and again while its failures may pass. */

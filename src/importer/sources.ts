@@ -4,60 +4,68 @@ import { join } from "node:path";
 import { importOptions } from "../config/import-options.ts";
 import { parseHeaderLine } from "../config/header-line.ts";
 import type { ImporterConfig } from "../config/importer-config.ts";
+import { copyImage } from "../copy/copy-image.ts";
+import { makeSource, type SourceDescription } from "../endpoints/sources.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
-import type { Logger } from "../log/logger.ts";
-import { logRetries } from "../log/events.ts";
-import { copyImage } from "../pipeline/copy-image.ts";
+import type { TlsOptions } from "../outbound/tls.ts";
 import { podDestinationAccess, podDestinationName, podRetryPolicy, podUploads } from "../process/pod-destination.ts";
 import { openRegistry } from "../registry/open.ts";
 import { parseReference, type ImageReference } from "../registry/reference.ts";
-import { fileSource } from "../source/file.ts";
-import { httpSource } from "../source/http/http-source.ts";
-import { registrySource } from "../source/registry/registry-source.ts";
-import type { Source } from "../source/source.ts";
-import type { CopySource, SourceFactories } from "./run-importer.ts";
+import type { CopySource, OpenImporterSource } from "./run-importer.ts";
 
 /** Where the controller mounts a block volume, and the file it makes on a file system volume. */
 const BLOCK_DEVICE = "/dev/xvda";
 const DISK_FILE = "disk.img";
 
-/** How each kind of source that the environment can name is made. */
-export const sourceFactories: SourceFactories = {
-  http: httpFrom,
-  registry: registryFrom,
-  blockDevice: () => fileSource(BLOCK_DEVICE),
-  filesystem: (config) => fileSource(join(config.filesystem, DISK_FILE)),
-};
-
-function httpFrom(config: ImporterConfig, log: Logger): Source {
-  const { accessKeyId: username, secretKey: password } = config;
-  const authorityDirectories = [config.certDir, config.proxyCertDir].filter((directory) => directory !== undefined);
-  return httpSource(config.endpoint ?? "", {
-    tls: { verify: !config.insecureTls, authorityDirectories },
-    proxies: config,
-    headers: Object.fromEntries([...config.headerLines, ...mountedHeaders(config.extraHeadersDir)].map(splitHeader)),
-    ...(username === undefined || password === undefined ? {} : { credentials: { username, password } }),
-    policy: podRetryPolicy(config),
-    onRetry: logRetries(log, "source"),
-    onNotice: (text) => {
-      log.warn(text);
-    },
-  });
-}
-
-function registryFrom(config: ImporterConfig, log: Logger): Source {
-  const { accessKeyId: user, secretKey: password, endpoint = "" } = config;
-  return registrySource(endpoint.startsWith("docker://") ? endpoint : `docker://${endpoint}`, {
-    tls: { verify: !config.insecureTls, ...(config.certDir === undefined ? {} : { certDirectory: config.certDir }) },
-    credentials: {
-      ...(user === undefined || password === undefined ? {} : { userPassword: `${user}:${password}` }),
-      ...(config.authConfig === undefined ? {} : { authFile: config.authConfig }),
-    },
-    limits: importOptions(config, config.checksums).limits,
+/** The source that the environment describes. */
+export const openSource: OpenImporterSource = (config, log) =>
+  makeSource(describeSource(config), {
+    tls: sourceTls(config),
     proxies: config,
     retry: podRetryPolicy(config),
-    onRetry: logRetries(log, "source"),
+    limits: importOptions(config, config.checksums).limits,
+    log,
   });
+
+/** `dvcr`, an image that is copied and not converted, never comes here. */
+function describeSource(config: ImporterConfig): SourceDescription {
+  const { accessKeyId: username, secretKey: password, endpoint = "" } = config;
+  const hasPassword = username !== undefined && password !== undefined;
+  switch (config.source) {
+    case "http":
+      return {
+        kind: "http",
+        url: endpoint,
+        headers: Object.fromEntries(
+          [...config.headerLines, ...mountedHeaders(config.extraHeadersDir)].map(splitHeader),
+        ),
+        ...(hasPassword ? { credentials: { username, password } } : {}),
+      };
+    case "registry":
+    case "dvcr":
+      return {
+        kind: "registry",
+        image: endpoint.startsWith("docker://") ? endpoint : `docker://${endpoint}`,
+        credentials: {
+          ...(hasPassword ? { userPassword: `${username}:${password}` } : {}),
+          ...(config.authConfig === undefined ? {} : { authFile: config.authConfig }),
+        },
+      };
+    case "blockDevice":
+      return { kind: "file", path: BLOCK_DEVICE };
+    case "filesystem":
+      return { kind: "file", path: join(config.filesystem, DISK_FILE) };
+  }
+}
+
+function sourceTls(config: ImporterConfig): TlsOptions {
+  const verify = !config.insecureTls;
+  if (config.source === "http")
+    return {
+      verify,
+      authorityDirectories: [config.certDir, config.proxyCertDir].filter((directory) => directory !== undefined),
+    };
+  return { verify, ...(config.certDir === undefined ? {} : { certDirectory: config.certDir }) };
 }
 
 /** The platform's own registry holds both images, so both sides take the destination's credentials and TLS settings. */

@@ -1,6 +1,5 @@
 /** The finished image as bytes: what a destination stores. Nothing here depends on the clock or the machine. */
 import { createHash } from "node:crypto";
-import type { LayerCompression } from "../pipeline/import-image.ts";
 
 export interface ImageManifest {
   readonly manifest: Uint8Array;
@@ -11,6 +10,8 @@ export interface ImageManifest {
   readonly configDigest: string;
   readonly layer: { readonly digest: string; readonly size: number; readonly mediaType: string };
 }
+
+export type LayerCompression = "gzip" | "zstd" | "none";
 
 export type ManifestKind = "oci" | "docker";
 

@@ -2,8 +2,8 @@ import { createRequire } from "node:module";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-import type { LayerCompression } from "../pipeline/import-image.ts";
-import type { ContainerLayer } from "../source/source.ts";
+import type { ContainerLayer, LayerListing } from "../layer/container-layer.ts";
+import type { LayerCompression } from "../layer/image-config.ts";
 
 /** What an image is, from its headers. Sizes in bytes. */
 export interface NativeImage {
@@ -33,23 +33,13 @@ export interface NativeResult extends NativeSessionResult {
   readonly sizeFrom: string;
 }
 
-/** What one layer says of the directory disk/. */
-export interface NativeLayerListing {
-  /** The file that would be read; empty where there is none. */
-  readonly disk: string;
-  /** Paths that it hides in the layers below; with a slash at the end, only what is in that directory. */
-  readonly hides: readonly string[];
-  /** The first few files, for messages. */
-  readonly seen: readonly string[];
-}
-
 export type NativeEvent =
   | { readonly type: "released"; readonly batch: number }
   | { readonly type: "output"; readonly index: number; readonly length: number }
   | { readonly type: "begin"; readonly size: number; readonly sizeFrom: string; readonly attempt: number }
   | { readonly type: "range"; readonly offset: number; readonly length: number }
   | { readonly type: "image"; readonly image: NativeImage }
-  | ({ readonly type: "layer" } & NativeLayerListing)
+  | ({ readonly type: "layer" } & LayerListing)
   | { readonly type: "inspected"; readonly image: NativeImage }
   | { readonly type: "finished"; readonly result: NativeResult }
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly actualSize?: number };

@@ -1,6 +1,6 @@
 import { Agent, EnvHttpProxyAgent, type Dispatcher } from "undici";
 
-import { secureContext, type TlsOptions } from "../registry/tls.ts";
+import { secureContext, type TlsOptions } from "./tls.ts";
 import "./paused-end.ts";
 import type { OutboundPolicy } from "./policy.ts";
 

@@ -1,17 +1,16 @@
 import type { FileHandle } from "node:fs/promises";
 
-import type { LayerBacklog } from "../destination/destination.ts";
-import { openUnlinked, readPieces, writeFully } from "./scratch-file.ts";
-import type { Scratch } from "./scratch.ts";
+import type { LayerBacklog } from "../layer/layer-upload.ts";
+import { openUnlinked, readPieces, writeFully, type ScratchRoom } from "./scratch-file.ts";
 
 /** Layer bytes that the destination cannot take for now, in an unlinked file, first in first out. */
 export class Backlog implements LayerBacklog {
-  readonly #scratch: Scratch;
+  readonly #scratch: ScratchRoom;
   #file: FileHandle | undefined;
   #read = 0;
   #end = 0;
 
-  constructor(scratch: Scratch) {
+  constructor(scratch: ScratchRoom) {
     this.#scratch = scratch;
   }
 

@@ -1,7 +1,6 @@
 import type { Destination } from "../destination/destination.ts";
+import type { LayerCompression } from "../layer/image-config.ts";
 import type { Source } from "../source/source.ts";
-
-export type LayerCompression = "gzip" | "zstd" | "none";
 
 export interface ImportOptions {
   /** `algo:hex`, already validated. */

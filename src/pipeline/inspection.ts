@@ -1,6 +1,7 @@
 /** Jobs that read a source's first bytes, say what it is, and store nothing. */
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
-import { addon, type NativeEvent, type NativeImage, type NativeLayerListing } from "../native/addon.ts";
+import type { LayerListing } from "../layer/container-layer.ts";
+import { addon, type NativeEvent, type NativeImage } from "../native/addon.ts";
 import type { OpenSource } from "../source/source.ts";
 import { nativeError, sourceOptions } from "./conversion.ts";
 import { Feed } from "./feed.ts";
@@ -19,7 +20,7 @@ export function inspectSource(source: OpenSource, options: InspectionOptions): P
 }
 
 /** What the container layer `source` says of disk/, reading as far as the first file there. Throws DvcrError. */
-export function listLayer(source: OpenSource, limits: ImportLimits): Promise<NativeLayerListing> {
+export function listLayer(source: OpenSource, limits: ImportLimits): Promise<LayerListing> {
   return inspection(source, { limits, scratchDirectory: "" }, "list", (event) =>
     event.type === "layer" ? event : undefined,
   );

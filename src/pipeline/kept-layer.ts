@@ -1,19 +1,18 @@
 import type { FileHandle } from "node:fs/promises";
 
-import type { LayerInsurance } from "../destination/destination.ts";
-import { openUnlinked, readPieces, writeFully } from "./scratch-file.ts";
-import type { Scratch } from "./scratch.ts";
+import type { LayerInsurance } from "../layer/layer-upload.ts";
+import { openUnlinked, readPieces, writeFully, type ScratchRoom } from "./scratch-file.ts";
 
 /** The layer as the destination has acknowledged it, in an unlinked file, until the blob is committed. */
 export class KeptLayer implements LayerInsurance {
-  readonly #scratch: Scratch;
+  readonly #scratch: ScratchRoom;
   readonly #onDropped: (reason: string) => void;
   #file: FileHandle | undefined;
   #size = 0;
   #dropped = false;
 
   /** `onDropped` is called once when nothing is kept any more, with the reason. */
-  constructor(scratch: Scratch, onDropped: (reason: string) => void) {
+  constructor(scratch: ScratchRoom, onDropped: (reason: string) => void) {
     this.#scratch = scratch;
     this.#onDropped = onDropped;
   }

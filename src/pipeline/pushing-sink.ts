@@ -1,4 +1,5 @@
-import type { Destination, LayerUpload } from "../destination/destination.ts";
+import type { Destination } from "../destination/destination.ts";
+import type { LayerUpload } from "../layer/layer-upload.ts";
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { tarFrame } from "../layer/tar-frame.ts";
 import type { LayerSink } from "./conversion.ts";

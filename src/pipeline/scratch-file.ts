@@ -5,6 +5,17 @@ import { join } from "node:path";
 
 import { DvcrError } from "../errors/dvcr-error.ts";
 
+/** What a scratch file may know of the scratch space of its import. */
+export interface ScratchRoom {
+  readonly directory: string;
+  /** Most bytes in all scratch files of the import. */
+  readonly limit: number;
+  /** Bytes in scratch after `bytes` were added, and bytes to leave free for what the core adds until the next look. */
+  after(bytes: number): { readonly total: number; readonly coreAhead: number };
+  /** Notes that scratch has grown to `total` bytes. */
+  grewTo(total: number): void;
+}
+
 const READ_BYTES = 1 << 20;
 
 /** `length` bytes from `offset`, a MiB at a time. Throws E_SCRATCH_IO where the file ends before. */

@@ -1,6 +1,7 @@
 import { LAYER_BUFFER_BYTES, MOST_LAYER_BUFFERS } from "../layer/layer-buffers.ts";
 import { Backlog } from "./backlog.ts";
 import { KeptLayer } from "./kept-layer.ts";
+import type { ScratchRoom } from "./scratch-file.ts";
 
 /** What the core, where it keeps the layer as well, may add before the next look at it: all layer buffers. */
 const CORE_AHEAD_BYTES = MOST_LAYER_BUFFERS * LAYER_BUFFER_BYTES;
@@ -19,7 +20,7 @@ export interface ScratchOptions {
  * The scratch space of one import: its directory, its limit, what is in it, and the two files that the import itself
  * keeps there beside the core's: the layer in case the registry loses it, and what waits while the registry is away.
  */
-export class Scratch {
+export class Scratch implements ScratchRoom {
   readonly directory: string;
   readonly limit: number;
   readonly #coreBytes: () => number;
@@ -45,13 +46,11 @@ export class Scratch {
     return this.#peak;
   }
 
-  /** Bytes in scratch after `bytes` were added, and bytes to leave free for what the core adds until the next look. */
   after(bytes: number): { readonly total: number; readonly coreAhead: number } {
     const core = this.#coreBytes();
     return { total: core + this.#ownBytes + bytes, coreAhead: core > 0 ? CORE_AHEAD_BYTES : 0 };
   }
 
-  /** Notes that scratch has grown to `total` bytes. */
   grewTo(total: number): void {
     this.#peak = Math.max(this.#peak, total);
   }

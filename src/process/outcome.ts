@@ -1,9 +1,5 @@
 import type { DvcrError } from "../errors/dvcr-error.ts";
-import type { CopyReport } from "../pipeline/copy-image.ts";
-import type { ImportReport } from "../pipeline/import-image.ts";
-
-/** An image that was stored: converted, or copied as it was, of which less is known. */
-export type StoredReport = ImportReport | CopyReport;
+import type { StoredReport } from "../termination/message.ts";
 
 /** How the one job of a pod process ended. */
 export type Outcome =

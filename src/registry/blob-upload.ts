@@ -6,7 +6,7 @@
  *                  '------------------------- recovery (upload-recovery): go on, another session, or lost
  */
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
-import type { LayerBacklog, LayerInsurance, LayerUpload } from "../destination/destination.ts";
+import type { LayerBacklog, LayerInsurance, LayerUpload } from "../layer/layer-upload.ts";
 import { REQUEST_BYTES, REQUEST_CHUNKS } from "../layer/layer-buffers.ts";
 import { cancellation, throwIfCancelled } from "../retry/cancel.ts";
 import { FailureError } from "../retry/failure.ts";

@@ -11,7 +11,7 @@ import { PushTraits } from "./push-traits.ts";
 import { reachOf, resolveLocation, type RedirectRules } from "./redirects.ts";
 import { dockerHub } from "./reference.ts";
 import { fetchToken } from "./token.ts";
-import type { TlsOptions } from "./tls.ts";
+import type { TlsOptions } from "../outbound/tls.ts";
 import {
   discard,
   header,

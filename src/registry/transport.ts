@@ -6,7 +6,7 @@ import { outboundDispatcher, type ProxySettings } from "../outbound/dispatcher.t
 import type { OutboundPolicy } from "../outbound/policy.ts";
 import { describe, RegistryError, type Exchange } from "./errors.ts";
 import { resolveLocation, type RedirectRules } from "./redirects.ts";
-import type { TlsOptions } from "./tls.ts";
+import type { TlsOptions } from "../outbound/tls.ts";
 
 export type Headers = Record<string, string>;
 /** Made anew for every try. */

@@ -6,7 +6,7 @@
  * A writer goes on as soon as its chunk is released from the window or has moved to the backlog.
  */
 import { DvcrError } from "../errors/dvcr-error.ts";
-import type { LayerBacklog, LayerInsurance } from "../destination/destination.ts";
+import type { LayerBacklog, LayerInsurance } from "../layer/layer-upload.ts";
 import { resolveRemoved, UploadWindow } from "./upload-window.ts";
 
 interface Late {

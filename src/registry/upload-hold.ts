@@ -7,7 +7,7 @@
  *   copy        it does not: what was sent is released once it is in the kept copy
  *   answer      there is no room for a copy: what a PATCH has brought is released when it is answered
  */
-import type { LayerInsurance } from "../destination/destination.ts";
+import type { LayerInsurance } from "../layer/layer-upload.ts";
 import type { UploadFeed } from "./upload-feed.ts";
 import type { SessionPosition } from "./upload-session.ts";
 

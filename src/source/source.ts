@@ -1,3 +1,5 @@
+import type { ContainerLayer } from "../layer/container-layer.ts";
+
 /** Where the bytes come from. One file per kind; each opens into this shape and owns its own retries. */
 export interface Source {
   /** For messages and logs: no credentials, no query string. */
@@ -7,16 +9,6 @@ export interface Source {
   /** True when they could be fetched again at the cost of another download (a server with Range); undefined until open() tells. */
   readonly refetchable: boolean | undefined;
   open(signal: AbortSignal): Promise<OpenSource>;
-}
-
-/** What the source's bytes are where they are a layer's blob and not the disk file. */
-export interface ContainerLayer {
-  /** "sha256:…" of the blob; the core compares it. */
-  readonly digest: string;
-  /** A tar with the file under disk/; by its content either that or the file itself; the file itself. */
-  readonly content: "tar" | "tar-or-file" | "file";
-  /** Paths under disk/ that layers above hide, as a layer's listing names them. */
-  readonly hidden: readonly string[];
 }
 
 export interface OpenSource {

@@ -1,5 +1,9 @@
 import { redactText } from "../log/redact.ts";
-import type { StoredReport } from "../process/outcome.ts";
+import type { CopyReport } from "../copy/copy-image.ts";
+import type { ImportReport } from "../pipeline/import-image.ts";
+
+/** An image that was stored: converted, or copied as it was, of which less is known. */
+export type StoredReport = ImportReport | CopyReport;
 
 /** The kubelet keeps the last 4096 bytes of the file: a longer message would be broken JSON. */
 export const maxMessageBytes = 4096;

@@ -1,9 +1,8 @@
 import { writeFileSync } from "node:fs";
 import type { DvcrError } from "../errors/dvcr-error.ts";
 import type { Logger } from "../log/logger.ts";
-import type { StoredReport } from "../process/outcome.ts";
 import { terminationText } from "./error-text.ts";
-import { errorLine, successMessage } from "./message.ts";
+import { errorLine, successMessage, type StoredReport } from "./message.ts";
 
 export interface TerminationOptions {
   readonly path: string;

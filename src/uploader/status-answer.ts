@@ -1,6 +1,6 @@
 import type { FastifyReply } from "fastify";
 import { redactText } from "../log/redact.ts";
-import type { StoredReport } from "../process/outcome.ts";
+import type { StoredReport } from "../termination/message.ts";
 import { formatDigests } from "./digest-headers.ts";
 import type { UploadStatus } from "./upload-session.ts";
 

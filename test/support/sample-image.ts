@@ -1,7 +1,8 @@
 /** A small but complete layer, made with Node's own gzip, for tests of destinations. */
 import { createHash, randomBytes } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import type { Destination, LayerUpload } from "../../src/destination/destination.ts";
+import type { Destination } from "../../src/destination/destination.ts";
+import type { LayerUpload } from "../../src/layer/layer-upload.ts";
 import { buildImage, sha256Digest, type ImageManifest, type ManifestKind } from "../../src/layer/image-config.ts";
 import { tarFrame } from "../../src/layer/tar-frame.ts";
 

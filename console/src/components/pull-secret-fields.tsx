@@ -1,6 +1,6 @@
 import { secretNamespaceOf, type Draft, type SecretChoice } from "../model/draft.ts";
 import { SelectField, TextField } from "./field.tsx";
-import type { SourceFieldsProps } from "./source-fields.tsx";
+import type { SourceFieldsProps } from "./source-fields-props.ts";
 
 const choices: readonly (readonly [SecretChoice, string])[] = [
   ["none", "None, the image is public"],

@@ -10,14 +10,7 @@ import { SelectField, TextField } from "./field.tsx";
 import { FileDrop } from "./file-drop.tsx";
 import { Problem } from "./notice.tsx";
 import { PullSecretFields } from "./pull-secret-fields.tsx";
-
-export interface SourceFieldsProps {
-  readonly draft: Draft;
-  readonly onChange: (part: Partial<Draft>) => void;
-  /** By the control's id. */
-  readonly errors: ReadonlyMap<string, string>;
-  readonly namespaces: readonly string[];
-}
+import type { SourceFieldsProps } from "./source-fields-props.ts";
 
 /** What is to be known of the chosen source. */
 export function SourceFields(props: SourceFieldsProps) {

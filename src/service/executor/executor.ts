@@ -1,6 +1,6 @@
 import type { Checksum } from "../../config/kinds.ts";
 import type { DvcrError } from "../../errors/dvcr-error.ts";
-import type { ImageName } from "../images/image-place.ts";
+import type { ImageName } from "../model/names.ts";
 
 /**
  * Who does imports: this process here, one pod per import in a later build. The reconciler knows no more of it than

@@ -1,7 +1,7 @@
 /** What the store for images holds against what the resources stand for. */
 import type { ImageKind, ImageObject } from "../model/image.ts";
-import { imageNameOf } from "../model/names.ts";
-import type { ImageName, ImagePlace, PlaceUsage } from "../images/image-place.ts";
+import { imageNameOf, type ImageName } from "../model/names.ts";
+import type { ImagePlace, PlaceUsage } from "../images/image-place.ts";
 import type { ResourceStore } from "../store/store.ts";
 
 /** Counts by kind, as the platform's tool has them; disks are never ours. */

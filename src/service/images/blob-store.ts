@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { readTags } from "../../destination/oci-index.ts";
 import { blobPath, syncDirectory } from "../../destination/oci-layer.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
-import { referencedBy } from "../../pipeline/manifest-contents.ts";
+import { referencedBy } from "../../registry/manifest-contents.ts";
 import { isDigest } from "../../registry/reference.ts";
 
 export class BlobStore {

@@ -1,7 +1,8 @@
 /** An import's way into the embedded store: what it writes is counted against the capacity and held until it is tagged. */
 import { OciLayoutDestination } from "../../destination/oci.ts";
 import { readTag } from "../../destination/oci-index.ts";
-import type { CurrentImage, Destination, LayerUpload } from "../../destination/destination.ts";
+import type { CurrentImage, Destination } from "../../destination/destination.ts";
+import type { LayerUpload } from "../../layer/layer-upload.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { ImageManifest } from "../../layer/image-config.ts";
 import { isDiskFull } from "../store/space-reserve.ts";

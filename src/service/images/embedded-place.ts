@@ -9,7 +9,8 @@ import { DvcrError } from "../../errors/dvcr-error.ts";
 import { freeBytes, type SpaceReserve } from "../store/space-reserve.ts";
 import { BlobStore } from "./blob-store.ts";
 import { EmbeddedDestination, type Room } from "./embedded-destination.ts";
-import type { ImageName, ImagePlace, PlaceUsage } from "./image-place.ts";
+import type { ImagePlace, PlaceUsage } from "./image-place.ts";
+import type { ImageName } from "../model/names.ts";
 
 export interface EmbeddedPlaceOptions {
   /** `<data directory>/images`. */

@@ -1,5 +1,6 @@
 import type { Destination } from "../../destination/destination.ts";
 import type { DvcrError } from "../../errors/dvcr-error.ts";
+import type { ImageName } from "../model/names.ts";
 
 /** Where images are kept: the embedded store, or an external registry (DVCR). */
 export interface ImagePlace {
@@ -24,10 +25,4 @@ export interface PlaceUsage {
   readonly capacity: number;
   readonly used: number;
   readonly free: number;
-}
-
-/** Repository and tag as contract 6.1 has them: `cvi/NAME`, `vi/NAMESPACE/NAME`; the tag is the resource's uid. */
-export interface ImageName {
-  readonly repository: string;
-  readonly tag: string;
 }

@@ -2,7 +2,7 @@
 import type { Destination } from "../../destination/destination.ts";
 import { RegistryDestination } from "../../destination/docker.ts";
 import type { DvcrError } from "../../errors/dvcr-error.ts";
-import { copyImage } from "../../pipeline/copy-image.ts";
+import { copyImage } from "../../copy/copy-image.ts";
 import type { BlobUploadOptions } from "../../registry/blob-upload.ts";
 import { deleteTag, listRepositories } from "../../registry/catalog.ts";
 import type { RegistryClient } from "../../registry/client.ts";
@@ -11,7 +11,8 @@ import { listTags, statManifest } from "../../registry/manifests.ts";
 import { openRegistry, type RegistryAccess } from "../../registry/open.ts";
 import type { ImageReference } from "../../registry/reference.ts";
 import type { RetryEvent } from "../../retry/retry.ts";
-import type { ImageName, ImagePlace, PlaceUsage } from "./image-place.ts";
+import type { ImagePlace, PlaceUsage } from "./image-place.ts";
+import type { ImageName } from "../model/names.ts";
 
 export interface RegistryPlaceOptions {
   /** `host` or `host:port`. */

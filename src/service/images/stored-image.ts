@@ -1,4 +1,5 @@
-import type { ImageName, ImagePlace } from "./image-place.ts";
+import type { ImageName } from "../model/names.ts";
+import type { ImagePlace } from "./image-place.ts";
 
 /** What a place itself says of an image. */
 export interface StoredImage {

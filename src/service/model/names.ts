@@ -1,6 +1,11 @@
 /** Names of stored images (contract, section 6.1). */
-import type { ImageName } from "../images/image-place.ts";
 import type { ImageObject } from "./image.ts";
+
+/** Repository and tag as contract 6.1 has them: `cvi/NAME`, `vi/NAMESPACE/NAME`; the tag is the resource's uid. */
+export interface ImageName {
+  readonly repository: string;
+  readonly tag: string;
+}
 
 /** A full name has at most 255 characters, host included; the platform's own host is what is reserved for. */
 const longestRepository = 255 - "dvcr.d8-virtualization.svc/".length;

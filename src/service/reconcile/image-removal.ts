@@ -1,7 +1,6 @@
 import type { JobState, RunningJob } from "../executor/executor.ts";
-import type { ImageName } from "../images/image-place.ts";
 import type { ImageObject, ImageStatus } from "../model/image.ts";
-import { imageNameOf, labelOf } from "../model/names.ts";
+import { imageNameOf, labelOf, type ImageName } from "../model/names.ts";
 import { imageFinalizer, type ImageWorkDeps, type WorkContext } from "./work-context.ts";
 
 /** Brings an image that is being deleted to its end. */

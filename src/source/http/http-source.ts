@@ -3,7 +3,7 @@ import type { Dispatcher } from "undici";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import { outboundDispatcher, type ProxySettings } from "../../outbound/dispatcher.ts";
 import type { OutboundPolicy } from "../../outbound/policy.ts";
-import type { TlsOptions } from "../../registry/tls.ts";
+import type { TlsOptions } from "../../outbound/tls.ts";
 import { systemClock, type Clock } from "../../retry/clock.ts";
 import { FailureError } from "../../retry/failure.ts";
 import { Backoff, decide, defaultRetryPolicy, retrying, type RetryEvent, type RetryPolicy } from "../../retry/retry.ts";

@@ -1,20 +1,21 @@
 /** `docker://HOST/REPO[:TAG|@DIGEST]`: the disk in a container image or artifact. */
 import { DvcrError } from "../../errors/dvcr-error.ts";
-import { listLayer } from "../../pipeline/inspection.ts";
-import type { ImportLimits } from "../../pipeline/import-image.ts";
+import type { ContainerLayer, LayerListing } from "../../layer/container-layer.ts";
 import { streamBlob } from "../../registry/blobs.ts";
 import type { RegistryClient } from "../../registry/client.ts";
 import { openRegistry, type RegistryAccess } from "../../registry/open.ts";
 import { formatReference, parseDockerReference, type ImageReference } from "../../registry/reference.ts";
-import type { ContainerLayer, OpenSource, Source } from "../source.ts";
+import type { OpenSource, Source } from "../source.ts";
 import { asSource, sourceError } from "./errors.ts";
 import { resolveImage, type ImageLayer, type Platform, type ResolvedImage } from "./image.ts";
+
+export type ListLayer = (layer: OpenSource) => Promise<LayerListing>;
 
 export interface RegistrySourceOptions extends RegistryAccess {
   /** Which image of an index. Default linux/amd64. */
   readonly platform?: Platform;
-  /** Bounds of what looking through several layers may take. */
-  readonly limits: ImportLimits;
+  /** Looks into a layer, as far as its first file under disk/. Called where an image has several. */
+  readonly listLayer: ListLayer;
 }
 
 /**
@@ -43,7 +44,7 @@ async function open(
   try {
     const image = await resolveImage(client, reference, options.platform, signal);
     const blobs = new LayerBlobs(client, reference.repository, signal);
-    const { layer, containerLayer } = await findDisk(image, blobs, formatReference(reference), options.limits);
+    const { layer, containerLayer } = await findDisk(image, blobs, formatReference(reference), options.listLayer);
     const blob = blobs.open(layer, containerLayer);
     return {
       ...blob,
@@ -102,7 +103,7 @@ async function findDisk(
   image: ResolvedImage,
   blobs: LayerBlobs,
   name: string,
-  limits: ImportLimits,
+  listLayer: ListLayer,
 ): Promise<FoundLayer> {
   const candidates = image.layers
     .filter((layer) => layer.size > 0)
@@ -111,8 +112,8 @@ async function findDisk(
   if (only === undefined) throw new DvcrError("E_NO_DISK", `${name} has no layers with anything in them`);
   if (more.length === 0) return only;
   return image.isContainerImage
-    ? await topmostDisk(image, blobs, name, limits)
-    : await onlyDisk(candidates, blobs, name, limits);
+    ? await topmostDisk(image, blobs, name, listLayer)
+    : await onlyDisk(candidates, blobs, name, listLayer);
 }
 
 function asContainerLayer(image: ResolvedImage, layer: ImageLayer, hidden: readonly string[]): ContainerLayer {
@@ -125,14 +126,14 @@ async function topmostDisk(
   image: ResolvedImage,
   blobs: LayerBlobs,
   name: string,
-  limits: ImportLimits,
+  listLayer: ListLayer,
 ): Promise<FoundLayer> {
   const hidden: string[] = [];
   const seen: string[] = [];
   for (const layer of image.layers.toReversed()) {
     if (layer.size === 0) continue;
     const containerLayer = asContainerLayer(image, layer, [...hidden]);
-    const listing = await list(blobs, { layer, containerLayer }, limits);
+    const listing = await list(blobs, { layer, containerLayer }, listLayer);
     if (listing.disk !== "") return { layer, containerLayer };
     hidden.push(...listing.hides);
     seen.push(...listing.seen);
@@ -148,11 +149,11 @@ async function onlyDisk(
   candidates: readonly FoundLayer[],
   blobs: LayerBlobs,
   name: string,
-  limits: ImportLimits,
+  listLayer: ListLayer,
 ): Promise<FoundLayer> {
   const disks: FoundLayer[] = [];
   for (const candidate of candidates) {
-    if ((await list(blobs, candidate, limits)).disk !== "") disks.push(candidate);
+    if ((await list(blobs, candidate, listLayer)).disk !== "") disks.push(candidate);
   }
   const titles = (found: readonly FoundLayer[]) =>
     found
@@ -166,10 +167,10 @@ async function onlyDisk(
   return disk;
 }
 
-async function list(blobs: LayerBlobs, { layer, containerLayer }: FoundLayer, limits: ImportLimits) {
+async function list(blobs: LayerBlobs, { layer, containerLayer }: FoundLayer, listLayer: ListLayer) {
   const blob = blobs.open(layer, containerLayer);
   try {
-    return await listLayer(blob, limits);
+    return await listLayer(blob);
   } finally {
     await blob.close();
   }

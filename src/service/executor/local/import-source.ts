@@ -1,53 +1,41 @@
-import type { Logger } from "../../../log/logger.ts";
 import { importOptions } from "../../../config/import-options.ts";
+import { makeSource, type SourceDescription } from "../../../endpoints/sources.ts";
 import type { DvcrError } from "../../../errors/dvcr-error.ts";
-import { logRetries } from "../../../log/events.ts";
-import { defaultRetryPolicy, type RetryEvent } from "../../../retry/retry.ts";
-import { httpSource } from "../../../source/http/http-source.ts";
-import { sourceError } from "../../../source/registry/errors.ts";
-import { registrySource } from "../../../source/registry/registry-source.ts";
+import type { Logger } from "../../../log/logger.ts";
+import { defaultRetryPolicy } from "../../../retry/retry.ts";
 import type { Source } from "../../../source/source.ts";
 import type { JobSource } from "../executor.ts";
 import type { ExecutorSettings } from "./settings.ts";
 
-/** A source that is fetched from elsewhere; `onRetry` is told what it tries again. Throws E_USAGE for a name that is none. */
+type Fetched = Extract<JobSource, { type: "http" | "registry" }>;
+
+/** A source that is fetched from elsewhere; `onRetry` is called with what it tries again. Throws E_USAGE for a name that is none. */
 export function fetchedSource(
-  source: Extract<JobSource, { type: "http" | "registry" }>,
+  source: Fetched,
   settings: ExecutorSettings,
   log: Logger,
   onRetry: (error: DvcrError) => void,
 ): Source {
   const { outbound, sourceInsecureTls, proxies } = settings;
-  const tls = {
-    verify: !sourceInsecureTls,
-    ...(source.caBundle === undefined ? {} : { authorities: [source.caBundle] }),
-  };
-  const policy = { ...defaultRetryPolicy, deadlineMs: settings.retrySeconds * 1000 };
-  const logRetry = logRetries(log, "source");
-  const retried = (event: RetryEvent): void => {
-    logRetry(event);
-    onRetry(sourceError(event.error));
-  };
-  const reach = outbound === undefined ? {} : { outbound };
-  if (source.type === "http") {
-    return httpSource(source.url, {
-      tls,
-      proxies,
-      headers: {},
-      policy,
-      onRetry: retried,
-      onNotice: (text) => {
-        log.warn(text);
-      },
-      ...reach,
-    });
-  }
-  return registrySource(`docker://${source.image}`, {
-    tls,
-    credentials: source.dockerConfig === undefined ? {} : { authConfig: source.dockerConfig },
+  return makeSource(describeSource(source), {
+    tls: {
+      verify: !sourceInsecureTls,
+      ...(source.caBundle === undefined ? {} : { authorities: [source.caBundle] }),
+    },
+    proxies,
+    ...(outbound === undefined ? {} : { outbound }),
+    retry: { ...defaultRetryPolicy, deadlineMs: settings.retrySeconds * 1000 },
     limits: importOptions(settings.image, []).limits,
-    retry: policy,
-    onRetry: retried,
-    ...reach,
+    log,
+    onRetry,
   });
+}
+
+function describeSource(source: Fetched): SourceDescription {
+  if (source.type === "http") return { kind: "http", url: source.url };
+  return {
+    kind: "registry",
+    image: `docker://${source.image}`,
+    credentials: source.dockerConfig === undefined ? {} : { authConfig: source.dockerConfig },
+  };
 }

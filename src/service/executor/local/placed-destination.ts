@@ -1,10 +1,5 @@
-import type {
-  CurrentImage,
-  Destination,
-  LayerBacklog,
-  LayerInsurance,
-  LayerUpload,
-} from "../../../destination/destination.ts";
+import type { CurrentImage, Destination } from "../../../destination/destination.ts";
+import type { LayerBacklog, LayerInsurance, LayerUpload } from "../../../layer/layer-upload.ts";
 import { DvcrError } from "../../../errors/dvcr-error.ts";
 import type { ImageManifest } from "../../../layer/image-config.ts";
 import type { Place } from "./place.ts";

@@ -7,8 +7,8 @@ import { RegistryError } from "../registry/errors.ts";
 import { getManifest, putManifest, statManifest, type StoredManifest } from "../registry/manifests.ts";
 import { formatReference, manifestName, type ImageReference } from "../registry/reference.ts";
 import { asSource } from "../source/registry/errors.ts";
-import type { ImportProgress } from "./import-image.ts";
-import { referencedBy } from "./manifest-contents.ts";
+import type { ImportProgress } from "../pipeline/import-image.ts";
+import { referencedBy } from "../registry/manifest-contents.ts";
 
 export interface CopyEnd {
   readonly client: RegistryClient;

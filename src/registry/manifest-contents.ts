@@ -1,7 +1,7 @@
 import { DvcrError } from "../errors/dvcr-error.ts";
-import type { BlobDescriptor } from "../registry/blobs.ts";
-import { blobOf, descriptors, parseManifest } from "../registry/manifest-json.ts";
-import type { StoredManifest } from "../registry/manifests.ts";
+import type { BlobDescriptor } from "./blobs.ts";
+import { blobOf, descriptors, parseManifest } from "./manifest-json.ts";
+import type { StoredManifest } from "./manifests.ts";
 
 export interface ManifestContents {
   /** Digests of the manifests in an index. */
