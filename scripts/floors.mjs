@@ -20,10 +20,11 @@ export const floors = {
     ["process"],
     ["importer", "uploader"],
     ["service/model", "service/security"],
-    ["service/store", "service/images", "service/uploads"],
+    ["service/store", "service/uploads"],
+    ["service/images"],
     ["service/executor", "service/api", "service/console", "service/distribution"],
     ["service/operations", "service/reconcile"],
-    ["service/gc"],
+    ["service/gc", "service/restore"],
     ["service/server"],
     ["cli"],
   ],
@@ -103,13 +104,14 @@ function circles(imports) {
 /** Everything that is wrong with the imports of `project`, a line each. */
 export function importProblems(project) {
   const imports = importsOf(project);
-  return [
+  const all = [
     ...imports.flatMap(([from, to]) => {
       const problem = importProblem(from, to);
       return problem === undefined ? [] : [`${from}: ${problem}`];
     }),
     ...circles(imports).map((files) => `circle: ${files.join(" -> ")}`),
   ];
+  return [...new Set(all)];
 }
 
 /** The table as docs/architecture.md shows it. */

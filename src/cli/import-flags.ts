@@ -1,5 +1,12 @@
 import { Option, type Command } from "commander";
 
+import {
+  IMAGE_FORMATS,
+  imageDefaults,
+  LAYER_COMPRESSIONS,
+  MANIFEST_KINDS,
+  SOURCE_FORMATS,
+} from "../config/image-defaults.ts";
 import { checksumAlgorithms, parseBytes, parseChecksum, seconds, type Checksum } from "../config/kinds.ts";
 import type { LayerCompression } from "../layer/image-config.ts";
 import type { UsageProblems } from "./usage.ts";
@@ -54,10 +61,6 @@ export interface ImportFlags extends SourceFlags, DestinationFlags, ReportFlags 
   readonly scratchLimit: number;
 }
 
-export const SOURCE_FORMATS = ["raw", "iso", "qcow2", "vmdk", "vdi", "vpc", "vhdx"] as const;
-
-const GIB = 2 ** 30;
-
 /** Adds the flags that say what the source is and how it is reached; shared by import and inspect. */
 export function addSourceFlags(command: Command, scratchDirectory: string, problems: UsageProblems): Command {
   return addSourceAccessFlags(command, problems)
@@ -69,8 +72,16 @@ export function addSourceFlags(command: Command, scratchDirectory: string, probl
     )
     .option("--src-header <name: value>", "extra header for an HTTP source; repeatable", collect, [])
     .option("--platform <os/arch>", "which image of a docker:// source's index; linux/amd64 if not given")
-    .addOption(bytesFlag(problems, "--max-virtual-size", "largest disk accepted", 64 * 1024 * GIB, "64Ti"))
-    .addOption(bytesFlag(problems, "--max-decoder-memory", "most memory that unpacking may need", GIB / 4, "256Mi"))
+    .addOption(bytesFlag(problems, "--max-virtual-size", "largest disk accepted", imageDefaults.maxVirtualSize, "64Ti"))
+    .addOption(
+      bytesFlag(
+        problems,
+        "--max-decoder-memory",
+        "most memory that unpacking may need",
+        imageDefaults.maxDecoderMemory,
+        "256Mi",
+      ),
+    )
     .option("--scratch-dir <dir>", "where bytes that arrive out of order are kept", scratchDirectory);
 }
 
@@ -85,8 +96,8 @@ export function addImportFlags(command: Command, problems: UsageProblems): Comma
     .addOption(checksumFlag(problems))
     .addOption(
       problems
-        .choice(new Option("--compression <codec>", "compression of the layer"), ["gzip", "zstd", "none"])
-        .default("gzip"),
+        .choice(new Option("--compression <codec>", "compression of the layer"), LAYER_COMPRESSIONS)
+        .default(imageDefaults.layerCompression),
     )
     .addOption(
       problems
@@ -95,12 +106,14 @@ export function addImportFlags(command: Command, problems: UsageProblems): Comma
             "--format <what>",
             "what /disk/disk.img holds: the disk (raw) or the source file, unpacked (source)",
           ),
-          ["raw", "source"],
+          IMAGE_FORMATS,
         )
-        .default("raw"),
+        .default(imageDefaults.imageFormat),
     )
     .addOption(
-      problems.choice(new Option("--manifest <kind>", "media types of the image"), ["oci", "docker"]).default("oci"),
+      problems
+        .choice(new Option("--manifest <kind>", "media types of the image"), MANIFEST_KINDS)
+        .default(imageDefaults.manifestKind),
     )
     .option(
       "--reuse",
@@ -114,7 +127,7 @@ export function addImportFlags(command: Command, problems: UsageProblems): Comma
         problems,
         "--scratch-limit",
         "most bytes kept in scratch; 0 allows only images in order",
-        64 * GIB,
+        imageDefaults.scratchLimit,
         "64Gi",
       ),
     ),

@@ -12,6 +12,7 @@ import type { CopyFlags, ImportFlags, SourceFlags } from "./import-flags.ts";
 import { runCopy } from "./copy-command.ts";
 import { runImport } from "./import-command.ts";
 import { inspect, refusalJson } from "./inspect-command.ts";
+import { addProcessCommands } from "./process-commands.ts";
 import { addServiceCommands } from "./service/commands.ts";
 import { operandsOf, UsageProblems } from "./usage.ts";
 import { version } from "../config/version.ts";
@@ -90,28 +91,7 @@ class CliRun {
       signal: this.#abort.signal,
     });
 
-    program
-      .command("gc")
-      .description("Say which stored images have lost their resources (gc check), or remove them (gc run).")
-      .helpOption(false);
-    program
-      .command("restore")
-      .description("Make the resources of stored images again, after the service's database was lost.")
-      .helpOption(false);
-    program
-      .command("serve")
-      .description(
-        "Run the images service: kubectl, uploads, web console (flags, environment and file: docs/configuration.md).",
-      )
-      .helpOption(false);
-    program
-      .command("uploader")
-      .description("Run the upload server (environment and flags: docs/configuration.md).")
-      .helpOption(false);
-    program
-      .command("importer")
-      .description("Run the environment-driven importer (docs/configuration.md).")
-      .helpOption(false);
+    addProcessCommands(program);
     addCompletion(program);
     return program;
   }

@@ -1,7 +1,6 @@
 import { withDefault, optional } from "./field.ts";
+import { IMAGE_FORMATS, imageDefaults, LAYER_COMPRESSIONS, MANIFEST_KINDS, SOURCE_FORMATS } from "./image-defaults.ts";
 import { bytes, choice, flag, integer, path, port, seconds, text } from "./kinds.ts";
-
-const gibi = 2 ** 30;
 
 /** Needed before anything else can be reported; read leniently by readEarly(), then strictly with the rest. */
 export const earlyFields = {
@@ -35,28 +34,33 @@ export const patienceFields = {
 
 /** What becomes of the image; the same in both processes. */
 export const imageFields = {
-  imageFormat: withDefault("DVCR_IMAGE_FORMAT", choice("raw", "source"), "raw", {
+  imageFormat: withDefault("DVCR_IMAGE_FORMAT", choice(...IMAGE_FORMATS), imageDefaults.imageFormat, {
     description: "What /disk/disk.img holds: the disk's own bytes, or the source file as it is, unpacked.",
   }),
-  layerCompression: withDefault("DVCR_LAYER_COMPRESSION", choice("gzip", "zstd", "none"), "gzip", {
-    description: "Compression of the layer.",
-  }),
-  manifestKind: withDefault("DVCR_MANIFEST_KIND", choice("oci", "docker"), "oci", {
+  layerCompression: withDefault(
+    "DVCR_LAYER_COMPRESSION",
+    choice(...LAYER_COMPRESSIONS),
+    imageDefaults.layerCompression,
+    {
+      description: "Compression of the layer.",
+    },
+  ),
+  manifestKind: withDefault("DVCR_MANIFEST_KIND", choice(...MANIFEST_KINDS), imageDefaults.manifestKind, {
     description: "Media types of manifest, config and layer.",
   }),
-  sourceFormat: optional("DVCR_SOURCE_FORMAT", choice("raw", "iso", "qcow2", "vmdk", "vdi", "vpc", "vhdx"), {
+  sourceFormat: optional("DVCR_SOURCE_FORMAT", choice(...SOURCE_FORMATS), {
     description: "Declared format of the source; content of another format is refused.",
   }),
   allowNested: withDefault("DVCR_ALLOW_NESTED", flag, false, {
     description: "Accept a disk whose content is itself a disk image.",
   }),
-  maxVirtualSize: withDefault("DVCR_MAX_VIRTUAL_SIZE", bytes, 64 * 1024 * gibi, {
+  maxVirtualSize: withDefault("DVCR_MAX_VIRTUAL_SIZE", bytes, imageDefaults.maxVirtualSize, {
     description: "Largest virtual disk that is accepted.",
   }),
-  maxDecoderMemory: withDefault("DVCR_MAX_DECODER_MEMORY", bytes, gibi / 4, {
+  maxDecoderMemory: withDefault("DVCR_MAX_DECODER_MEMORY", bytes, imageDefaults.maxDecoderMemory, {
     description: "Most memory that unpacking the source may need.",
   }),
-  scratchLimit: withDefault("DVCR_SCRATCH_LIMIT", bytes, 64 * gibi, {
+  scratchLimit: withDefault("DVCR_SCRATCH_LIMIT", bytes, imageDefaults.scratchLimit, {
     description: "Most bytes that one import may hold in scratch files. 0 allows only images in order.",
   }),
   scratchDir: withDefault("DVCR_SCRATCH_DIR", path, "/tmp", {

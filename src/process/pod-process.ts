@@ -57,7 +57,7 @@ export async function runPodProcess<Config extends PodConfig>(
   environment: Environment,
   surroundings: PodSurroundings = {},
 ): Promise<number> {
-  if (argv.includes("--help")) {
+  if (argv.includes("--help") || argv.includes("-h")) {
     process.stdout.write(helpText(job.name, job.fields));
     return 0;
   }

@@ -1,6 +1,8 @@
 /** `dvcr gc check` and `dvcr gc run`: through the server that uses the data directory, or by itself where none does. */
 import { stat } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
+import { gcFlags, gcUsage } from "../../config/data-flags.ts";
+import { flagsHelp } from "../../config/help-text.ts";
 import { parseServeConfig, type ServeConfig } from "../../config/serve-config.ts";
 import type { Environment } from "../../config/parse.ts";
 import { DvcrError, exitCode, toDvcrError } from "../../errors/dvcr-error.ts";
@@ -12,21 +14,10 @@ import { GarbageCollector, type GcRunOptions } from "./collector.ts";
 import { askServer } from "./control.ts";
 import { checkText, runText } from "./report-text.ts";
 
-const help = `Usage: dvcr gc check|run [--yes] [--force] [--data-dir DIR] [--config FILE]
-
-  check  count images and resources, show the space, list the images whose resources were deleted
-  run    remove those images, and blobs that no image needs; asks first, unless --yes is given
-
-Images of which the database has never known a resource are listed too, and kept. A run that would remove more than
-DVCR_SERVE_GC_MAX_SHARE percent of all images (50 by default) is refused. --force lifts both limits.
-
-A server that uses the data directory does the work; where none does, this process does. Settings are those of dvcr serve.
-`;
-
 /** Resolves to the exit code. */
 export async function runGc(argv: readonly string[], environment: Environment): Promise<number> {
   if (argv.includes("--help") || argv.includes("-h")) {
-    process.stdout.write(help);
+    process.stdout.write(gcUsage + flagsHelp(gcFlags));
     return 0;
   }
   try {

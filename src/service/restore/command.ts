@@ -3,6 +3,8 @@ import { existsSync } from "node:fs";
 import { rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Environment } from "../../config/parse.ts";
+import { restoreFlags, restoreUsage } from "../../config/data-flags.ts";
+import { flagsHelp } from "../../config/help-text.ts";
 import { parseServeConfig, type ServeConfig } from "../../config/serve-config.ts";
 import { readTags } from "../../destination/oci-index.ts";
 import { DvcrError, exitCode, toDvcrError } from "../../errors/dvcr-error.ts";
@@ -18,21 +20,10 @@ import { SqliteStore } from "../store/sqlite-store.ts";
 import { imagesDirectory } from "../store/traces.ts";
 import { indexAgain, putAside, restore, type RestoreReport } from "./restore.ts";
 
-const help = `Usage: dvcr restore check|run [--data-dir DIR] [--config FILE]
-
-  check  say what run would do; nothing is changed
-  run    make the resources again that the stored images had: name, namespace and uid, size and format
-
-No server may be using the data directory. Settings are those of dvcr serve: with --registry, the images there are looked at.
-A database that is damaged, and a log without its database, are kept under another name (resources.db.lost-1). Resources that
-are Ready with an image that is not there become ImageLost. Where secrets.key is lost, pull secrets are dropped: nothing opens
-them any more. What the database alone knew is not made again: labels, annotations, sources, images that were not stored yet.
-`;
-
 /** Resolves to the exit code. */
 export async function runRestore(argv: readonly string[], environment: Environment): Promise<number> {
   if (argv.includes("--help") || argv.includes("-h")) {
-    process.stdout.write(help);
+    process.stdout.write(restoreUsage + flagsHelp(restoreFlags));
     return 0;
   }
   try {

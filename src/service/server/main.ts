@@ -8,7 +8,7 @@ import { stopSignals } from "../../process/stop-signals.ts";
 
 /** `dvcr serve`: runs the images service until it is told to stop; resolves to the exit code. */
 export async function runServe(argv: readonly string[], environment: Environment): Promise<number> {
-  if (argv.includes("--help")) {
+  if (argv.includes("--help") || argv.includes("-h")) {
     process.stdout.write(helpText("dvcr serve", serveFields));
     return 0;
   }
