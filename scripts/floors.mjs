@@ -24,8 +24,9 @@ export const floors = {
     ["service/images"],
     ["service/executor", "service/api", "service/console", "service/distribution"],
     ["service/operations", "service/reconcile"],
-    ["service/gc", "service/restore"],
+    ["service/gc"],
     ["service/server"],
+    ["service/restore"],
     ["cli"],
   ],
   "console/src": [
