@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import type { ImageObject } from "../../../src/service/model/image.ts";
 import { listImages } from "../api/images.ts";
 import { toApiError, type ApiError } from "../api/problem.ts";
-import { checksumAlgorithms, referenceOf, type Draft } from "../model/draft.ts";
+import { checksumAlgorithms, referenceOf } from "../model/draft.ts";
 import { lookOf, phaseOf } from "../model/image.ts";
 import { SelectField, TextField } from "./field.tsx";
 import { FileDrop } from "./file-drop.tsx";
