@@ -154,8 +154,9 @@ class Job final : public Napi::ObjectWrap<Job> {
   }
   void begin(const Napi::CallbackInfo& info) { work_->begin({to_vector(info[0]), to_vector(info[1])}); }
   void range(const Napi::CallbackInfo& info) {
-    std::vector<uint8_t> bytes = to_vector(info[0]);
-    pushed_->range_answer(bytes);
+    if (info[0].IsUndefined()) return pushed_->range_answer(std::nullopt);
+    const std::vector<uint8_t> bytes = to_vector(info[0]);
+    pushed_->range_answer(Bytes(bytes));
   }
   void cancel_from_js(const Napi::CallbackInfo&) { cancel(); }
   Napi::Value source_bytes(const Napi::CallbackInfo& info) { return count(info, work_->progress().source_bytes); }

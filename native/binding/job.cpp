@@ -17,20 +17,17 @@ class PushedSource::Ranges final : public RangeReader {
   Ranges(Post post, uint64_t size) : post_(std::move(post)), size_(size) {}
   [[nodiscard]] uint64_t size() const override { return size_; }
 
-  void read_at(uint64_t offset, MutableBytes out) override {
-    std::unique_lock lock(mutex_);
-    answer_.reset();
-    post_(RangeAsked{offset, out.size()});
-    wake_.wait(lock, [this] { return cancelled_ || answer_; });
-    if (cancelled_) throw_cancelled();
-    if (answer_->size() != out.size()) throw Error(code::kSourceIo, "reading a range of the source failed");
-    if (!out.empty()) std::memcpy(out.data(), answer_->data(), out.size());
+  void answer(std::optional<Bytes> bytes) {
+    std::lock_guard lock(mutex_);
+    gone_ = gone_ || !bytes;
+    answer_.emplace();
+    if (bytes) answer_->assign(bytes->begin(), bytes->end());
+    wake_.notify_all();
   }
 
-  void answer(Bytes bytes) {
+  [[nodiscard]] bool are_gone() {
     std::lock_guard lock(mutex_);
-    answer_.emplace(bytes.begin(), bytes.end());
-    wake_.notify_all();
+    return gone_;
   }
 
   void cancel() {
@@ -40,11 +37,24 @@ class PushedSource::Ranges final : public RangeReader {
   }
 
  private:
+  bool fill(uint64_t offset, MutableBytes out) override {
+    std::unique_lock lock(mutex_);
+    answer_.reset();
+    post_(RangeAsked{offset, out.size()});
+    wake_.wait(lock, [this] { return cancelled_ || answer_; });
+    if (cancelled_) throw_cancelled();
+    if (gone_) return false;
+    if (answer_->size() != out.size()) throw Error(code::kSourceIo, "reading a range of the source failed");
+    std::memcpy(out.data(), answer_->data(), out.size());
+    return true;
+  }
+
   Post post_;
   uint64_t size_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::optional<std::vector<uint8_t>> answer_;
+  bool gone_ = false;
   bool cancelled_ = false;
 };
 
@@ -56,7 +66,7 @@ PushedSource::PushedSource(Post post, std::optional<uint64_t> size, std::optiona
 PushedSource::~PushedSource() = default;
 
 RangeReader* PushedSource::ranges() {
-  return ranges_.get();
+  return ranges_ == nullptr || ranges_->are_gone() ? nullptr : ranges_.get();
 }
 
 void PushedSource::push(uint32_t batch, std::vector<Bytes> chunks) {
@@ -86,7 +96,7 @@ void PushedSource::cancel() {
   if (ranges_) ranges_->cancel();
 }
 
-void PushedSource::range_answer(Bytes bytes) {
+void PushedSource::range_answer(std::optional<Bytes> bytes) {
   if (ranges_) ranges_->answer(bytes);
 }
 

@@ -70,8 +70,8 @@ class PushedSource final : public ChunkSource {
   void push(uint32_t batch, std::vector<Bytes> chunks);
   void end();
   void cancel();
-  /// Event loop: the answer to RangeAsked; an empty one means that it failed.
-  void range_answer(Bytes bytes);
+  /// Event loop: the answer to RangeAsked; nothing where the source offers no ranges any more.
+  void range_answer(std::optional<Bytes> bytes);
 
   SharedChunk next() override;
   [[nodiscard]] std::optional<uint64_t> size() const override { return size_; }

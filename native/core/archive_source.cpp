@@ -107,18 +107,19 @@ class StreamBlocks final : public TarBlocks {
   size_t given_ = 0;
 };
 
-struct TooManyLooks {};
+/// Thrown where looking ahead must end before the archive does.
+struct LookEnds {};
 
 /// Reads small pieces at any place, so that members' data is passed over.
 class RangeBlocks final : public TarBlocks {
  public:
   explicit RangeBlocks(RangeReader& file) : file_(file) {}
   Bytes next() override {
-    if (++looks_ > kMaxLooks) throw TooManyLooks();
+    if (++looks_ > kMaxLooks) throw LookEnds();
     uint64_t size = file_.size();
     auto count = static_cast<size_t>(std::min<uint64_t>(kLookBytes, size - std::min(size, at_)));
     buffer_.resize(count);
-    file_.read_at(at_, buffer_);
+    if (!file_.read_at(at_, buffer_)) throw LookEnds();
     at_ += count;
     return buffer_;
   }
@@ -141,14 +142,15 @@ class MemberRange final : public RangeReader {
  public:
   MemberRange(RangeReader& file, uint64_t offset, uint64_t size) : file_(file), offset_(offset), size_(size) {}
   [[nodiscard]] uint64_t size() const override { return size_; }
-  void read_at(uint64_t offset, MutableBytes out) override {
+
+ private:
+  bool fill(uint64_t offset, MutableBytes out) override {
     if (offset > size_ || out.size() > size_ - offset) {
       throw Error(code::kTruncated, "the archive's member ends at byte " + std::to_string(size_));
     }
-    file_.read_at(offset_ + offset, out);
+    return file_.read_at(offset_ + offset, out);
   }
 
- private:
   RangeReader& file_;
   uint64_t offset_;
   uint64_t size_;
@@ -185,7 +187,7 @@ void look_ahead(RangeReader& file) {
     std::vector<uint8_t> head;
     while (next_disk(tar, inventory, head)) {
     }
-  } catch (const TooManyLooks&) {
+  } catch (const LookEnds&) {
     return inventory.check_not_several();
   }
   inventory.check_some();
@@ -268,7 +270,7 @@ std::optional<uint64_t> ArchiveSource::size() const {
 }
 
 RangeReader* ArchiveSource::ranges() {
-  return impl_->range.get();
+  return inner_.ranges() == nullptr ? nullptr : impl_->range.get();
 }
 
 }  // namespace dvcr

@@ -17,8 +17,14 @@ class RangeReader {
   virtual ~RangeReader() = default;
   /// Total size in bytes.
   [[nodiscard]] virtual uint64_t size() const = 0;
-  /// Fills `out` from `offset`; throws kTruncated or kSourceIo.
-  virtual void read_at(uint64_t offset, MutableBytes out) = 0;
+  /// Fills `out` from `offset`. False where the origin offers random access no longer: the stream goes on without.
+  /// Nothing is asked of the origin for an empty `out`, which no HTTP range can express. Throws kTruncated or
+  /// kSourceIo.
+  [[nodiscard]] bool read_at(uint64_t offset, MutableBytes out) { return out.empty() || fill(offset, out); }
+
+ private:
+  /// `out` is never empty.
+  virtual bool fill(uint64_t offset, MutableBytes out) = 0;
 };
 
 /// A forward-only stream of bytes.
@@ -49,7 +55,7 @@ class ByteSource {
   virtual uint64_t skip_hole() { return 0; }
   /// Exact number of bytes of the whole stream when that is known now, else nothing.
   [[nodiscard]] virtual std::optional<uint64_t> size() const { return std::nullopt; }
-  /// Random access to the same bytes, or null. Owned by the source.
+  /// Random access to the same bytes; null where there is none, or none any more. Owned by the source.
   virtual RangeReader* ranges() { return nullptr; }
 };
 

@@ -24,6 +24,7 @@ struct Field {
 struct DiskInfo {
   std::string format;                    ///< qemu-img's name: raw, qcow2, vmdk, vdi, vpc, vhdx; and iso
   std::optional<uint64_t> virtual_size;  ///< bytes; nothing for a raw disk whose length is not known yet
+  uint64_t footer_size = 0;              ///< bytes of the file behind a disk of unknown size (a fixed VHD's footer)
   uint64_t cluster_size = 0;             ///< bytes; 0 where the format has none
   std::vector<Field> specific;           ///< format-specific data
   std::vector<std::string> warnings;     ///< one-line notes, e.g. that the dirty bit was set

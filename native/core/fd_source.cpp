@@ -19,7 +19,9 @@ class FdRanges final : public RangeReader {
  public:
   FdRanges(int fd, uint64_t size) : fd_(fd), size_(size) {}
   [[nodiscard]] uint64_t size() const override { return size_; }
-  void read_at(uint64_t offset, MutableBytes out) override {
+
+ private:
+  bool fill(uint64_t offset, MutableBytes out) override {
     while (!out.empty()) {
       ssize_t got = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
@@ -28,9 +30,9 @@ class FdRanges final : public RangeReader {
       out = out.subspan(static_cast<size_t>(got));
       offset += static_cast<uint64_t>(got);
     }
+    return true;
   }
 
- private:
   int fd_;
   uint64_t size_;
 };

@@ -152,7 +152,10 @@ void ImageReader::read_metadata_at(uint64_t offset, MutableBytes out, const char
   }
   uint64_t total = ranges->size();
   if (offset > total || out.size() > total - offset) throw_truncated(offset, out.size(), total, what);
-  ranges->read_at(offset, out);
+  if (!ranges->read_at(offset, out)) {
+    read_at(offset, out, what);
+    return;
+  }
   if (out.empty()) return;
   Digest digest(kCompareBy);
   digest.update(out);

@@ -20,29 +20,50 @@ void check_virtual_size(const DiskInfo& info, const Limits& limits) {
   }
 }
 
+/// Of a file of `file_size` bytes that ends with a footer, if any: the disk before it.
+uint64_t without_footer(uint64_t file_size, const DiskInfo& info) {
+  return file_size - std::min(file_size, info.footer_size);
+}
+
+/// The file itself as what is stored, footer and all.
+DiskInfo whole_file(DiskInfo info) {
+  info.footer_size = 0;
+  return info;
+}
+
+/// True where only the file's length says the disk's.
+bool ends_with_file(const DiskInfo& info) {
+  return info.format == "raw" || info.format == "iso" || info.footer_size > 0;
+}
+
+/// True where a size must be found for the disk: it has no header that says it.
+bool is_headless(const DiskInfo& info) {
+  return info.format == "raw" || info.format == "iso" || !info.virtual_size;
+}
+
 // What is known of the length of a disk that has no header to say it, best first. Where the disk's beginning and the
 // end of the file around it agree, nothing is kept in case both are wrong: an origin that was asked for that end can be
 // asked for the whole again.
 SizePlan plan_size(const SessionOptions& options, const DiskInfo& info, Content& content) {
   if (options.declared_size) return {options.declared_size, true, "declared"};
-  if (auto size = content.output().size()) return {size, true, "content-length"};
+  if (auto size = content.output().size()) return {without_footer(*size, info), true, "content-length"};
   const std::optional<SizeHint> hint = content.size_hint();
-  if (hint && hint->exact) return {hint->size, true, hint->from};
+  if (hint && hint->exact) return {without_footer(hint->size, info), true, hint->from};
   SizePlan plan{std::nullopt, false, "counted", !options.replayable};
   const Bytes head = content.output().prefix(kProbeSize);
-  if (info.format == "raw" || info.format == "iso") {
+  if (is_headless(info)) {
     if (auto guess = guess_size(head)) {
       plan.size = guess->size;
       plan.from = guess->from;
-      if (content.end_says(guess->size)) plan.keep_body = false;
+      if (content.end_says(guess->size + info.footer_size)) plan.keep_body = false;
       return plan;
     }
   }
   if (hint) {
-    plan.size = hint->size;
+    plan.size = without_footer(hint->size, info);
     plan.from = hint->from;
     const uint64_t least = partitions_end(head);
-    if (least > 0 && least <= hint->size && content.end_says(hint->size)) plan.keep_body = false;
+    if (least > 0 && least <= *plan.size && content.end_says(hint->size)) plan.keep_body = false;
   }
   return plan;
 }
@@ -113,16 +134,17 @@ struct Session::Impl {
     const DiskInfo& info = image->info();
     check_virtual_size(info, options.limits);
     result.stored_format = info.format == "iso" ? "iso" : "raw";
-    bool headless = info.format == "raw" || info.format == "iso";
-    SizePlan plan = headless ? plan_size(options, info, content) : SizePlan{info.virtual_size, true, "header"};
+    SizePlan plan = is_headless(info) ? plan_size(options, info, content) : SizePlan{info.virtual_size, true, "header"};
     if (on_image) on_image(result.image);
-    start(plan, bytes);
+    start(plan, bytes, info);
     image->convert(sink);
     reader->drain();
   }
 
-  void start(const SizePlan& plan, ByteSource& bytes) {
-    if (!plan.size && options.replayable && sink.needs_size()) throw SizeHintWrong(count_rest(bytes));
+  void start(const SizePlan& plan, ByteSource& bytes, const DiskInfo& info) {
+    if (!plan.size && options.replayable && sink.needs_size()) {
+      throw SizeHintWrong(without_footer(count_rest(bytes), info));
+    }
     sink.start(plan);
   }
 
@@ -133,9 +155,10 @@ struct Session::Impl {
     result.image = inspect_prefix(content, options.limits, options.open, options.scratch_directory);
     check_virtual_size(result.image.info, options.limits);
     result.stored_format = result.image.info.format;
-    SizePlan plan = plan_size(options, result.image.info, content);
+    const DiskInfo stored_whole = whole_file(result.image.info);
+    SizePlan plan = plan_size(options, stored_whole, content);
     if (on_image) on_image(result.image);
-    start(plan, bytes);
+    start(plan, bytes, stored_whole);
     uint64_t stored = 0;
     for (;;) {
       MutableBytes room = sink.reserve(kMiB);
@@ -144,7 +167,8 @@ struct Session::Impl {
       stored += got;
       if (got < room.size()) break;
     }
-    if (result.stored_format == "raw" || result.stored_format == "iso") result.image.info.virtual_size = stored;
+    DiskInfo& info = result.image.info;
+    if (ends_with_file(info)) info.virtual_size = without_footer(stored, info);
   }
 
   static ImageReport inspect_prefix(Content& content, const Limits& limits, const OpenOptions& open,
@@ -159,7 +183,10 @@ struct Session::Impl {
       try {
         ImageReport report = report_of(*open_image(prefix, head_reader, open), content);
         // A prefix is shorter than the file, so only the source itself knows the length of a headerless disk.
-        if (report.info.format == "raw" || report.info.format == "iso") report.info.virtual_size = bytes.size();
+        DiskInfo& info = report.info;
+        if (!ends_with_file(info)) return report;
+        info.virtual_size = bytes.size();
+        if (info.virtual_size) info.virtual_size = without_footer(*info.virtual_size, info);
         return report;
       } catch (const Error& error) {
         if (error.code() != code::kTruncated || window == kHeaderWindow || head.size() < window) throw;

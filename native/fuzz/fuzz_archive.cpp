@@ -28,7 +28,7 @@ Taken take(ByteSource& source) {
     if (RangeReader* ranges = archive.ranges()) {
       require(ranges->size() == taken.size, "both ways to read the disk know its length");
       taken.beginning.resize(std::min<uint64_t>(taken.size, 512));
-      ranges->read_at(0, taken.beginning);
+      require(ranges->read_at(0, taken.beginning), "bytes in memory can always be read");
     }
     for (Bytes part = archive.peek(); !part.empty(); part = archive.peek()) {
       taken.content.insert(taken.content.end(), part.begin(), part.end());

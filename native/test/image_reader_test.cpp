@@ -183,14 +183,16 @@ class ForgetfulRanges final : public RangeReader {
  public:
   explicit ForgetfulRanges(Bytes bytes) : bytes_(bytes) {}
   [[nodiscard]] uint64_t size() const override { return bytes_.size(); }
-  void read_at(uint64_t offset, MutableBytes out) override {
-    ++requests;
-    Bytes from = slice(bytes_, offset, out.size());
-    std::copy(from.begin(), from.end(), out.begin());
-  }
   int requests = 0;
 
  private:
+  bool fill(uint64_t offset, MutableBytes out) override {
+    ++requests;
+    Bytes from = slice(bytes_, offset, out.size());
+    std::copy(from.begin(), from.end(), out.begin());
+    return true;
+  }
+
   Bytes bytes_;
 };
 

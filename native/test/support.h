@@ -68,12 +68,14 @@ class MemoryRanges final : public RangeReader {
  public:
   explicit MemoryRanges(Bytes bytes) : bytes_(bytes) {}
   [[nodiscard]] uint64_t size() const override { return bytes_.size(); }
-  void read_at(uint64_t offset, MutableBytes out) override {
-    const Bytes from = slice(bytes_, offset, out.size());
-    std::copy(from.begin(), from.end(), out.begin());
-  }
 
  private:
+  bool fill(uint64_t offset, MutableBytes out) override {
+    const Bytes from = slice(bytes_, offset, out.size());
+    std::copy(from.begin(), from.end(), out.begin());
+    return true;
+  }
+
   Bytes bytes_;
 };
 

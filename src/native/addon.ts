@@ -98,8 +98,8 @@ export interface NativeJob {
   releaseOutput(index: number): void;
   /** An import's; answers "begin" with the tar bytes around the disk. */
   begin(head: Uint8Array, tail: Uint8Array): void;
-  /** Answers "range"; an empty array means that it failed. */
-  range(bytes: Uint8Array): void;
+  /** Answers "range"; nothing where the source offers no ranges any more. */
+  range(bytes: Uint8Array | undefined): void;
   /** Ends the job with E_CANCELLED soon. */
   cancel(): void;
   sourceBytes(): number;

@@ -32,7 +32,10 @@ export interface OpenSource {
    * Missing where nothing comes ahead of its turn.
    */
   received?(): number;
-  /** Random access to the same bytes where the origin offers it; used for small metadata ahead of the stream. */
-  readRange?(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Random access to the same bytes where the origin offers it; used for small metadata ahead of the stream. Resolves
+   * with nothing where it turns out that the origin offers it no longer; `chunks` go on.
+   */
+  readRange?(offset: number, length: number): Promise<Uint8Array | undefined>;
   close(): Promise<void>;
 }

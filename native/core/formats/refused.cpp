@@ -71,8 +71,7 @@ const RefusedFormat* refused_by_trailer(ByteSource& source) {
   RangeReader* ranges = source.ranges();
   if (ranges == nullptr || ranges->size() < kTrailerSize) return nullptr;
   std::array<uint8_t, kTrailerSize> trailer;
-  ranges->read_at(ranges->size() - kTrailerSize, trailer);
-  return refused_trailer(trailer);
+  return ranges->read_at(ranges->size() - kTrailerSize, trailer) ? refused_trailer(trailer) : nullptr;
 }
 
 void throw_refused(const RefusedFormat& refused) {

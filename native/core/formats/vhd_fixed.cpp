@@ -13,6 +13,7 @@ class FixedVhd final : public DiskImage {
  public:
   explicit FixedVhd(ImageReader& reader) : reader_(reader) {
     info_.format = "vpc";
+    info_.footer_size = kVhdFooterSize;
     const auto length = reader.size();
     if (!length) return;
     if (*length < kVhdFooterSize) throw too_short(*length);
@@ -20,8 +21,7 @@ class FixedVhd final : public DiskImage {
     check_size(*info_.virtual_size);
     if (!reader.has_ranges()) return;
     std::vector<uint8_t> footer(kVhdFooterSize);
-    reader.stream().ranges()->read_at(*info_.virtual_size, footer);
-    check_footer(footer, *info_.virtual_size);
+    if (reader.stream().ranges()->read_at(*info_.virtual_size, footer)) check_footer(footer, *info_.virtual_size);
   }
 
   [[nodiscard]] const DiskInfo& info() const override { return info_; }
@@ -97,8 +97,7 @@ bool ends_with_vhd_footer(ByteSource& source) {
   RangeReader* ranges = source.ranges();
   if (ranges == nullptr || ranges->size() < 2 * kVhdFooterSize) return false;
   std::array<uint8_t, kVhdFooterSize> footer{};
-  ranges->read_at(ranges->size() - footer.size(), footer);
-  return is_vhd_footer(footer);
+  return ranges->read_at(ranges->size() - footer.size(), footer) && is_vhd_footer(footer);
 }
 
 }  // namespace dvcr

@@ -18,19 +18,19 @@ std::optional<VmdkHeader> read_footer(RangeReader& file) {
   uint64_t size = file.size();
   if (size < kTail || size % kSector != 0) return std::nullopt;
   std::array<uint8_t, kTail> tail;
-  file.read_at(size - kTail, tail);
+  if (!file.read_at(size - kTail, tail)) return std::nullopt;
   bool framed = le32(tail, 8) == 0 && le32(tail, 12) == static_cast<uint32_t>(MarkerType::kFooter) &&
                 is_vmdk_sparse(slice(tail, kSector, kSector)) && is_zero(slice(tail, 2 * kSector, kSector));
   if (!framed) return std::nullopt;
   return parse_vmdk_header(slice(tail, kSector, kSector));
 }
 
-// The little-endian words at `sector`; nothing when they are not inside the file.
+// The little-endian words at `sector`; nothing when they are not inside the file or can no longer be asked for.
 std::optional<std::vector<uint32_t>> read_words(RangeReader& file, uint64_t sector, uint64_t count) {
   uint64_t size = file.size();
   if (sector > size / kSector || count > (size - sector * kSector) / 4) return std::nullopt;
   std::vector<uint8_t> raw(static_cast<size_t>(count * 4));
-  file.read_at(sector * kSector, raw);
+  if (!file.read_at(sector * kSector, raw)) return std::nullopt;
   std::vector<uint32_t> words(static_cast<size_t>(count));
   for (size_t i = 0; i < words.size(); ++i) words[i] = le32(raw, i * 4);
   return words;

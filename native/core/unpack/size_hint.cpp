@@ -35,9 +35,9 @@ std::optional<SizeHint> zstd_hint(PrefixSource& inner) {
 
 constexpr uint64_t kTrailerField = 4;
 
-uint32_t gzip_isize(RangeReader& file) {
+std::optional<uint32_t> gzip_isize(RangeReader& file) {
   std::array<uint8_t, kTrailerField> trailer{};
-  file.read_at(file.size() - trailer.size(), trailer);
+  if (!file.read_at(file.size() - trailer.size(), trailer)) return std::nullopt;
   return le32(trailer, 0);
 }
 
@@ -45,7 +45,7 @@ uint32_t gzip_isize(RangeReader& file) {
 // several members, a wrapped counter or padding cause, would only cost a push in vain.
 std::optional<SizeHint> gzip_hint(RangeReader& file) {
   if (file.size() < kGzipFraming) return std::nullopt;
-  uint64_t size = gzip_isize(file);
+  const uint64_t size = gzip_isize(file).value_or(0);
   uint64_t packed = file.size() - kGzipFraming;
   bool too_small = packed > size + (size / kStoredBlock + 1) * 5 + kHeaderFields;
   bool too_large = size / kDeflateMaxRatio > packed;

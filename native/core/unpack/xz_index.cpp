@@ -36,7 +36,7 @@ std::optional<uint64_t> xz_indexed_size(RangeReader& file, const Limits& limits)
     if (info.stream.avail_in == 0) {
       size_t size = static_cast<size_t>(std::min<uint64_t>(buffer.size(), file.size() - position));
       if (size == 0 || ++reads > kMaxReads) return std::nullopt;
-      file.read_at(position, MutableBytes(buffer).first(size));
+      if (!file.read_at(position, MutableBytes(buffer).first(size))) return std::nullopt;
       position += size;
       info.stream.next_in = buffer.data();
       info.stream.avail_in = size;
