@@ -1,5 +1,6 @@
 import type { OpenSource } from "../source/source.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import type { TarFrame } from "../layer/tar-frame.ts";
 import { addon, type NativeEvent, type NativeImage, type NativeJob, type NativeResult } from "../native/addon.ts";
 import { usefulThreads } from "../native/threads.ts";
 import { Feed } from "./feed.ts";
@@ -8,8 +9,11 @@ import type { ImportMemory } from "./import-memory.ts";
 
 /** Where a conversion's layer bytes go. */
 export interface LayerSink {
-  /** A layer of a disk of `size` bytes begins; anything written before is void. Gives the tar bytes around the disk. */
-  begin(size: number, sizeFrom: string, attempt: number): Promise<{ head: Uint8Array; tail: Uint8Array }>;
+  /**
+   * A layer of a disk of `size` bytes begins; anything written before is void. Resolves with the tar bytes around the
+   * disk, or with nothing where no layer of such a disk is wanted: the conversion then ends as "declined".
+   */
+  begin(size: number, sizeFrom: string, attempt: number): Promise<TarFrame | undefined>;
   /** Takes the next bytes; resolves when `chunk` may be overwritten. */
   write(chunk: Uint8Array): Promise<void>;
   /** Nothing follows, unless another layer begins. */
@@ -25,14 +29,13 @@ export interface ConversionSettings {
   readonly replayable: boolean;
 }
 
-/** A replayable source turned out to have another size than hinted: convert again with this size declared. */
-export class SizeHintWrong extends Error {
-  readonly actualSize: number;
-  constructor(actualSize: number) {
-    super("the hinted size was wrong");
-    this.actualSize = actualSize;
-  }
-}
+/** How a conversion ended in which nothing failed. */
+export type ConversionEnd =
+  | { readonly kind: "converted"; readonly result: NativeResult }
+  /** The disk has this size (bytes) and not the one hinted at: convert again with it declared. */
+  | { readonly kind: "other-size"; readonly actualSize: number }
+  /** The sink wants no layer of such a disk. */
+  | { readonly kind: "declined" };
 
 /** One native job from source to layer sink. */
 export class Conversion {
@@ -43,8 +46,9 @@ export class Conversion {
   readonly #feed: Feed;
   readonly #writes = new Set<Promise<void>>();
   #error: Error | undefined;
-  #settle!: { resolve: (result: NativeResult) => void; reject: (reason: unknown) => void };
-  readonly #ended: Promise<NativeResult>;
+  #declined = false;
+  #settle!: { resolve: (end: ConversionEnd) => void; reject: (reason: unknown) => void };
+  readonly #ended: Promise<ConversionEnd>;
   onImage: ((image: NativeImage) => void) | undefined;
 
   constructor(source: OpenSource, sink: LayerSink, buffers: readonly Uint8Array[], settings: ConversionSettings) {
@@ -80,8 +84,8 @@ export class Conversion {
     this.#feed = new Feed(this.#job, settings.memory);
   }
 
-  /** Runs to the end; resolves when every layer byte was taken by the sink. Throws DvcrError or SizeHintWrong. */
-  async run(signal: AbortSignal): Promise<NativeResult> {
+  /** Runs to the end; of a converted disk every layer byte was then taken by the sink. Throws DvcrError. */
+  async run(signal: AbortSignal): Promise<ConversionEnd> {
     const cancel = () => {
       this.#fail(toDvcrError(signal.reason));
     };
@@ -93,18 +97,20 @@ export class Conversion {
         })
       : undefined;
     try {
-      const result = await this.#ended;
-      this.#sink.end?.();
-      await feeding;
-      await Promise.all(this.#writes);
+      const end = await this.#ended;
+      if (end.kind === "converted") {
+        this.#sink.end?.();
+        await feeding;
+        await Promise.all(this.#writes);
+      }
       if (this.#error !== undefined) throw this.#error;
-      return result;
+      return end;
     } catch (error) {
       // The first cause speaks: a source or registry failure cancels the job, whose own error then says only that.
       throw this.#error ?? error;
     } finally {
       signal.removeEventListener("abort", cancel);
-      // After a failure a waiting feed is not waited for: a client may send nothing for minutes. Closing the source ends it.
+      // Where nothing more is wanted, a waiting feed is not waited for: a client may send nothing for minutes. Closing the source ends it.
       this.#feed.close();
       await Promise.allSettled(this.#writes);
     }
@@ -141,7 +147,9 @@ export class Conversion {
       case "begin":
         this.#sink.begin(event.size, event.sizeFrom, event.attempt).then(
           (frame) => {
-            this.#job.begin(frame.head, frame.tail);
+            if (frame !== undefined) return void this.#job.begin(frame.head, frame.tail);
+            this.#declined = true;
+            this.#job.cancel();
           },
           (error: unknown) => {
             this.#fail(error);
@@ -158,12 +166,13 @@ export class Conversion {
       case "inspected":
         break;
       case "finished":
-        this.#settle.resolve(event.result);
+        this.#settle.resolve({ kind: "converted", result: event.result });
         break;
       case "failed":
-        this.#settle.reject(
-          event.actualSize === undefined ? nativeError(event.code, event.message) : new SizeHintWrong(event.actualSize),
-        );
+        if (this.#declined) this.#settle.resolve({ kind: "declined" });
+        else if (event.actualSize !== undefined)
+          this.#settle.resolve({ kind: "other-size", actualSize: event.actualSize });
+        else this.#settle.reject(nativeError(event.code, event.message));
         break;
     }
   }

@@ -1,9 +1,9 @@
 import { isUploadLost, type CurrentImage, type Destination } from "../destination/destination.ts";
-import { toDvcrError } from "../errors/dvcr-error.ts";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import { tarFrame } from "../layer/tar-frame.ts";
 import type { NativeResult } from "../native/addon.ts";
 import type { OpenSource, Source } from "../source/source.ts";
-import { Conversion, SizeHintWrong, type LayerSink } from "./conversion.ts";
+import { Conversion, type ConversionEnd, type LayerSink } from "./conversion.ts";
 import type { ImportImage, ImportOptions, ImportProgress, ImportReport } from "./import-image.ts";
 import type { ImportMemory } from "./import-memory.ts";
 import { PushingSink } from "./pushing-sink.ts";
@@ -111,12 +111,9 @@ class ImportRun {
       this.#opened = opened;
       return undefined;
     }
-    const result = await this.#convert(opened, new ComparingSink(current)).catch((error: unknown) => {
-      if (error instanceof OtherDisk) return undefined;
-      throw error;
-    });
-    if (!result || result.layerDigest !== current.layers[0]?.digest) return undefined;
-    return await this.#commit(result, false);
+    const made = await this.#convert(opened, new ComparingSink(current));
+    if (made.kind === "declined" || made.result.layerDigest !== current.layers[0]?.digest) return undefined;
+    return await this.#commit(made.result, false);
   }
 
   /** Whether the source's bytes can be had a second time; known of a server once it was opened. */
@@ -148,7 +145,9 @@ class ImportRun {
     try {
       const opened = this.#opened ?? (await this.#source.open(this.#signal));
       this.#opened = undefined;
-      const result = await this.#convert(opened, sink);
+      const made = await this.#convert(opened, sink);
+      if (made.kind === "declined") throw new DvcrError("E_INTERNAL", "the push declined the layer");
+      const { result } = made;
       await sink.commit(result.layerDigest, result.layerSize);
       this.#restarts += sink.restarts;
       return await this.#commit(result, true);
@@ -163,10 +162,11 @@ class ImportRun {
   }
 
   /** Converts, a second time where a file turned out to have another size than hinted. Closes `opened`. */
-  async #convert(opened: OpenSource, sink: LayerSink): Promise<NativeResult> {
+  async #convert(opened: OpenSource, sink: LayerSink): Promise<Exclude<ConversionEnd, { kind: "other-size" }>> {
     let source = opened;
     let declaredSize: number | undefined;
     for (;;) {
+      let end: ConversionEnd;
       try {
         const reading = source;
         this.#sourceSize = source.size;
@@ -177,19 +177,19 @@ class ImportRun {
           replayable: this.#source.replayable,
           ...(declaredSize === undefined ? {} : { declaredSize }),
         });
-        return await this.#conversion.run(this.#signal);
-      } catch (error) {
-        if (!(error instanceof SizeHintWrong) || declaredSize !== undefined) throw error;
-        declaredSize = error.actualSize;
-        if (!this.#source.replayable)
-          this.#notice(
-            `the disk has ${String(declaredSize)} bytes and not what its beginning and the file's end say; the source is read again`,
-          );
+        end = await this.#conversion.run(this.#signal);
       } finally {
         this.progress();
         this.#endPass();
         await source.close();
       }
+      if (end.kind !== "other-size") return end;
+      if (declaredSize !== undefined) throw this.#changedBetween(declaredSize, end.actualSize);
+      declaredSize = end.actualSize;
+      if (!this.#source.replayable)
+        this.#notice(
+          `the disk has ${String(declaredSize)} bytes and not what its beginning and the file's end say; the source is read again`,
+        );
       source = await this.#source.open(this.#signal);
     }
   }
@@ -197,6 +197,13 @@ class ImportRun {
   #endPass(): void {
     this.#cpuBefore += this.#conversion?.cpuSeconds() ?? 0;
     this.#conversion = undefined;
+  }
+
+  #changedBetween(first: number, second: number): DvcrError {
+    return new DvcrError(
+      "E_SOURCE_CHANGED",
+      `${this.#source.description} held a disk of ${String(first)} bytes when it was first read, and one of ${String(second)} the second time`,
+    );
   }
 
   async #commit(result: NativeResult, layerPushed: boolean): Promise<ImportReport> {
@@ -225,9 +232,6 @@ class ImportRun {
   }
 }
 
-/** The disk at hand has another size than the one at the tag: no need to convert it just to compare digests. */
-class OtherDisk extends Error {}
-
 /** Takes the layer and keeps nothing: its digest is all that is wanted. */
 class ComparingSink implements LayerSink {
   readonly #current: CurrentImage;
@@ -236,10 +240,10 @@ class ComparingSink implements LayerSink {
     this.#current = current;
   }
 
+  /** Of another size than the disk at the tag: no need to convert it just to compare digests. */
   async begin(size: number) {
     const expected = diskSizeOf(this.#current);
-    if (expected !== undefined && expected !== size) throw new OtherDisk();
-    return await tarFrame(size);
+    return expected === undefined || expected === size ? await tarFrame(size) : undefined;
   }
 
   write(): Promise<void> {
