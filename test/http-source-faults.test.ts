@@ -76,7 +76,7 @@ test.each([1, 2, 3, 4, 5])(
 
 test("a connection that stalls is given up and continued", async () => {
   await using origin = await Origin.start(file, (_, index) => (index === 0 ? { stallAfter: 3 * MIB } : {}));
-  const { bytes } = await read(`${origin.url}/disk`, { stallTimeoutMs: 300 });
+  const { bytes } = await read(`${origin.url}/disk`, { limits: { stallMs: 300 } });
   expect(same(bytes, file)).toBe(true);
   expect(origin.seen).toHaveLength(2);
 });
@@ -153,19 +153,21 @@ test("a server that announces more than it has is refused with a clear error", a
 });
 
 test("a server that sends more than it announced is refused", async () => {
-  const announced = `bytes 0-${String(MIB - 1)}/${String(MIB)}`;
-  await using origin = await Origin.start(file, () => ({
-    headers: { "content-range": announced, "content-length": "" },
-    chunked: true,
-  }));
+  const announced = `bytes ${String(MIB)}-${String(file.length - 1)}/${String(file.length)}`;
+  await using origin = await Origin.start(file, (_, index) =>
+    index === 0
+      ? { cutAfter: MIB }
+      : { content: Buffer.concat([file, file]), headers: { "content-range": announced }, chunked: true },
+  );
   expect(await failure(read(`${origin.url}/disk`))).toMatchObject({
     code: "E_SOURCE_HTTP",
     message: expect.stringContaining("more than") as string,
   });
 });
 
-test("an answer with another range than the one asked for is refused", async () => {
+test("an answer with a range that nobody asked for is refused", async () => {
   await using origin = await Origin.start(file, () => ({
+    status: 206,
     headers: { "content-range": `bytes 5-99/${String(file.length)}` },
   }));
   expect(await failure(read(`${origin.url}/disk`))).toMatchObject({ code: "E_SOURCE_HTTP" });
@@ -251,9 +253,7 @@ test("credentials and extra headers reach the source's own origin only", async (
   expect(store.seen[0]?.headers["x-token"]).toBeUndefined();
 });
 
-test("an encoded answer is refused, a wrong content type is only noted", async () => {
-  await using encoded = await Origin.start(file, () => ({ headers: { "content-encoding": "gzip" } }));
-  expect(await failure(read(`${encoded.url}/disk`))).toMatchObject({ code: "E_SOURCE_HTTP" });
+test("a wrong content type is only noted", async () => {
   await using html = await Origin.start(file, () => ({ headers: { "content-type": "text/html; charset=utf-8" } }));
   const { bytes, notices } = await read(`${html.url}/disk`);
   expect(same(bytes, file)).toBe(true);
@@ -290,7 +290,8 @@ test("where one connection is the limit, four ranges are fetched at once, in ord
   expect(same(bytes, file)).toBe(true);
   expect(notices).toEqual([expect.stringContaining("4 ranges are fetched at once")]);
   expect(origin.mostActive).toBeGreaterThan(2);
-  expect(origin.mostActive).toBeLessThanOrEqual(5);
+  // Those that give way to pieces are still being closed when these begin.
+  expect(origin.mostActive).toBeLessThanOrEqual(8);
 });
 
 test("ranges that are cut go on where they stopped", async () => {
@@ -317,5 +318,6 @@ test("a server that allows one connection at a time gets one", async () => {
     parallel,
   });
   expect(same(bytes, file)).toBe(true);
-  expect(notices.at(-1)).toContain("the server refuses several connections");
+  expect(notices).toEqual([expect.stringContaining("no ranges while the file is read")]);
+  expect(origin.seen.filter(({ headers }) => headers.range === undefined)).toHaveLength(1);
 });

@@ -95,7 +95,8 @@ export class Origin implements AsyncDisposable {
       response.writeHead(answer.status, answer.headers).end();
       return;
     }
-    const headers: Record<string, string> = { etag: '"one"', ...answer.headers };
+    const ranges = answer.ignoreRange === true ? {} : { "accept-ranges": "bytes" };
+    const headers: Record<string, string> = { etag: '"one"', ...ranges, ...answer.headers };
     const condition = request.headers["if-range"];
     const known = condition === undefined || condition === headers["etag"] || condition === headers["last-modified"];
     const asked = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");

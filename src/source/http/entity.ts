@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 
-import { DvcrError } from "../../errors/dvcr-error.ts";
+import { contentCodings } from "./content-coding.ts";
 
 /** What one answer said of the file behind a URL: enough to go on later and to notice that it changed. */
 export interface Entity {
@@ -11,7 +11,11 @@ export interface Entity {
   /** As sent; evidence of a change also where it is too weak to be a validator. */
   readonly etag?: string;
   readonly lastModified?: string;
-  /** True where a request for a range was answered with one. */
+  /** Content codings, outermost last: another coding is another sequence of bytes. */
+  readonly coding?: string;
+  /** True for an answer to a request for a range with one. */
+  readonly partial: boolean;
+  /** True where the server gave a range or says that it does. */
   readonly ranges: boolean;
 }
 
@@ -36,12 +40,15 @@ export function entityOf(status: number, headers: IncomingHttpHeaders): Entity {
   const validator = validatorOf(headers);
   const range = status === 206 ? parseContentRange(headers["content-range"]) : undefined;
   const size = status === 206 ? range?.size : lengthOf(headers);
+  const coding = contentCodings(headers).join(",");
   return {
     ...(size === undefined ? {} : { size }),
     ...(validator === undefined ? {} : { validator }),
     ...(etag === undefined ? {} : { etag }),
     ...(lastModified === undefined ? {} : { lastModified }),
-    ranges: range !== undefined,
+    ...(coding === "" ? {} : { coding }),
+    partial: range !== undefined,
+    ranges: range !== undefined || /\bbytes\b/i.test(headers["accept-ranges"] ?? ""),
   };
 }
 
@@ -54,18 +61,9 @@ export function sameEntity(known: Entity, seen: Entity): boolean {
     one === other || one === undefined || other === undefined;
   if (!fits(known.size, seen.size) || !fits(known.etag, seen.etag) || !fits(known.lastModified, seen.lastModified))
     return false;
-  return seen.ranges || (known.etag === seen.etag && known.lastModified === seen.lastModified);
-}
-
-/** Refuses an answer whose body is not the file itself: compressed in transfer although identity was asked for. */
-export function requireIdentity(headers: IncomingHttpHeaders, description: string): void {
-  const coding = headers["content-encoding"]?.trim().toLowerCase();
-  if (coding !== undefined && coding !== "" && coding !== "identity") {
-    throw new DvcrError(
-      "E_SOURCE_HTTP",
-      `${description} answers with content encoding "${coding}" although none was asked for`,
-    );
-  }
+  if (seen.coding !== undefined && seen.coding !== known.coding) return false;
+  if (seen.partial) return true;
+  return known.etag === seen.etag && known.lastModified === seen.lastModified && known.coding === seen.coding;
 }
 
 function validatorOf(headers: IncomingHttpHeaders): string | undefined {

@@ -3,6 +3,7 @@ import { request as undiciRequest, type Dispatcher } from "undici";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import { FailureError, isTlsCode, networkCode, retryAfterMs } from "../../retry/failure.ts";
+import { redirectTarget } from "./location.ts";
 
 const MAX_REDIRECTS = 10;
 const REDIRECT_STATUSES = new Set([301, 302, 303, 307, 308]);
@@ -22,8 +23,15 @@ export interface HttpClientOptions {
   readonly credentials?: { readonly username: string; readonly password: string };
   /** Sent to the source's own origin only. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Milliseconds without a byte after which a connection counts as dead. */
-  readonly stallTimeoutMs: number;
+  readonly limits: TimeLimits;
+}
+
+/** In milliseconds. */
+export interface TimeLimits {
+  /** From a request to the first byte of its answer. */
+  readonly firstByteMs: number;
+  /** Without a byte inside a body: the connection then counts as dead. */
+  readonly stallMs: number;
 }
 
 /** GETs with the rules a source needs: bounded redirects that never leak secrets, identity coding, errors by the catalogue. */
@@ -42,21 +50,32 @@ export class HttpClient {
   }
 
   /**
-   * One GET, redirects followed. Throws FailureError for network faults and for every status but 200, 206 and 416.
+   * One GET, redirects followed, each within `limits`. Throws FailureError for network faults and for every status but
+   * 200 and 206.
    */
-  async get(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
+  async get(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+    limits: TimeLimits = this.#options.limits,
+  ): Promise<HttpAnswer> {
     let target = url;
     for (let hops = 0; ; hops += 1) {
-      const answer = await this.#send(target, headers, signal);
+      const answer = await this.#send(target, headers, signal, limits);
       if (!REDIRECT_STATUSES.has(answer.status)) return await checked(answer);
       await discard(answer.body);
       if (hops === MAX_REDIRECTS)
         throw new DvcrError("E_SOURCE_HTTP", `${describe(url)} redirects more than ${MAX_REDIRECTS} times`);
-      target = redirectTarget(answer);
+      target = redirectTarget(answer.headers.location, answer.url, describe(answer.url));
     }
   }
 
-  async #send(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
+  async #send(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+    limits: TimeLimits,
+  ): Promise<HttpAnswer> {
     const own = url.origin === this.#origin;
     try {
       const {
@@ -66,8 +85,8 @@ export class HttpClient {
       } = await undiciRequest(url, {
         dispatcher: this.#options.dispatcher,
         signal,
-        headersTimeout: this.#options.stallTimeoutMs,
-        bodyTimeout: this.#options.stallTimeoutMs,
+        headersTimeout: limits.firstByteMs,
+        bodyTimeout: limits.stallMs,
         headers: {
           "user-agent": USER_AGENT,
           accept: "*/*",
@@ -80,9 +99,20 @@ export class HttpClient {
       return { status: statusCode, headers: received, body, url };
     } catch (error) {
       if (signal.aborted) throw error;
-      throw networkFailure(url, error);
+      throw networkCode(error) === "UND_ERR_HEADERS_TIMEOUT"
+        ? silence(url, limits.firstByteMs, error)
+        : networkFailure(url, error);
     }
   }
+}
+
+function silence(url: URL, waitedMs: number, cause: unknown): FailureError {
+  return new FailureError(
+    "E_SOURCE_IO",
+    `${describe(url)} took the request and answered nothing for ${String(waitedMs / 1000)} seconds`,
+    { code: "UND_ERR_HEADERS_TIMEOUT" },
+    { cause },
+  );
 }
 
 /** A network error as a FailureError: untrusted certificates are final, everything else is for the retry table. */
@@ -106,7 +136,7 @@ export async function discard(body: HttpAnswer["body"]): Promise<void> {
 
 async function checked(answer: HttpAnswer): Promise<HttpAnswer> {
   const { status } = answer;
-  if (status === 200 || status === 206 || status === 416) return answer;
+  if (status === 200 || status === 206) return answer;
   await discard(answer.body);
   const code =
     status === 401 || status === 403
@@ -121,23 +151,4 @@ async function checked(answer: HttpAnswer): Promise<HttpAnswer> {
     status,
     ...(wait === undefined ? {} : { retryAfterMs: wait }),
   });
-}
-
-function redirectTarget(answer: HttpAnswer): URL {
-  const { location } = answer.headers;
-  const from = describe(answer.url);
-  if (location === undefined || !URL.canParse(location, answer.url.href)) {
-    throw new DvcrError("E_SOURCE_HTTP", `${from} redirects without saying where to`);
-  }
-  const target = new URL(location, answer.url);
-  if (target.protocol !== "https:" && target.protocol !== "http:") {
-    throw new DvcrError("E_SOURCE_HTTP", `${from} redirects to a ${target.protocol} address`);
-  }
-  if (answer.url.protocol === "https:" && target.protocol === "http:") {
-    throw new DvcrError("E_SOURCE_HTTP", `${from} redirects from https to http, which is refused`);
-  }
-  // Credentials inside a redirect are the server's, not the user's: they are not used.
-  target.username = "";
-  target.password = "";
-  return target;
 }
