@@ -107,13 +107,21 @@ class ImportRun {
     const current = await this.#destination.current(this.#signal);
     if (!current) return undefined;
     const opened = await this.#source.open(this.#signal);
-    if (!this.#canReadAgain || !maySameImage(current, this.#options, opened.size)) {
+    if (!maySameImage(current, this.#options, opened.size) || !(await this.#provesReadAgain(opened))) {
       this.#opened = opened;
       return undefined;
     }
     const made = await this.#convert(opened, new ComparingSink(current));
     if (made.kind === "declined" || made.result.layerDigest !== current.layers[0]?.digest) return undefined;
     return await this.#commit(made.result, false);
+  }
+
+  /** A server that says so is asked for a byte: a link may be good for one request, which is not to be spent in vain. */
+  async #provesReadAgain(opened: OpenSource): Promise<boolean> {
+    if (this.#source.replayable) return true;
+    if (!this.#canReadAgain) return false;
+    if (opened.readRange === undefined || opened.size === undefined) return true;
+    return (await opened.readRange(opened.size - 1, 1)) !== undefined;
   }
 
   /** Whether the source's bytes can be had a second time; known of a server once it was opened. */
