@@ -147,7 +147,10 @@ export class Conversion {
       case "begin":
         this.#sink.begin(event.size, event.sizeFrom, event.attempt).then(
           (frame) => {
-            if (frame !== undefined) return void this.#job.begin(frame.head, frame.tail);
+            if (frame !== undefined) {
+              this.#job.begin(frame.head, frame.tail);
+              return;
+            }
             this.#declined = true;
             this.#job.cancel();
           },
