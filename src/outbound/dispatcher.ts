@@ -3,6 +3,7 @@ import { Agent, EnvHttpProxyAgent, type Dispatcher } from "undici";
 import { secureContext, type TlsOptions } from "./tls.ts";
 import "./paused-end.ts";
 import type { OutboundPolicy } from "./policy.ts";
+import "./unasked-continue.ts";
 
 /** Proxies as the usual variables name them; empty means none. */
 export interface ProxySettings {

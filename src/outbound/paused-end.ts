@@ -5,7 +5,7 @@
  *
  * To be imported, for that alone, by whoever makes a dispatcher.
  */
-import { subscribe } from "node:diagnostics_channel";
+import { cureParser } from "./parser-cure.ts";
 
 /** The part of undici's HTTP/1 parser that is used here. */
 interface Parser {
@@ -18,17 +18,8 @@ interface Parser {
 }
 
 const mostTurns = 1000;
-const cured = new WeakSet<object>();
 
-// Once, as the module is loaded: a channel calls a listener as often as it was subscribed.
-subscribe("undici:client:connected", onConnected);
-
-function onConnected(message: unknown): void {
-  const parser = parserOf((message as { readonly socket?: object }).socket);
-  if (parser === undefined) return;
-  const kind = Object.getPrototypeOf(parser) as Parser;
-  if (cured.has(kind)) return;
-  cured.add(kind);
+cureParser<Parser>("finish", (kind) => {
   // Called below with the parser that it is for.
   // eslint-disable-next-line @typescript-eslint/unbound-method
   const { finish } = kind;
@@ -49,11 +40,4 @@ function onConnected(message: unknown): void {
     // Gone with its connection: whoever reads hears of that.
     return this.paused || this.ptr === null ? null : finish.call(this);
   };
-}
-
-/** Nothing for HTTP/2, and for an undici that is built otherwise. */
-function parserOf(socket: object | undefined): Parser | undefined {
-  const key = Object.getOwnPropertySymbols(socket ?? {}).find(({ description }) => description === "parser");
-  const parser = key === undefined ? undefined : (socket as Record<symbol, unknown>)[key];
-  return typeof (parser as Parser | null | undefined)?.finish === "function" ? (parser as Parser) : undefined;
-}
+});
