@@ -16,9 +16,10 @@ const processToken = randomUUID();
  * File system errors are passed on as they are.
  */
 export async function withFileLock<T>(path: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  const seen = new Map<string, number>();
   while (!(await tryAcquire(path))) {
     throwIfCancelled(signal);
-    if (await isStale(path)) await breakLock(path);
+    if (await isStale(path, seen)) await breakLock(path);
     else await delay(pollMs);
   }
   try {
@@ -47,13 +48,17 @@ async function tryAcquire(path: string): Promise<boolean> {
   }
 }
 
-async function isStale(path: string): Promise<boolean> {
+/** `seen`: since when the waiting one has seen which lock, by a clock that nobody sets. */
+async function isStale(path: string, seen: Map<string, number>): Promise<boolean> {
   try {
     const [owner, status] = await Promise.all([readFile(path, "utf8"), stat(path)]);
     const [pid, host, token] = owner.trim().split(" ");
     if (host === hostname() && pid !== undefined)
       return Number(pid) === process.pid ? token !== processToken : !isAlive(Number(pid));
-    return Date.now() - status.mtimeMs > staleAfterMs;
+    const lock = `${status.ino} ${status.mtimeMs} ${owner}`;
+    const since = seen.get(lock) ?? performance.now();
+    seen.set(lock, since);
+    return performance.now() - since > staleAfterMs;
   } catch {
     return false;
   }
