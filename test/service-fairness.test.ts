@@ -122,6 +122,24 @@ describe("uploads whose clients are gone", () => {
   });
 });
 
+describe("the metrics", () => {
+  it("tell what each namespace has stored, holds and has used", async () => {
+    const text = await (await fetch(`${service.url}/metrics`)).text();
+    const valueOf = (name: string, labels: string): number =>
+      Number(
+        text
+          .split("\n")
+          .find((line) => line.startsWith(`${name}{${labels}} `))
+          ?.split(" ")[1] ?? NaN,
+      );
+    const mine = (await imageIn("honest", "mine")).status?.size?.storedBytes;
+    expect(valueOf("dvcr_namespace_stored_bytes", 'namespace="honest"')).toBe(Number(mine));
+    expect(valueOf("dvcr_namespace_cpu_seconds", 'namespace="honest",work="upload"')).toBeGreaterThan(0);
+    expect(valueOf("dvcr_namespace_idle", 'namespace="gone",work="upload"')).toBe(3);
+    expect(valueOf("dvcr_namespace_places", 'namespace="gone",work="upload"')).toBe(0);
+  });
+});
+
 describe("sources that bring nothing", () => {
   it("leave their places to others, and are named", async () => {
     const url = `http://127.0.0.1:${String((dripping.address() as AddressInfo).port)}/disk.img`;

@@ -91,17 +91,28 @@ describe("an upload URL", () => {
         ["-X", "DELETE"],
         ["-F", `file=@${disk}`],
       ]) {
-        const { stdout } = await curl(
-          "-w",
-          "%{http_code} %{size_download}",
-          "-o",
-          join(directory.path, "nothing"),
-          ...args,
-          `${service.url}${path}`,
-        ).done;
-        expect(stdout, `${args.join(" ")} ${path}`).toBe("404 0");
+        const { stdout } = await curl("-w", "\n%{http_code}", ...args, `${service.url}${path}`).done;
+        const said = args[0] === "-I" ? stdout.slice(stdout.lastIndexOf("\n")) : stdout;
+        expect(said, `${args.join(" ")} ${path}`).toBe(
+          args[0] === "-I" ? "\n404" : "E_NOT_FOUND: nothing is uploaded here, or not any more. Check the path; an uploader takes uploads at /upload.\n\n404",
+        );
       }
     }
+  });
+
+  it("takes a file at a URL with a slash at its end, where curl appends the file's name", async () => {
+    service = await ServeProcess.start();
+    expect((await curl("-T", disk, `${await uploadUrl("slash")}/`).done).stdout).toMatch(/^stored .*slash/);
+    expect(await storedDigest("slash")).toBe(sha256(bytes));
+  });
+
+  it("refuses a request without a body, and waits for the file as before", async () => {
+    service = await ServeProcess.start();
+    const url = await uploadUrl("nothing");
+    expect(await statusCode("-X", "PUT", "-H", "Content-Length: 0", url)).toBe("422");
+    expect(await readFile(join(directory.path, "answer"), "utf8")).toMatch(/^E_EMPTY: the request has no body/);
+    expect((await imageAt("nothing")).status?.phase).toBe("WaitForUserUpload");
+    expect(await statusCode("-T", disk, url)).toBe("200");
   });
 
   it("takes a form, and refuses a file of another checksum for good", async () => {

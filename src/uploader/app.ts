@@ -106,7 +106,9 @@ export async function buildApp(config: UploaderConfig, deps: UploadAppDeps): Pro
   }
 
   const handlers = uploadHandlers({ config, session, signal: deps.signal, secrets });
+  // curl -T FILE URL/ appends the file's name.
   for (const method of uploadMethods)
-    app.route({ method, url: uploadPath, exposeHeadRoute: false, handler: handlers[method] });
+    for (const url of [uploadPath, `${uploadPath}/`, `${uploadPath}/:file`])
+      app.route({ method, url, exposeHeadRoute: false, handler: handlers[method] });
   return app;
 }

@@ -46,6 +46,8 @@ function readHead(request: FastifyRequest): UploadHead {
     throw new DvcrError("E_CONTENT_CODING", `the request has Content-Encoding ${JSON.stringify(coding.slice(0, 40))}`);
   }
   const length = contentLength(request);
+  // Before an upload that was cut is given up for it, and before there is a verdict.
+  if (length === 0) throw new DvcrError("E_EMPTY", "the request has no body");
   const rangeText = headerText(request, "content-range");
   const range = rangeText === undefined ? undefined : parseContentRange(rangeText, length);
   const contentDigests = declaredDigests(request.headers, "content-digest");

@@ -7,10 +7,11 @@ import type { ImagePlace, PlaceUsage } from "../images/image-place.ts";
 import type { ImageKind, ImageObject, ImagePhase } from "../model/image.ts";
 import type { KubeObject } from "../model/object.ts";
 import type { Change, ResourceStore } from "../store/store.ts";
+import { addTenantMetrics } from "./tenant-metrics.ts";
 
 export interface MetricsSources {
   readonly store: ResourceStore;
-  readonly executor: Pick<Executor, "running">;
+  readonly executor: Pick<Executor, "running" | "use">;
   readonly place: Pick<ImagePlace, "usage">;
   readonly version: string;
 }
@@ -91,6 +92,7 @@ export class ServiceMetrics {
     this.#addImageGauges(registers);
     this.#addJobGauges(registers);
     this.#addPlaceGauges(registers);
+    addTenantMetrics(sources, registers);
     this.#stops = imageResources.map((resource) => sources.store.watch(resource, {}, (change) => this.#note(change)));
   }
 

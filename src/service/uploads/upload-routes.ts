@@ -1,11 +1,13 @@
 /** `/upload/TOKEN`: the file of one image, in every form that the uploader of a pod takes. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { answerError, answerText } from "../../uploader/answer.ts";
+import { DvcrError } from "../../errors/dvcr-error.ts";
+import { answerError } from "../../uploader/answer.ts";
 import { refuseMethod, takeRawBodies, uploadMethods } from "../../uploader/handlers.ts";
 import { imageGroup } from "../model/image.ts";
 import type { Access } from "../security/authorize.ts";
 import { tokenPattern, type UploadTarget, type UploadTokens } from "./tokens.ts";
 
+const paths = ["/:token", "/:token/", "/:token/:file"] as const;
 const readMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /** For the audit log; who has the URL needs no user. */
@@ -42,11 +44,12 @@ export async function uploadRoutes(app: FastifyInstance, { tokens }: UploadRoute
   });
   // The same for a token that never was, one that has ended and a malformed one.
   const sayNothing = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
-    answerText(request, reply.code(404), "text/plain; charset=utf-8", "");
-  for (const method of uploadMethods) {
+    answerError(request, reply, new DvcrError("E_NOT_FOUND", "nothing is uploaded here, or not any more"), []);
+  // curl -T FILE URL/ appends the file's name.
+  for (const [method, url] of uploadMethods.flatMap((one) => paths.map((path) => [one, path] as const))) {
     app.route({
       method,
-      url: "/:token",
+      url,
       exposeHeadRoute: false,
       handler: (request, reply) => {
         const target = targetOf(request);
