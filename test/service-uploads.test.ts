@@ -94,7 +94,9 @@ describe("an upload URL", () => {
         const { stdout } = await curl("-w", "\n%{http_code}", ...args, `${service.url}${path}`).done;
         const said = args[0] === "-I" ? stdout.slice(stdout.lastIndexOf("\n")) : stdout;
         expect(said, `${args.join(" ")} ${path}`).toBe(
-          args[0] === "-I" ? "\n404" : "E_NOT_FOUND: nothing is uploaded here, or not any more. Check the path; an uploader takes uploads at /upload.\n\n404",
+          args[0] === "-I"
+            ? "\n404"
+            : "E_NOT_FOUND: nothing is uploaded here, or not any more. Check the path; an uploader takes uploads at /upload.\n\n404",
         );
       }
     }
