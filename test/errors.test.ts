@@ -76,5 +76,6 @@ describe("the error catalogue", () => {
     expect(toDvcrError(Object.assign(new Error("x"), { code: "E_EMPTY" })).code).toBe("E_EMPTY");
     expect(toDvcrError(Object.assign(new Error("x"), { code: "ENOENT" })).code).toBe("E_INTERNAL");
     expect(toDvcrError("text").code).toBe("E_INTERNAL");
+    expect(toDvcrError(new AggregateError([])).message).toBe("an unexpected AggregateError");
   });
 });

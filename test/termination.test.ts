@@ -138,6 +138,7 @@ describe("the exit code", () => {
 
   it("is 1 for what may pass, and for everything that left no message", () => {
     expect(podExitCode(failed("E_SOURCE_IO"), facts)).toBe(1);
+    expect(podExitCode(failed("E_INTERNAL"), facts)).toBe(0);
     expect(podExitCode(stored, { ...facts, messageWritten: false })).toBe(1);
   });
 

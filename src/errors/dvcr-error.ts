@@ -31,7 +31,8 @@ export function toDvcrError(error: unknown): DvcrError {
     const code = (error as { code?: unknown }).code;
     if (typeof code === "string" && isErrorCode(code)) return new DvcrError(code, error.message, { cause: error });
     if (error.name === "AbortError") return new DvcrError("E_CANCELLED", "the import was cancelled", { cause: error });
-    return new DvcrError("E_INTERNAL", error.message, { cause: error });
+    // Some errors of Node have no text of their own, an AggregateError among them.
+    return new DvcrError("E_INTERNAL", error.message.trim() || `an unexpected ${error.name}`, { cause: error });
   }
   return new DvcrError("E_INTERNAL", String(error));
 }

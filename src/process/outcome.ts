@@ -11,13 +11,15 @@ const signalExitCodes: Readonly<Record<StopSignal, number>> = { SIGTERM: 143, SI
 
 /**
  * Exit code of a pod process. 0 tells the kubelet not to start it again, so that its message stays to be read: for a
- * stored image, and for a failure that no further try can mend. Never 0 without a message, never 0 when told to stop.
+ * stored image, and for a failure that no further try can mend; a fault of the program (E_INTERNAL) was tried again
+ * before it comes here, and would be for ever. Never 0 without a message, never 0 when told to stop.
  */
 export function podExitCode(
   outcome: Outcome,
   facts: { messageWritten: boolean; stoppedBy: StopSignal | undefined },
 ): number {
   if (outcome.kind === "failed" && facts.stoppedBy !== undefined) return signalExitCodes[facts.stoppedBy];
-  const isFinal = outcome.kind === "stored" || outcome.error.entry.kind !== "retry";
+  const isFinal =
+    outcome.kind === "stored" || outcome.error.entry.kind !== "retry" || outcome.error.code === "E_INTERNAL";
   return isFinal && facts.messageWritten ? 0 : 1;
 }

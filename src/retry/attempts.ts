@@ -13,6 +13,9 @@ export interface AttemptOptions {
   readonly onRetry: (error: DvcrError, attempt: number) => void;
 }
 
+/** A fault of the program is there again at the next attempt, as a rule. */
+const INTERNAL_RETRIES = 2;
+
 /**
  * A whole job, such as an import, again and again while its failures may pass by the error catalogue. Single requests are
  * tried again below, by retrying(). Throws the last error, saying how often it was tried.
@@ -28,7 +31,8 @@ export async function inAttempts<T>(attempt: () => Promise<T>, options: AttemptO
       const exhausted = new DvcrError(error.code, `no success after ${count} attempts: ${error.message}`, {
         cause: error,
       });
-      if (count > options.retries) throw exhausted;
+      const retries = error.code === "E_INTERNAL" ? Math.min(INTERNAL_RETRIES, options.retries) : options.retries;
+      if (count > retries) throw exhausted;
       options.onRetry(error, count);
       if (!(await backoff.wait(signal))) throw exhausted;
     }
