@@ -126,7 +126,7 @@ describe("the termination file", () => {
 
 describe("the exit code", () => {
   const stored = { kind: "stored", report: sampleReport } as const;
-  const failed = (code: "E_CHECKSUM_MISMATCH" | "E_CONFIG" | "E_SOURCE_IO" | "E_CANCELLED") =>
+  const failed = (code: "E_CHECKSUM_MISMATCH" | "E_CONFIG" | "E_SOURCE_IO" | "E_CANCELLED" | "E_INTERNAL") =>
     ({ kind: "failed", error: new DvcrError(code, "x") }) as const;
   const facts = { messageWritten: true, stoppedBy: undefined };
 
