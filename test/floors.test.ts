@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
 import { floors, floorTable, shared } from "../scripts/floors.mjs";
+import { styleProblems, textsOf, wordsOf } from "../scripts/style.mjs";
 import { temporaryDirectory, tool } from "./support/tools.ts";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
@@ -123,4 +124,20 @@ it("whatever docs/architecture.md names exists: files, folders, types and functi
     ["", ".h", ".ts"].some((end) => [path, `src/${path}`].some((one) => existsSync(join(project, one + end))));
   expect(paths.map(([, path]) => path!).filter((path) => !found(path))).toEqual([]);
   expect(paths.length).toBeGreaterThan(30);
+});
+
+it("the ten steps from socket to registry are each a file with that function in it", () => {
+  const rows = [...architecture.matchAll(/^\| (\d+) \|.*\| `([^`]+)` \| `([^`]+)` \|$/gm)];
+  expect(rows.map(([, step]) => Number(step))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  for (const [, , file, name] of rows) {
+    const text = readFileSync(join(project, file!), "utf8");
+    expect(text, `${file!} ${name!}`).toMatch(new RegExp(`\\b${name!}(?:\\(|::)`));
+  }
+});
+
+it("no user-facing text has a word that docs/style.md lists", () => {
+  expect(styleProblems(project)).toEqual([]);
+  expect(wordsOf(readFileSync(join(project, "docs/style.md"), "utf8")).length).toBeGreaterThan(10);
+  const source = "const a = `one at once ${b}`; // heed";
+  expect(textsOf("a.ts", source)).toEqual(["one at once ", ""]);
 });

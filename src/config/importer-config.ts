@@ -25,7 +25,7 @@ export const importerFields = {
     description: "docker config.json with credentials for the source registry.",
   }),
   certDir: optional("IMPORTER_CERT_DIR", path, {
-    description: "Directory with CA certificates for the source, beside the system's.",
+    description: "Directory with CA certificates for the source, in addition to the system's.",
   }),
   proxyCertDir: optional("IMPORTER_PROXY_CERT_DIR", path, {
     description: "Directory with CA certificates of a proxy.",

@@ -50,7 +50,7 @@ export function configurationPage(): string {
     "<!-- Written by scripts/gen-docs.mjs from src/config; changes here are lost. -->\n",
     "Both pod processes are configured by environment variables, which are read once at start. The uploader, and of the",
     "importer the verbosity, can be set by flags too; a flag wins over its variable. The images service (`dvcr serve`) also",
-    "reads a configuration file. An empty variable counts as unset. All problems are reported at once as `E_CONFIG`, by name,",
+    "reads a configuration file. An empty variable counts as unset. All problems are reported together as `E_CONFIG`, by name,",
     "with what was given and what was expected; secrets are never shown.\n",
     section(
       "Both processes",

@@ -104,7 +104,7 @@ const placeFields = {
     description: "CA certificates for that registry, a file or a directory.",
   }),
   presenceCheckSeconds: withDefault("DVCR_SERVE_PRESENCE_CHECK_SECONDS", seconds, 300, {
-    description: "How often it is looked whether stored images are still there.",
+    description: "How often stored images are checked to be still there.",
   }),
   gcSchedule: optional("DVCR_SERVE_GC_SCHEDULE", text, {
     description:
@@ -120,11 +120,11 @@ const placeFields = {
 const limitFields = {
   maxImports: withDefault("DVCR_SERVE_MAX_IMPORTS", integer(1, 1000), 2, {
     description:
-      "Imports that are converted at once; others wait for their turn. The namespaces take turns, and an import to which no bytes come does not hold the others up.",
+      "Imports that are converted at the same time; others wait for their turn. The namespaces take turns, and an import to which no bytes come does not hold the others up.",
   }),
   maxUploads: withDefault("DVCR_SERVE_MAX_UPLOADS", integer(1, 1000), 4, {
     description:
-      "Uploads that are converted at once; others are held back. The namespaces take turns, and an upload whose client is gone does not hold the others up.",
+      "Uploads that are converted at the same time; others are held back. The namespaces take turns, and an upload whose client is gone does not hold the others up.",
   }),
   maxUploadSize: withDefault("DVCR_SERVE_MAX_UPLOAD_SIZE", bytes, 1024 * gibi, {
     description: "Largest file that may be uploaded, as it is sent.",
@@ -158,7 +158,7 @@ const sourceFields = {
   }),
   outboundAllowHosts: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_HOSTS", texts, [], {
     description:
-      "Hosts that sources, registries and token services may have; `*.example.com` stands for every name below. Empty: all.",
+      "Hosts that sources, registries and token services may have; `*.example.com` matches every name below. Empty: all.",
   }),
   outboundDenyHosts: withDefault("DVCR_SERVE_OUTBOUND_DENY_HOSTS", texts, [], {
     description: "Hosts that they may not have.",

@@ -20,7 +20,10 @@ const tokenUser = "<token>";
 export async function runCredentialHelper(name: string, server: string): Promise<Credentials | undefined> {
   const program = `docker-credential-${name}`;
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
-    throw new DvcrError("E_USAGE", "the configuration names a credential helper that is no program's name");
+    throw new DvcrError(
+      "E_USAGE",
+      "the configuration names a credential helper whose name has other characters than letters, digits, . _ and -",
+    );
   const { failure, stdout } = await run(program, server);
   if (failure !== undefined) {
     if (notFound.test(stdout)) return undefined;

@@ -77,7 +77,7 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
 
   const applying = make("apply", []);
   applying
-    .description("Create or change what the manifests of a file say.")
+    .description("Create or update the resources in a file.")
     .requiredOption("-f, --filename <file>", "YAML or JSON; - for standard input")
     .option("--force-conflicts", "take over fields that others manage", false)
     .action(

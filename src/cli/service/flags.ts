@@ -38,6 +38,6 @@ export interface KubeconfigFlags extends ServiceFlags {
 export function addServiceFlags(command: Command, environment: CliEnvironment): Command {
   return command
     .option("--server <url>", "the images service (DVCR_SERVER)", environment.server)
-    .option("--ca <file>", "CAs to trust beside the system's, PEM (DVCR_CA)", environment.caFile)
+    .option("--ca <file>", "CAs to trust in addition to the system's, PEM (DVCR_CA)", environment.caFile)
     .option("-n, --namespace <name>", "namespace of namespaced objects", "default");
 }

@@ -54,7 +54,7 @@ export class ImageWatch {
       if (status?.phase === "Failed" && (status.observedGeneration ?? metadata.generation) === metadata.generation) {
         throw new DvcrError(
           "E_IMAGE_FAILED",
-          `${metadata.name} has failed: ${readyOf(image)?.message ?? "no reason is told"}`,
+          `${metadata.name} has failed: ${readyOf(image)?.message ?? "the server gave no reason"}`,
           {
             fix: `Delete it before you try again: \`${deletion}\`.`,
           },

@@ -70,7 +70,7 @@ export function runningMessage({ retrying, waitsFor }: JobState): string {
 function messageOf(waitsFor: WaitsFor): string {
   switch (waitsFor.what) {
     case "turn":
-      return "the import gives way to others, and goes on when it is its turn";
+      return "the import waits while others take their turn, then goes on";
     case "source":
       return `the image is being imported; nothing has come from ${waitsFor.name} for a while, and it is waited for`;
     case "client": {

@@ -1,0 +1,57 @@
+// Words that user-facing texts do without (docs/style.md lists them), and where they still stand.
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import ts from "typescript";
+
+/** Where people read what stands in string literals: help, errors, conditions and events, the console. */
+export const userFacing = [
+  "src/errors/catalogue.ts",
+  "src/config",
+  "src/cli",
+  "src/service/reconcile",
+  "src/service/gc",
+  "src/service/restore",
+  "console/src",
+];
+
+/** The words of the list in docs/style.md, as patterns. */
+export function wordsOf(page) {
+  const list = page.slice(page.indexOf("## Words"), page.indexOf("## Before and after"));
+  return [...list.matchAll(/^\| "([^"]+)" \|/gm)].map(([, word]) => word);
+}
+
+function filesBelow(path) {
+  if (statSync(path).isFile()) return [path];
+  return readdirSync(path, { recursive: true })
+    .filter((name) => /\.tsx?$/.test(name))
+    .map((name) => join(path, name));
+}
+
+/** The texts of a file that may be shown: literals, templates and JSX, without imports and comments. */
+export function textsOf(file, source) {
+  const texts = [];
+  const visit = (node) => {
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return;
+    if (ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isJsxText(node)) texts.push(node.text);
+    else if (ts.isTemplateMiddle(node) || ts.isTemplateTail(node)) texts.push(node.text);
+    ts.forEachChild(node, visit);
+  };
+  const kind = file.endsWith("x") ? ts.ScriptKind.TSX : ts.ScriptKind.TS;
+  visit(ts.createSourceFile(file, source, ts.ScriptTarget.ES2023, false, kind));
+  return texts.map((text) => text.replaceAll(/\s+/g, " "));
+}
+
+/** Every listed word in a user-facing text of `project`, a line each. */
+export function styleProblems(project) {
+  const words = wordsOf(readFileSync(join(project, "docs/style.md"), "utf8"));
+  const pattern = new RegExp(`\\b(?:${words.join("|")})\\b`, "i");
+  return userFacing.flatMap((path) =>
+    filesBelow(join(project, path)).flatMap((file) =>
+      textsOf(file, readFileSync(file, "utf8"))
+        .filter((text) => pattern.test(text))
+        .map(
+          (text) => `${file.slice(project.length).replace(/^\//, "")}: "${pattern.exec(text)[0]}" in: ${text.trim()}`,
+        ),
+    ),
+  );
+}
