@@ -145,7 +145,8 @@ class Follower<T extends KubeObject> {
         came = true;
       }
       // One that ends at once would otherwise be opened again without a pause.
-      if (!came && performance.now() - began < shortestMs) throw new ApiError("The server ended the watch immediately", 0);
+      if (!came && performance.now() - began < shortestMs)
+        throw new ApiError("The server ended the watch immediately", 0);
       return true;
     } catch (error) {
       if (connection.signal.aborted) return true;
