@@ -19,6 +19,7 @@ import type { Source } from "../source/source.ts";
 import type {
   CopyFlags,
   DestinationFlags,
+  DoctorFlags,
   ImportFlags,
   RetryFlags,
   SourceAccessFlags,
@@ -36,6 +37,7 @@ export function cliSource(text: string, flags: SourceFlags, context: EndpointCon
     tls: sourceTls(flags),
     proxies: context.environment,
     retry: retryPolicy(flags),
+    allowPrivateRedirects: flags.allowPrivateRedirects,
     limits: { maxVirtualSize: flags.maxVirtualSize, maxScratch: 0, maxDecoderMemory: flags.maxDecoderMemory },
     log: context.logger,
   });
@@ -90,6 +92,14 @@ export function cliCopyEnds(from: string, to: string, flags: CopyFlags, context:
   };
 }
 
+/** The repository that `dvcr doctor` probes, with a client that the caller closes. Throws DvcrError E_USAGE. */
+export function cliProbed(text: string, flags: DoctorFlags, context: EndpointContext) {
+  const reference = parseDockerReference(text, "the repository");
+  // A person waits for the answer: what does not work now is what is to be told.
+  const access = destinationAccess({ ...flags, retryTime: 0 }, context);
+  return { reference, client: openRegistry(reference, access) };
+}
+
 function destinationAccess(flags: DestinationFlags & RetryFlags, context: EndpointContext): RegistryAccess {
   return {
     tls: {
@@ -105,6 +115,7 @@ function destinationAccess(flags: DestinationFlags & RetryFlags, context: Endpoi
     proxies: context.environment,
     onRetry: logRetries(context.logger, "registry"),
     forPush: true,
+    allowPrivateRedirects: flags.allowPrivateRedirects,
     retry: retryPolicy(flags),
   };
 }
@@ -115,6 +126,7 @@ function sourceAccess(flags: SourceAccessFlags, context: EndpointContext): Regis
     credentials: sourceCredentials(flags, context),
     proxies: context.environment,
     onRetry: logRetries(context.logger, "source"),
+    allowPrivateRedirects: flags.allowPrivateRedirects,
     retry: retryPolicy(flags),
   };
 }

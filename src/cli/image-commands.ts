@@ -1,15 +1,16 @@
 import type { Command } from "commander";
 
-import { addCopyFlags, addImportFlags, addSourceFlags } from "./import-flags.ts";
+import { addCopyFlags, addDoctorFlags, addImportFlags, addSourceFlags } from "./import-flags.ts";
 import { withOperands, type UsageProblems } from "./usage.ts";
 
 export interface ImageCommands {
   readonly importing: Command;
   readonly inspecting: Command;
   readonly copying: Command;
+  readonly probing: Command;
 }
 
-/** Adds `import`, `inspect` and `copy` with all their options and help, and without what they do. */
+/** Adds `import`, `inspect`, `copy` and `doctor` with all their options and help, and without what they do. */
 export function addImageCommands(program: Command, scratchDirectory: string, problems: UsageProblems): ImageCommands {
   const importing = addImportFlags(
     addSourceFlags(withOperands(program.command("import"), ["source", "destination"]), scratchDirectory, problems),
@@ -27,7 +28,11 @@ export function addImageCommands(program: Command, scratchDirectory: string, pro
     .description("Copy an image as it is; within one registry nothing is sent that it can take over by itself.")
     .addHelpText("after", COPY_HELP);
 
-  return { importing, inspecting, copying };
+  const probing = addDoctorFlags(withOperands(program.command("doctor"), ["repository"]), problems)
+    .description("Probe a registry as an import would use it; a few bytes are pushed and removed again.")
+    .addHelpText("after", DOCTOR_HELP);
+
+  return { importing, inspecting, copying, probing };
 }
 
 const SOURCE_HELP = `
@@ -39,6 +44,10 @@ const DESTINATION_HELP = `Destination: docker://HOST/REPO:TAG or oci:DIR:TAG.
 
 const COPY_HELP = `
 Source: docker://HOST/REPO[:TAG|@DIGEST]. Destination: docker://HOST/REPO:TAG.
+`;
+
+const DOCTOR_HELP = `
+Repository: docker://HOST/REPO. Exit code 0 where images can be pushed, else that of the error that prevents it.
 `;
 
 const IMPORT_HELP = `

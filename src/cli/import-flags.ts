@@ -30,6 +30,7 @@ export interface DestinationFlags {
 export interface RetryFlags {
   /** Seconds. */
   readonly retryTime: number;
+  readonly allowPrivateRedirects: boolean;
 }
 
 export interface ReportFlags {
@@ -39,6 +40,11 @@ export interface ReportFlags {
 
 /** Flags of `dvcr copy`. */
 export interface CopyFlags extends SourceAccessFlags, DestinationFlags, ReportFlags {}
+
+/** Flags of `dvcr doctor`. */
+export interface DoctorFlags extends DestinationFlags, Pick<RetryFlags, "allowPrivateRedirects"> {
+  readonly json: boolean;
+}
 
 /** Flags that say what the source is and how it is reached. */
 export interface SourceFlags extends SourceAccessFlags {
@@ -134,8 +140,21 @@ export function addImportFlags(command: Command, problems: UsageProblems): Comma
   );
 }
 
+/** Adds the flags of `dvcr doctor`. */
+export function addDoctorFlags(command: Command, problems: UsageProblems): Command {
+  return addRedirectFlag(addDestinationFlags(command, problems)).option("--json", "print one JSON report", false);
+}
+
+function addRedirectFlag(command: Command): Command {
+  return command.option(
+    "--allow-private-redirects",
+    "follow a registry's redirects to private addresses also where it is on a public one",
+    false,
+  );
+}
+
 function addSourceAccessFlags(command: Command, problems: UsageProblems): Command {
-  return command
+  return addRedirectFlag(command)
     .option("--src-creds <user:password>", "credentials for the source")
     .option("--src-authfile <file>", "docker config.json with credentials for a docker:// source")
     .addOption(

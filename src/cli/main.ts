@@ -5,10 +5,11 @@ import type { Logger } from "pino";
 import type { Environment } from "../config/parse.ts";
 import { DvcrError, exitCode, toDvcrError } from "../errors/dvcr-error.ts";
 import { createLogger } from "../log/logger.ts";
-import { cliCopyEnds, cliDestination, cliSource } from "./endpoints.ts";
+import { cliCopyEnds, cliDestination, cliProbed, cliSource } from "./endpoints.ts";
 import { readCliEnvironment, type CliEnvironment } from "../config/cli-environment.ts";
 import { addImageCommands } from "./image-commands.ts";
-import type { CopyFlags, ImportFlags, SourceFlags } from "./import-flags.ts";
+import { runDoctor } from "./doctor-command.ts";
+import type { CopyFlags, DoctorFlags, ImportFlags, SourceFlags } from "./import-flags.ts";
 import { runCopy } from "./copy-command.ts";
 import { runImport } from "./import-command.ts";
 import { inspect, refusalJson } from "./inspect-command.ts";
@@ -79,10 +80,11 @@ class CliRun {
       .exitOverride()
       .configureOutput({ outputError: () => undefined });
 
-    const { importing, inspecting, copying } = addImageCommands(program, settings.scratchDir, this.#problems);
+    const { importing, inspecting, copying, probing } = addImageCommands(program, settings.scratchDir, this.#problems);
     importing.action(() => this.#import(importing, settings));
     inspecting.action(() => this.#inspect(inspecting, settings));
     copying.action(() => this.#copy(copying, settings));
+    probing.action(() => this.#probe(probing, settings));
 
     addServiceCommands(program, {
       environment: settings,
@@ -118,6 +120,16 @@ class CliRun {
     this.#problems.throwIfAny();
     const ends = cliCopyEnds(from, to, flags, { logger: this.#logger, environment: settings });
     process.stdout.write(await runCopy(ends, flags, { logger: this.#logger, signal: this.#abort.signal }));
+  }
+
+  async #probe(command: Command, settings: CliEnvironment): Promise<void> {
+    const flags = command.opts<DoctorFlags>();
+    const [repository] = operandsOf(command, this.#problems) as [string];
+    this.#problems.throwIfAny();
+    const probed = cliProbed(repository, flags, { logger: this.#logger, environment: settings });
+    const { text, code } = await runDoctor(probed, flags, this.#abort.signal);
+    process.stdout.write(text);
+    this.code = code;
   }
 
   async #inspect(command: Command, settings: CliEnvironment): Promise<void> {

@@ -181,6 +181,7 @@ const sourceFields = {
     description:
       "Bytes per second that a source must bring, over two minutes of waiting for it, or its import is ended and tried again; 0: any number.",
   }),
+  allowPrivateRedirects: renamed(patienceFields.allowPrivateRedirects),
   ...proxyFields,
 };
 

@@ -20,8 +20,12 @@ export const earlyFields = {
   }),
 };
 
-/** How long faults are waited out; the same in both processes. */
+/** How faults and redirects of the network are dealt with; the same in both processes. */
 export const patienceFields = {
+  allowPrivateRedirects: withDefault("DVCR_ALLOW_PRIVATE_REDIRECTS", flag, false, {
+    description:
+      "Follow a registry's redirects to private addresses also where the registry itself is on a public one. To those of its own kind of network they are followed anyway.",
+  }),
   retrySeconds: withDefault("DVCR_RETRY_SECONDS", seconds, 17 * 60, {
     description:
       "How long a registry or source that is away or read-only is waited for, in seconds, before the import fails. The default covers the registry's garbage collection.",

@@ -43,6 +43,8 @@ export interface SourceAccess {
   /** Missing: every address may be reached. */
   readonly outbound?: OutboundPolicy;
   readonly retry: RetryPolicy;
+  /** As RegistryOptions has it. */
+  readonly allowPrivateRedirects?: boolean;
   /** Bounds of what looking through the layers of a container image may take. */
   readonly limits: ImportLimits;
   readonly log: Logger;
@@ -87,6 +89,7 @@ export function makeSource(description: SourceDescription, access: SourceAccess)
         credentials,
         ...(platform === undefined ? {} : { platform }),
         retry,
+        ...(access.allowPrivateRedirects === undefined ? {} : { allowPrivateRedirects: access.allowPrivateRedirects }),
         listLayer: (layer) => listLayer(layer, limits),
       });
     }

@@ -23,6 +23,7 @@ export const openSource: OpenImporterSource = (config, log) =>
     tls: sourceTls(config),
     proxies: config,
     retry: podRetryPolicy(config),
+    allowPrivateRedirects: config.allowPrivateRedirects,
     limits: importOptions(config, config.checksums).limits,
     log,
   });

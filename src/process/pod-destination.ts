@@ -16,6 +16,7 @@ export interface PodDestination {
   readonly destinationSecretKey: string | undefined;
   readonly destinationCaBundle: string | undefined;
   readonly retrySeconds: number;
+  readonly allowPrivateRedirects: boolean;
   readonly stopSeconds: number;
 }
 
@@ -48,6 +49,7 @@ export function podDestinationAccess(config: PodDestination, log: Logger, peer: 
     },
     onRetry: logRetries(log, peer),
     retry: podRetryPolicy(config),
+    allowPrivateRedirects: config.allowPrivateRedirects,
     // The name comes from the controller and is right: a registry that is not there is being started anew.
     firstContactMs: config.retrySeconds * 1000,
   };

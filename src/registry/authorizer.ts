@@ -29,6 +29,11 @@ export class Authorizer {
     this.#fetchToken = fetchToken;
   }
 
+  /** What the registry has asked for so far. */
+  get scheme(): "none" | "basic" | "bearer" {
+    return this.#challenge === undefined ? "none" : this.#challenge.scheme === "basic" ? "basic" : "bearer";
+  }
+
   /** Strings that must not appear in messages. */
   get secrets(): readonly string[] {
     const { password, identityToken, registryToken } = this.#credentials ?? {};

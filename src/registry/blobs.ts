@@ -67,12 +67,15 @@ export async function confirmBlob(
   );
 }
 
-/** Best effort: who may push may seldom delete. */
-async function removeBlob(client: RegistryClient, repository: string, digest: string): Promise<void> {
+/** Removes a blob, best effort: who may push may seldom delete. Returns whether it did. */
+export async function removeBlob(client: RegistryClient, repository: string, digest: string): Promise<boolean> {
   const spec = { method: "DELETE", target: blobPath(repository, digest), ok: [200, 202, 204, 404] } as const;
   const signal = AbortSignal.timeout(abandonMs);
   const response = client.sendOnce({ ...spec, scopes: [`repository:${repository}:delete,pull,push`] }, signal);
-  await response.then(discard).catch(() => {});
+  return response.then(discard).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Asks for `digest` of repository `from` to be had in `repository` too. False where the registry would rather not. */

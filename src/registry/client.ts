@@ -96,6 +96,11 @@ export class RegistryClient {
     });
   }
 
+  /** How the registry asks for credentials. */
+  get challenge(): "none" | "basic" | "bearer" {
+    return this.#authorizer.scheme;
+  }
+
   /** The scopes for reading from `repository`. */
   scopes(repository: string): readonly string[] {
     return [`repository:${repository}:${this.#options.forPush === true ? "pull,push" : "pull"}`];

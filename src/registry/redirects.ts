@@ -60,7 +60,7 @@ export function resolveLocation(location: string, from: URL, rules: RedirectRule
   const target = literalReach(url.hostname);
   if (reach === "any" || (target !== "link" && depth[target] <= depth[reach])) return url;
   throw refuse(
-    `it points to the private address ${url.host}; allow that with --allow-private-redirects (pods: DVCR_ALLOW_PRIVATE_REDIRECTS=true) where it is right`,
+    `it points to the private address ${url.host}; allow that with --allow-private-redirects (pods: DVCR_ALLOW_PRIVATE_REDIRECTS=true; service: DVCR_SERVE_ALLOW_PRIVATE_REDIRECTS=true) where it is right`,
   );
 }
 

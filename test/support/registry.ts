@@ -25,6 +25,8 @@ export interface RegistryTestOptions {
   readonly port?: number;
   /** The address to listen on, for clients in another network; 127.0.0.1 otherwise. */
   readonly address?: string;
+  /** Another executable of the distribution project's. */
+  readonly binary?: string;
   /** Where the storage is, for a file system of a given size; a temporary directory otherwise. */
   readonly storage?: string;
 }
@@ -77,7 +79,9 @@ export class TestRegistry implements AsyncDisposable {
   async start(readonly = false): Promise<void> {
     const config = join(this.directory, "config.yml");
     await writeFile(config, JSON.stringify(this.#config(readonly)));
-    const child = spawn(registryBinary, ["serve", config], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(this.#options.binary ?? registryBinary, ["serve", config], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     let log = "";
     child.stderr.on("data", (data: Buffer) => (log = (log + data.toString()).slice(-4000)));
     let failure: Error | undefined;

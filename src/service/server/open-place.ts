@@ -47,6 +47,7 @@ export function registryPlace(config: ServeConfig, host: string, log: Logger): R
       tls: { verify: !config.registryInsecureTls, ...(certDirectory === undefined ? {} : { certDirectory }) },
       credentials: authFile === undefined ? {} : { authFile },
       retry: { ...defaultRetryPolicy, deadlineMs: config.retrySeconds * 1000 },
+      allowPrivateRedirects: config.allowPrivateRedirects,
       onRetry: logRetries(log, "registry"),
     },
     upload: { abortGraceMs: config.stopSeconds * 1000, ...logUploads(log) },
