@@ -4,7 +4,7 @@ import type { KubeObject, ObjectKey } from "../model/object.ts";
 import type { Authorize, User } from "../security/authorize.ts";
 import type { ResourceStore } from "../store/store.ts";
 import { fieldsOf, without, type Fields } from "./json.ts";
-import type { Place } from "./metadata.ts";
+import type { RequestTarget } from "./metadata.ts";
 import type { Wanted } from "./negotiate.ts";
 import type { Query } from "./request-options.ts";
 import { notFound } from "./status.ts";
@@ -22,7 +22,7 @@ export interface ApiDeps {
 
 export interface ApiRequest {
   readonly deps: ApiDeps;
-  readonly place: Place;
+  readonly place: RequestTarget;
   readonly subresource: "" | "status";
   readonly query: Query;
   readonly user: User;
@@ -41,7 +41,11 @@ export interface ApiAnswer {
   readonly more?: AsyncIterable<readonly Fields[]>;
 }
 
-export const keyOf = ({ type, namespace, name }: Place): ObjectKey => ({ resource: type.resource, namespace, name });
+export const keyOf = ({ type, namespace, name }: RequestTarget): ObjectKey => ({
+  resource: type.resource,
+  namespace,
+  name,
+});
 
 /** A stored object as plain JSON; it is never changed in place. */
 export const asFields = (object: KubeObject): Fields => object as unknown as Fields;

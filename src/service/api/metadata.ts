@@ -23,7 +23,7 @@ export function generateName(metadata: Fields, longest: number): void {
 }
 
 /** Where the request's path says the object is. */
-export interface Place {
+export interface RequestTarget {
   readonly type: ResourceType;
   /** "" for cluster-wide resources. */
   readonly namespace: string;
@@ -32,7 +32,7 @@ export interface Place {
 }
 
 /** Throws 400 where the object is not the one that the request's path names, or metadata has members of wrong types. Completes what may be missing. */
-export function settleIdentity(object: Fields, { type, namespace, name }: Place): void {
+export function settleIdentity(object: Fields, { type, namespace, name }: RequestTarget): void {
   const apiVersion = apiVersionOf(type);
   object["apiVersion"] ??= apiVersion;
   object["kind"] ??= type.kind;

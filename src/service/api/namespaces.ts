@@ -5,7 +5,7 @@ import type { ResourceStore } from "../store/store.ts";
 import { asObject } from "./context.ts";
 import { without, type Fields } from "./json.ts";
 import { complete } from "./kind-rules.ts";
-import type { Place } from "./metadata.ts";
+import type { RequestTarget } from "./metadata.ts";
 import { resourceTypes, typeOf } from "./resource-types.ts";
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import { forbidden, invalidField, invalidObject } from "./status.ts";
@@ -21,7 +21,7 @@ const finalizer = "virtualization.deckhouse.io/namespace-content";
 /** Makes the namespace of a new object where there is none. Throws 403 where it is being deleted, 422 for a name that is none. */
 export async function openForContent(
   store: ResourceStore,
-  { type, namespace }: Place,
+  { type, namespace }: RequestTarget,
   name: string,
   dryRun: boolean,
 ): Promise<void> {

@@ -1,10 +1,10 @@
 /** Lists in pages, all pages as of the version of the first one. */
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { KubeObject, ResourceName } from "../model/object.ts";
-import type { ObjectTables, Place } from "./sqlite-tables.ts";
+import type { ObjectTables, ListPosition } from "./sqlite-tables.ts";
 import type { ListOptions, ObjectList } from "./store.ts";
 
-interface Token extends Place {
+interface Token extends ListPosition {
   readonly version: number;
 }
 
@@ -40,7 +40,7 @@ function merged(
   tables: ObjectTables,
   resource: ResourceName,
   namespace: string | undefined,
-  after: Place | undefined,
+  after: ListPosition | undefined,
   past: ReadonlyMap<string, KubeObject | undefined>,
   wanted: number,
 ): KubeObject[] {
@@ -72,16 +72,16 @@ function changedSince(
   return past;
 }
 
-function placeOf({ metadata }: KubeObject): Place {
+function placeOf({ metadata }: KubeObject): ListPosition {
   return { namespace: metadata.namespace ?? "", name: metadata.name };
 }
 
 /** Sorts as SQLite sorts the pair: no name holds a character below "-". */
-function keyOf({ namespace, name }: Place): string {
+function keyOf({ namespace, name }: ListPosition): string {
   return `${namespace}\u0000${name}`;
 }
 
-function placeFrom(key: string): Place {
+function placeFrom(key: string): ListPosition {
   const [namespace = "", name = ""] = key.split("\u0000");
   return { namespace, name };
 }

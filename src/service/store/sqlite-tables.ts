@@ -104,7 +104,12 @@ export class ObjectTables {
   }
 
   /** In order of namespace and name, from after `after` on. */
-  page(resource: ResourceName, namespace: string | undefined, after: Place | undefined, limit: number): KubeObject[] {
+  page(
+    resource: ResourceName,
+    namespace: string | undefined,
+    after: ListPosition | undefined,
+    limit: number,
+  ): KubeObject[] {
     const { where, values } = range(resource, namespace, after);
     const rows = this.#db.all(
       `SELECT resource, namespace, name, body FROM objects WHERE ${where} ORDER BY namespace, name LIMIT ?`,
@@ -113,7 +118,7 @@ export class ObjectTables {
     return rows.map((row) => this.#open(row, "body"));
   }
 
-  count(resource: ResourceName, namespace: string | undefined, after: Place | undefined): number {
+  count(resource: ResourceName, namespace: string | undefined, after: ListPosition | undefined): number {
     const { where, values } = range(resource, namespace, after);
     return Number(this.#db.all(`SELECT count(*) AS n FROM objects WHERE ${where}`, values)[0]!["n"]);
   }
@@ -184,7 +189,7 @@ function contextOf({ resource, namespace, name }: ObjectKey): string {
 }
 
 /** Where a list stands. */
-export interface Place {
+export interface ListPosition {
   readonly namespace: string;
   readonly name: string;
 }
@@ -192,7 +197,7 @@ export interface Place {
 function range(
   resource: ResourceName,
   namespace: string | undefined,
-  after: Place | undefined,
+  after: ListPosition | undefined,
 ): { where: string; values: Value[] } {
   const parts = ["resource = ?"];
   const values: Value[] = [resource];
