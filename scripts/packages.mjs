@@ -13,6 +13,7 @@ const build = [
   "libarchive-dev",
   "libbz2-dev",
   "libdeflate-dev",
+  "libexpat1-dev",
   "libgcrypt20-dev",
   "libgtest-dev",
   "libisal-dev",

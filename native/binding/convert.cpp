@@ -49,21 +49,34 @@ Napi::Value number(Napi::Env env, uint64_t value) {
   return Napi::Number::New(env, static_cast<double>(value));
 }
 
+Napi::Object fields(Napi::Env env, const std::vector<Field>& list);
+
+struct ValueWriter {
+  Napi::Env env;
+
+  Napi::Value operator()(bool truth) const { return Napi::Boolean::New(env, truth); }
+  Napi::Value operator()(uint64_t count) const { return number(env, count); }
+  Napi::Value operator()(const std::string& text) const { return Napi::String::New(env, text); }
+  Napi::Value operator()(const std::vector<std::string>& texts) const { return strings(env, texts); }
+  Napi::Value operator()(const FieldRows& rows) const {
+    Napi::Array out = Napi::Array::New(env, rows.size());
+    for (uint32_t i = 0; i < out.Length(); ++i) out.Set(i, fields(env, rows[i]));
+    return out;
+  }
+};
+
+Napi::Object fields(Napi::Env env, const std::vector<Field>& list) {
+  Napi::Object out = Napi::Object::New(env);
+  for (const Field& field : list) out.Set(field.name, std::visit(ValueWriter{env}, field.value));
+  return out;
+}
+
 Napi::Object image_to_js(Napi::Env env, const ImageReport& image) {
   Napi::Object out = Napi::Object::New(env);
   out.Set("format", image.info.format);
   if (image.info.virtual_size) out.Set("virtualSize", number(env, *image.info.virtual_size));
   out.Set("clusterSize", number(env, image.info.cluster_size));
-  Napi::Object specific = Napi::Object::New(env);
-  for (const Field& field : image.info.specific) {
-    if (const bool* truth = std::get_if<bool>(&field.value)) {
-      specific.Set(field.name, Napi::Boolean::New(env, *truth));
-    } else if (const uint64_t* count = std::get_if<uint64_t>(&field.value)) {
-      specific.Set(field.name, number(env, *count));
-    } else {
-      specific.Set(field.name, std::get<std::string>(field.value));
-    }
-  }
+  Napi::Object specific = fields(env, image.info.specific);
   out.Set("specific", specific);
   out.Set("warnings", strings(env, image.info.warnings));
   out.Set("compressions", strings(env, image.compressions));

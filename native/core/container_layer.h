@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "import_limits.h"
+#include "layer_files.h"
 #include "verify.h"
 
 namespace dvcr {
@@ -24,15 +25,6 @@ struct ContainerLayer {
   std::string digest;  ///< "sha256:…" of the blob; kChecksum when it differs
   /// Paths that layers above hide, as LayerListing::hides has them.
   std::vector<std::string> hidden;
-};
-
-/// What one layer has to say about the directory disk/.
-struct LayerListing {
-  std::string disk;  ///< the file that would be read; empty when there is none
-  /// Paths that this layer hides in those below it (OCI image-spec, layer: whiteouts). With a slash at the end only
-  /// what is in that directory, else the path and all below it.
-  std::vector<std::string> hides;
-  std::vector<std::string> seen;  ///< the first few files, for messages
 };
 
 /// The disk file of a layer as a source of its own, so that checksums, unpacking and recognition treat it like any

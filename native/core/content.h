@@ -28,10 +28,16 @@ class Content {
   /// True where the end of the compressed file says this unpacked size as well; only known where it can be asked for.
   [[nodiscard]] bool end_says(uint64_t size) const;
   /// Reads every layer to its end, innermost first, so that truncation, a second disk and trailing data are noticed.
+  /// Data behind a complete gzip stream is accepted where the disk in it is known to be whole: its own format was read
+  /// to the end, or its partition table does not reach further. Throws kTrailingData else, and what ArchiveSource does.
   void finish();
+  /// What was accepted and may surprise, one line each; known after finish().
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   void note(const UnpackChain& chain);
+  [[nodiscard]] bool is_whole(uint64_t unpacked) const;
+  void finish(UnpackChain& chain);
 
   std::optional<PrefixSource> plain_;
   std::optional<UnpackChain> outer_;
@@ -39,6 +45,8 @@ class Content {
   std::optional<UnpackChain> inner_;
   PrefixSource* output_;
   std::vector<std::string> wrappings_;
+  std::vector<uint8_t> head_;  // of what gzip unpacks to
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace dvcr

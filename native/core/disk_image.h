@@ -15,10 +15,13 @@
 namespace dvcr {
 
 /// A named fact for `inspect`, in the order it is printed. Names follow qemu-img's JSON (`format-specific`).
-using FieldValue = std::variant<bool, uint64_t, std::string>;
+struct Field;
+using FieldRows = std::vector<std::vector<Field>>;  ///< a list of objects
+using FieldValue = std::variant<bool, uint64_t, std::string, std::vector<std::string>, FieldRows>;
 struct Field {
   std::string name;
   FieldValue value;
+  bool operator==(const Field&) const = default;
 };
 
 struct DiskInfo {

@@ -3,6 +3,7 @@
 
 #include "disk_image.h"
 #include "formats/format.h"
+#include "formats/no_disk.h"
 #include "formats/qcow2.h"
 #include "formats/raw.h"
 #include "formats/refused.h"
@@ -88,7 +89,11 @@ std::unique_ptr<DiskImage> open_image(PrefixSource& source, ImageReader& reader,
   if (match.refused != nullptr) throw_refused(*match.refused);
   if (match.format != nullptr) return match.format->open(reader);
   // A fixed VHD and a DMG show only at their end: here where the origin can be asked for it, else when it arrives.
-  return ends_with_vhd_footer(source) ? open_fixed_vhd(reader) : open_undeclared_raw(reader);
+  if (ends_with_vhd_footer(source)) return open_fixed_vhd(reader);
+  const bool disk = begins_as_disk(head);
+  const RefusedFormat* other = disk ? nullptr : known_as_no_disk(head);
+  if (other != nullptr) throw_refused(*other);
+  return open_undeclared_raw(reader, disk);
 }
 
 std::string_view recognised_format(Bytes head) {

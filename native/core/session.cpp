@@ -114,6 +114,8 @@ struct Session::Impl {
       convert(content, result);
     }
     content.finish();
+    std::vector<std::string>& warnings = result.image.info.warnings;
+    warnings.insert(warnings.end(), content.warnings().begin(), content.warnings().end());
     result.checksums = verify.finish();
     if (container) container->finish();
     result.source_size = source_bytes();

@@ -1,6 +1,7 @@
 // The one disk in a tar: the same for every chunking, never longer than its member says.
 #include "archive_source.h"
 #include "harness.h"
+#include "tar_reader.h"
 #include "unpack_inputs.h"
 
 namespace dvcr::fuzz {
@@ -18,7 +19,7 @@ struct Taken {
 Taken take(ByteSource& source) {
   PrefixSource prefix(source);
   prefix.prefix(512);
-  ArchiveSource archive(prefix);
+  ArchiveSource archive(prefix, {});
   Taken taken;
   taken.end = test::caught([&] {
     archive.open();

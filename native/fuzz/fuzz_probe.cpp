@@ -1,9 +1,9 @@
 // Every recogniser over the same bytes: none may read outside of them, and they must agree.
 #include <array>
 
-#include "archive_source.h"
 #include "formats/raw.h"
 #include "harness.h"
+#include "tar_reader.h"
 #include "unpack/unpack.h"
 
 namespace dvcr::fuzz {

@@ -4,6 +4,7 @@
 
 #include "disk_image.h"
 #include "formats/raw.h"
+#include "support.h"
 
 namespace dvcr {
 namespace {
@@ -44,6 +45,98 @@ TEST(Probe, TakesAnythingElseAsRaw) {
   EXPECT_EQ(recognise(disk("\x55\xaa"sv, 510)).format, "raw");
   EXPECT_EQ(recognise(disk("EFI PART", 512)).format, "raw");
   EXPECT_EQ(recognise(disk("hsqs")).format, "raw");
+}
+
+TEST(Probe, WarnsWhereNothingWasRecognised) {
+  auto warnings = [](const std::vector<uint8_t>& bytes) { return test::convert(bytes).info.warnings.size(); };
+  EXPECT_EQ(warnings(disk("\xfa\x31\xc0\x8e")), 1u) << "code without a boot sector's mark";
+  EXPECT_EQ(warnings(disk("\1", 600, 600)), 0u) << "a first sector of zeros";
+  std::vector<uint8_t> boot = disk("\xfa\x31\xc0\x8e");
+  put(boot, 510, "\x55\xaa");
+  EXPECT_EQ(warnings(boot), 0u);
+  const std::vector<std::pair<std::string_view, size_t>> marks{
+      {"XFSB", 0},         {"hsqs", 0},       {"NTFS    ", 3},      {"\x53\xef", 1080},
+      {"_BHRfS_M", 65600}, {"LABELONE", 512}, {"SWAPSPACE2", 4086}, {"\x10\x20\xf5\xf2", 1024},
+      {"EFI PART", 4096},
+  };
+  for (const auto& [magic, offset] : marks) {
+    // Text in front of it would be refused.
+    std::vector<uint8_t> volume = disk(magic, offset);
+    if (offset > 4) put(volume, 0, "{\"a\"");
+    if (offset == 3) put(volume, 0, "MZ\1");
+    EXPECT_EQ(recognise(volume).format, "raw") << magic;
+    EXPECT_EQ(warnings(volume), 0u) << magic;
+  }
+}
+
+TEST(Probe, RefusesWhatIsKnownToBeNoDisk) {
+  const std::vector<std::pair<std::string_view, std::string_view>> samples{
+      {"\xed\xab\xee\xdb\3\0"sv, "RPM"},
+      {"!<arch>\ndebian-binary"sv, "Debian"},
+      {"\x7f"
+       "ELF\2\1\1"sv,
+       "ELF"},
+      {"%PDF-1.7\n%\xe2\xe3\xcf\xd3"sv, "PDF"},
+      {"\x89PNG\r\n\x1a\n"sv, "PNG"},
+      {"SQLite format 3\0"sv, "SQLite"},
+  };
+  for (const auto& [magic, name] : samples) {
+    const Recognised found = recognise(disk(magic));
+    EXPECT_EQ(found.format, code::kNotADisk) << name;
+    EXPECT_NE(found.message.find(name), std::string::npos) << found.message;
+    std::vector<uint8_t> bootable = disk(magic);
+    put(bootable, 510, "\x55\xaa");
+    EXPECT_EQ(recognise(bootable).format, "raw") << "a boot sector may begin with any bytes: " << name;
+    EXPECT_EQ(recognise(disk(magic), {"raw", false}).format, "raw");
+  }
+}
+
+TEST(Probe, RefusesContainersOfDisksWithTheToolThatOpensThem) {
+  const std::vector<std::pair<std::string_view, std::string_view>> samples{
+      {"VMA\0\0\0\0\1"sv, "vma extract"},
+      {"\x3a\xff\x26\xed\1\0\0\0"sv, "simg2img"},
+      {"partclone-image\0"sv, "partclone"},
+      {"Rar!\x1a\7\1\0"sv, "rar"},
+      {"MSCF\0\0\0\0"sv, "cabinet"},
+      {"\x89LZO\0\r\n\x1a\n"sv, "lzop"},
+      {"\x1f\x9d\x90\1\2"sv, "compress"},
+      {"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff"sv, "lzma"},
+      {"070701000A", "cpio"},
+      {"\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\2"sv, "2352"},
+  };
+  for (const auto& [magic, name] : samples) {
+    std::vector<uint8_t> file = disk(magic);
+    file[300] = 1;  // no first sector of zeros
+    const Recognised found = recognise(file);
+    EXPECT_EQ(found.format, code::kUnsupportedFormat) << name;
+    EXPECT_NE(found.message.find(name), std::string::npos) << found.message;
+  }
+}
+
+TEST(Probe, RefusesTextOfEveryKind) {
+  const std::vector<std::pair<std::string, std::string>> samples{
+      {"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "HTML page"},
+      {"\n  <HTML lang=en>", "HTML page"},
+      {"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "XML"},
+      {"<?xml version=\"1.0\"?><Envelope xmlns=\"http://schemas.dmtf.org/ovf/envelope/1\">", "OVF"},
+      {"\xef\xbb\xbf{\"errors\":[]}", "JSON"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", "Git LFS"},
+      {"-----BEGIN CERTIFICATE-----\nMIIB", "PEM"},
+      {"#!/bin/sh\necho", "script"},
+      {"404 page not found\n", "text"},
+      {"disk", "text"},
+      {"Страница не найдена", "text"},
+      {std::string(4095, 'x') + "\xd0\xa1", "text"},
+      {"\x1b[1mbold\x1b[0m \f", "text"},
+  };
+  for (const auto& [text, name] : samples) {
+    const Recognised found = recognise({text.begin(), text.end()});
+    EXPECT_EQ(found.format, code::kNotADisk) << text;
+    EXPECT_NE(found.message.find(name), std::string::npos) << found.message;
+    EXPECT_EQ(recognise({text.begin(), text.end()}, {"raw", false}).format, "raw");
+  }
+  EXPECT_EQ(recognise({'a', 'b', 'c', 0}).format, "raw") << "a zero is no text";
+  EXPECT_EQ(recognise({'a', 'b', 0xff, 'c'}).format, "raw") << "no UTF-8";
 }
 
 TEST(Probe, RefusesAnEmptySource) {

@@ -217,5 +217,33 @@ TEST(Qcow2, DescribesItselfAsQemuImgDoes) {
   EXPECT_EQ(convert(lab.bytes()).info.specific.size(), 3u);
 }
 
+TEST(Qcow2, ListsBitmapsWhereItCanReadThem) {
+  Lab lab;
+  lab.convert({});
+  run({"qemu-img", "bitmap", "--add", lab.image(), "nightly"});
+  run({"qemu-img", "bitmap", "--add", "-g", "128k", "--disable", lab.image(), "old"});
+  ConvertOptions options;
+  options.with_ranges = true;
+  const Converted result = convert(lab.bytes(), options);
+  expect_equal(result, lab.disk());
+  const FieldRows expected{
+      {{"flags", std::vector<std::string>{"auto"}}, {"name", std::string("nightly")}, {"granularity", uint64_t{65536}}},
+      {{"flags", std::vector<std::string>{}}, {"name", std::string("old")}, {"granularity", uint64_t{131072}}}};
+  const std::vector<Field>& fields = result.info.specific;
+  const auto bitmaps = std::find_if(fields.begin(), fields.end(), [](const Field& f) { return f.name == "bitmaps"; });
+  ASSERT_NE(bitmaps, fields.end());
+  EXPECT_TRUE(std::get<FieldRows>(bitmaps->value) == expected);
+  EXPECT_TRUE(result.info.warnings.empty());
+  // A directory that cannot be is a warning: it says nothing of the disk. Its place is in the first header extensions.
+  std::vector<uint8_t> damaged = lab.bytes();
+  const std::string_view type("\x23\x85\x28\x75");
+  const auto extension = std::search(damaged.begin(), damaged.begin() + 4096, type.begin(), type.end(),
+                                     [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); });
+  put_be(damaged, static_cast<size_t>(extension - damaged.begin()) + 8 + 16, 8, damaged.size());
+  const Converted without = convert(damaged, options);
+  expect_equal(without, lab.disk());
+  EXPECT_EQ(without.info.warnings.size(), 1u);
+}
+
 }  // namespace
 }  // namespace dvcr::test

@@ -82,7 +82,7 @@ TEST(UnpackChain, FinishNoticesWhatFollowsEachLayer) {
   for (const Case& test : {Case{gzip_member(xz_stream(content)), ""},
                            {joined({gzip_member(xz_stream(content)), garbage}), code::kTrailingData},
                            {gzip_member(joined({xz_stream(content), garbage})), code::kTrailingData},
-                           {gzip_member(joined({xz_stream(content), Buffer(99)})), ""},
+                           {gzip_member(joined({xz_stream(content), Buffer(100)})), ""},
                            {cut, code::kTruncated}}) {
     MemorySource source(test.input);
     UnpackChain chain(source, {}, 1);
@@ -96,6 +96,24 @@ TEST(UnpackChain, FinishNoticesWhatFollowsEachLayer) {
 std::optional<SizeHint> hint_of(Bytes input) {
   FileInMemory file(input);
   return UnpackChain(file, {}, 1).size_hint();
+}
+
+TEST(UnpackChain, DataBehindAGzipStreamIsLeftToWhoeverKnowsTheContent) {
+  const Buffer content = sample_content(10'000);
+  const Buffer stream = gzip_member(content);
+  const Buffer input = joined({stream, Buffer{'F', 'W', 'x', '0'}});
+  MemorySource source(input, 100);
+  UnpackChain chain(source, {}, 1);
+  chain.finish(true);
+  ASSERT_TRUE(chain.trailing());
+  EXPECT_EQ(chain.trailing()->at, stream.size());
+  EXPECT_EQ(chain.trailing()->length, 4u);
+  EXPECT_EQ(chain.trailing()->unpacked, content.size());
+  EXPECT_EQ(code_of([&] { chain.finish(); }), code::kTrailingData);
+  const Buffer twice = joined({gzip_member(xz_stream(content)), Buffer{'x'}});
+  MemorySource outer(twice);
+  UnpackChain two(outer, {}, 1);
+  EXPECT_EQ(code_of([&] { two.finish(true); }), code::kTrailingData) << "only the innermost is known to be whole";
 }
 
 TEST(UnpackSizeHint, TellsTheSizeOfASingleStreamAndItsSource) {

@@ -198,7 +198,7 @@ Unpacked unpack(Compression compression, Bytes input, size_t chunk, size_t read_
   PrefixSource inner(source);
   Unpacked result;
   try {
-    std::unique_ptr<ByteSource> unpacker = make_unpacker(compression, inner, limits, threads);
+    std::unique_ptr<Unpacker> unpacker = make_unpacker(compression, inner, limits, threads);
     Buffer piece(read_size);
     while (true) {
       Bytes next = piece;
@@ -211,6 +211,8 @@ Unpacked unpack(Compression compression, Bytes input, size_t chunk, size_t read_
       result.content.insert(result.content.end(), next.begin(), next.end());
       if (read_size == 0) unpacker->consume(next.size());
     }
+    // As UnpackChain::finish() has it.
+    if (unpacker->trailing()) result.code = code::kTrailingData;
   } catch (const Error& error) {
     result.code = error.code();
     result.message = error.what();

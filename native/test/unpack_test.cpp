@@ -68,6 +68,7 @@ TEST_P(EveryFormat, ReadAfterPeekGoesOnWherePeekStopped) {
 TEST_P(EveryFormat, AcceptsAnyAmountOfZerosAfterTheLastStream) {
   Buffer content = sample_content(5000);
   for (size_t zeros : {1, 4, 5, 511, 1 << 20}) {
+    if (kind() == Compression::kXz) zeros *= 4;
     Buffer input = joined({packed(kind(), content), Buffer(zeros)});
     for (size_t chunk : {4096, 0}) {
       Unpacked result = unpack(kind(), input, chunk);
@@ -127,6 +128,44 @@ TEST(Unpack, XzStreamsMayHavePaddingOfFourBytesBetweenThem) {
   EXPECT_EQ(unpack(Compression::kXz, joined({stream, Buffer(6), stream})).code, code::kTrailingData);
   EXPECT_EQ(unpack(Compression::kGzip, joined({gzip_member(content), Buffer(4), gzip_member(content)})).code,
             code::kTrailingData);
+}
+
+TEST(Unpack, XzPaddingOfOddLengthIsRefusedAsXzDoes) {
+  const Buffer content = sample_content(5000);
+  const Buffer stream = xz_stream(content);
+  for (size_t padding = 0; padding < 9; ++padding) {
+    const Buffer input = joined({stream, Buffer(padding)});
+    bool xz_takes_it = true;
+    try {
+      run_tool("xz -dc", input);
+    } catch (const std::runtime_error&) {
+      xz_takes_it = false;
+    }
+    EXPECT_EQ(xz_takes_it, padding % 4 == 0);
+    EXPECT_EQ(unpack(Compression::kXz, input, 7).code, xz_takes_it ? "" : code::kCorruptCompression) << padding;
+  }
+}
+
+/// The end of an Apple disk image: its property list, then the trailer.
+Buffer apple_end() {
+  Buffer end(3000, '<');
+  Buffer trailer(512);
+  const std::string_view koly("koly\0\0\0\4\0\0\2\0", 12);
+  std::copy(koly.begin(), koly.end(), trailer.begin());
+  end.insert(end.end(), trailer.begin(), trailer.end());
+  return end;
+}
+
+TEST(Unpack, AnAppleDiskImageWhoseFirstChunkIsPackedIsRefusedAsOne) {
+  const Buffer content = sample_content(5000);
+  for (Compression compression : {Compression::kBzip2, Compression::kXz, Compression::kGzip}) {
+    const Buffer chunk = packed(compression, content);
+    for (const Buffer& image : {joined({chunk, apple_end()}), joined({chunk, chunk, Buffer(100, 7), apple_end()})}) {
+      for (size_t size : {size_t{100}, size_t{0}}) {
+        EXPECT_EQ(unpack(compression, image, size).code, code::kUnsupportedFormat);
+      }
+    }
+  }
 }
 
 TEST(Unpack, SkipsSkippableZstdFramesAnywhere) {

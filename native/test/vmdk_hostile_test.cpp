@@ -255,7 +255,8 @@ TEST(VmdkHostile, StreamMustEndWithFooterAndEndMarker) {
               file.bytes.erase(file.bytes.begin() + static_cast<std::ptrdiff_t>(file.footer) - 512,
                                file.bytes.begin() + static_cast<std::ptrdiff_t>(file.end));
             }),
-            code::kCorruptImage);
+            code::kTruncated)
+      << "zeros without a footer are padding";
   EXPECT_EQ(stream([](VmdkFile& file) { put_le(file.bytes, file.end, 8, 1); }), code::kCorruptImage);
   EXPECT_EQ(stream([](VmdkFile& file) { file.bytes[file.end + 100] = 1; }), code::kCorruptImage);
 }
@@ -273,6 +274,34 @@ TEST(VmdkHostile, FooterMustAgreeWithTheHeader) {
   EXPECT_EQ(in_footer(kDescriptorSize, 8, 3), code::kCorruptImage);
   EXPECT_EQ(in_footer(kGdOffset, 8, ~uint64_t{0}), code::kCorruptImage);
   EXPECT_EQ(in_footer(kGdOffset, 8, 130), code::kCorruptImage);
+}
+
+TEST(VmdkHostile, BothSetsOfTablesMustAgreeWithTheGrains) {
+  auto orchestra = [](const Change& change) { return code_after(make_orchestra_vmdk(disk(), 3, true), change); };
+  EXPECT_EQ(orchestra([](VmdkFile&) {}), "");
+  EXPECT_EQ(orchestra([](VmdkFile& file) { file.bytes[file.tables[0]] ^= 1; }), code::kCorruptImage);
+  const size_t set = 512 + 2048 + 512 + 512;
+  EXPECT_EQ(orchestra([](VmdkFile& file) { file.bytes[file.tables[0] - set] ^= 1; }), code::kCorruptImage);
+  EXPECT_EQ(orchestra([](VmdkFile& file) { file.bytes[file.directory] ^= 1; }), code::kCorruptImage);
+  EXPECT_EQ(orchestra([](VmdkFile& file) { file.bytes[file.directory - set] ^= 1; }), code::kCorruptImage);
+  EXPECT_EQ(orchestra([](VmdkFile& file) { put_le(file.bytes, file.footer + 48, 8, 30); }), code::kCorruptImage);
+  EXPECT_EQ(orchestra([](VmdkFile& file) {
+              // A third set.
+              const std::vector<uint8_t> more(file.bytes.begin() + static_cast<std::ptrdiff_t>(file.tables[0]) - 512,
+                                              file.bytes.begin() + static_cast<std::ptrdiff_t>(file.footer) - 512);
+              file.bytes.insert(file.bytes.begin() + static_cast<std::ptrdiff_t>(file.footer) - 512, more.begin(),
+                                more.end());
+            }),
+            code::kCorruptImage);
+}
+
+TEST(VmdkHostile, ASliceOfQemuImgIsOneOfSeveralFiles) {
+  TempDir directory;
+  run({"qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", directory.path("disk.vmdk"),
+       "4M"});
+  const Converted slice = convert(read_file(directory.path("disk-s001.vmdk")));
+  EXPECT_EQ(slice.code, code::kMultiFile) << slice.message;
+  EXPECT_EQ(convert(read_file(directory.path("disk.vmdk"))).code, code::kMultiFile);
 }
 
 TEST(VmdkHostile, TablesBehindTheDataMustAgreeWithTheGrains) {

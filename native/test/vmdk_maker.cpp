@@ -83,6 +83,44 @@ class Maker {
     return std::move(file_);
   }
 
+  VmdkFile with_unmeasured_tables(size_t padding, bool twice) {
+    start();
+    put_le(file_.bytes, 4, 4, 3);
+    put_le(file_.bytes, 8, 4, 0x30003);
+    put_le(file_.bytes, 56, 8, ~uint64_t{0});
+    put_le(file_.bytes, 64, 8, 1 + kDescriptorSectors);
+    for (uint64_t index : order_) add_grain(index);
+    file_.bytes.resize(file_.bytes.size() + padding * kSectorBytes);
+    size_t redundant = 0;
+    for (int set = twice ? 0 : 1; set < 2; ++set) {
+      redundant = file_.directory;
+      marker(0, 1);
+      const size_t tables = file_.bytes.size();
+      file_.tables.clear();
+      for (size_t t = 0; t < tables_; ++t) {
+        file_.tables.push_back(file_.bytes.size());
+        file_.bytes.resize(file_.bytes.size() + kTableEntries * 4);
+        write_table(file_.tables.back(), t);
+      }
+      marker(0, 2);
+      file_.directory = file_.bytes.size();
+      file_.bytes.resize(file_.directory + tables_ * 4);
+      for (size_t t = 0; t < tables_; ++t) {
+        put_le(file_.bytes, file_.directory + t * 4, 4, tables / kSectorBytes + t * 4);
+      }
+      align(kSectorBytes);
+    }
+    marker(0, 3);
+    file_.footer = file_.bytes.size();
+    std::vector<uint8_t> header(file_.bytes.begin(), file_.bytes.begin() + kSectorBytes);
+    put_le(header, 48, 8, redundant / kSectorBytes);
+    put_le(header, 56, 8, file_.directory / kSectorBytes);
+    file_.bytes.insert(file_.bytes.end(), header.begin(), header.end());
+    file_.end = file_.bytes.size();
+    marker(0, 0);
+    return std::move(file_);
+  }
+
  private:
   void align(size_t to) { file_.bytes.resize(div_ceil(file_.bytes.size(), to) * to); }
 
@@ -205,6 +243,14 @@ VmdkFile make_front_vmdk(Bytes disk, const VmdkSpec& spec) {
 
 VmdkFile make_stream_vmdk(Bytes disk, const VmdkSpec& spec) {
   return Maker(disk, spec, true).with_tables_behind();
+}
+
+VmdkFile make_orchestra_vmdk(Bytes disk, size_t padding, bool twice) {
+  std::string text = vmdk_descriptor("streamOptimized", {sparse_extent(disk.size() / kSectorBytes)});
+  // Its identifier is a random number in decimal digits.
+  const std::string hexadecimal = "CID=1a2b3c4d";
+  text.replace(text.find(hexadecimal), hexadecimal.size(), "CID=4123456789");
+  return Maker(disk, {.descriptor = text, .short_last = false}, true).with_unmeasured_tables(padding, twice);
 }
 
 }  // namespace dvcr::test

@@ -43,4 +43,8 @@ VmdkFile make_front_vmdk(Bytes disk, const VmdkSpec& spec = {});
 /// directory, a footer and an end marker.
 VmdkFile make_stream_vmdk(Bytes disk, const VmdkSpec& spec = {});
 
+/// streamOptimized as Xen Orchestra writes it: all tables behind one marker without a length, `padding` sectors of
+/// zeros before it, and with `twice` a redundant set of tables and directory before the one that counts.
+VmdkFile make_orchestra_vmdk(Bytes disk, size_t padding, bool twice);
+
 }  // namespace dvcr::test

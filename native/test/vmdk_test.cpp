@@ -35,6 +35,21 @@ std::vector<uint64_t> shuffled_grains(size_t disk_size) {
   return order;
 }
 
+TEST(VmdkOfXenOrchestra, IsReadWithItsPaddingAndUnmeasuredTables) {
+  TempDir dir;
+  for (size_t size : {size_t{3 * kMiB}, size_t{40 * kMiB}}) {
+    const std::vector<uint8_t> disk = make_disk(size, 9);
+    for (bool twice : {false, true}) {
+      const VmdkFile file = make_orchestra_vmdk(disk, twice ? 5000 : 0, twice);
+      write_file(dir.path("disk.vmdk"), file.bytes);
+      ASSERT_TRUE(qemu_raw(dir.path("disk.vmdk"), "vmdk") == disk);
+      for (bool with_ranges : {false, true}) {
+        expect_disk(file, disk, {.chunk = 100'000, .known_size = with_ranges, .with_ranges = with_ranges});
+      }
+    }
+  }
+}
+
 struct QemuCase {
   const char* name;
   std::vector<std::string> options;
@@ -193,13 +208,19 @@ TEST(Vmdk, ReportsWhatQemuImgReports) {
   Converted result = convert(make_stream_vmdk(disk, {.version = 3, .grain_sectors = 16}).bytes);
   ASSERT_EQ(result.code, "") << result.message;
   EXPECT_EQ(result.info.cluster_size, 8192u);
-  ASSERT_EQ(result.info.specific.size(), 3u);
+  ASSERT_EQ(result.info.specific.size(), 4u);
   EXPECT_EQ(result.info.specific[0].name, "cid");
   EXPECT_EQ(std::get<uint64_t>(result.info.specific[0].value), 0x1a2b3c4du);
   EXPECT_EQ(result.info.specific[1].name, "parent-cid");
   EXPECT_EQ(std::get<uint64_t>(result.info.specific[1].value), 0xffffffffu);
   EXPECT_EQ(result.info.specific[2].name, "create-type");
   EXPECT_EQ(std::get<std::string>(result.info.specific[2].value), "streamOptimized");
+  EXPECT_EQ(result.info.specific[3].name, "extents");
+  const FieldRows extents{{{"compressed", true},
+                           {"virtual-size", uint64_t{disk.size()}},
+                           {"cluster-size", uint64_t{8192}},
+                           {"format", std::string()}}};
+  EXPECT_TRUE(std::get<FieldRows>(result.info.specific[3].value) == extents);
   EXPECT_TRUE(result.info.warnings.empty());
 }
 

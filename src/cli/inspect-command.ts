@@ -1,5 +1,5 @@
 import { inspectSource } from "../pipeline/inspection.ts";
-import type { NativeImage } from "../native/addon.ts";
+import type { NativeImage, SpecificValue } from "../native/addon.ts";
 import type { Source } from "../source/source.ts";
 import { formatBytes, formatTable } from "./units.ts";
 
@@ -36,15 +36,38 @@ export function inspectJson(
     ...(image.clusterSize === 0 ? {} : { "cluster-size": image.clusterSize }),
     ...(Object.keys(image.specific).length === 0
       ? {}
-      : { "format-specific": { type: image.format, data: image.specific } }),
+      : { "format-specific": { type: image.format, data: withFilenames(image.specific, filename) } }),
     compression: image.compressions,
     ...(sourceSize === undefined ? {} : { "source-size": sourceSize }),
     warnings: image.warnings,
   };
 }
 
+/** An extent's file is the image itself, whose name only we know; every other list stays as it is. */
+function withFilenames(specific: NativeImage["specific"], filename: string): NativeImage["specific"] {
+  const { extents } = specific;
+  if (!Array.isArray(extents)) return specific;
+  return { ...specific, extents: extents.map((extent: Record<string, SpecificValue>) => ({ ...extent, filename })) };
+}
+
+/** A value on one line. */
+function text(value: SpecificValue): string {
+  if (typeof value !== "object") return String(value);
+  return value
+    .map((item) =>
+      typeof item === "string"
+        ? item
+        : Object.entries(item)
+            .map(([name, inner]) => [name, text(inner)] as const)
+            .filter(([, shown]) => shown !== "")
+            .map((pair) => pair.join(" "))
+            .join(", "),
+    )
+    .join("; ");
+}
+
 function inspectTable(image: NativeImage, filename: string, sourceSize: number | undefined): string {
-  const specific = Object.entries(image.specific).map(([name, value]) => [name, String(value)] as const);
+  const specific = Object.entries(image.specific).map(([name, value]) => [name, text(value)] as const);
   return formatTable([
     ["source", filename],
     ["format", [image.format, ...[...image.compressions].reverse().map((name) => `in ${name}`)].join(" ")],

@@ -36,6 +36,11 @@ export const catalogue = {
     "This kind of file is not a disk image we can store",
     "Convert it first, for example with `qemu-img convert -O qcow2 IN OUT`.",
   ),
+  E_NOT_A_DISK: refused(
+    415,
+    "The file is no disk image",
+    "Check the path or URL. --src-format raw (pods: DVCR_SOURCE_FORMAT=raw) stores it as it is.",
+  ),
   E_UNSUPPORTED_FEATURE: refused(
     422,
     "The image, or what it is packed in, uses a feature we do not support",
@@ -109,6 +114,7 @@ export const catalogue = {
     "The archive holds more than one disk image",
     "Take the one you want out of it and send that.",
   ),
+  E_CORRUPT_ARCHIVE: refused(422, "The archive is damaged", "Test it with `tar -tf`, or fetch it again."),
   // Compression and size
   E_CORRUPT_COMPRESSION: refused(
     422,

@@ -5,12 +5,16 @@ import { fileURLToPath } from "node:url";
 import type { ContainerLayer, LayerListing } from "../layer/container-layer.ts";
 import type { LayerCompression } from "../layer/image-config.ts";
 
+/** A fact of a format's header: objects for what `qemu-img info` lists so, extents and bitmaps. */
+export type SpecificValue =
+  boolean | number | string | readonly string[] | readonly Readonly<Record<string, SpecificValue>>[];
+
 /** What an image is, from its headers. Sizes in bytes. */
 export interface NativeImage {
   readonly format: string;
   readonly virtualSize?: number;
   readonly clusterSize: number;
-  readonly specific: Readonly<Record<string, boolean | number | string>>;
+  readonly specific: Readonly<Record<string, SpecificValue>>;
   readonly warnings: readonly string[];
   /** Outermost first. */
   readonly compressions: readonly string[];

@@ -27,7 +27,7 @@ class Qcow2Image final : public DiskImage, private UnitObserver {
   explicit Qcow2Image(ImageReader& reader)
       : reader_(reader),
         header_(read_qcow2_header(reader)),
-        info_(describe_qcow2(header_)),
+        info_(describe_qcow2(header_, reader.stream().ranges())),
         clusters_(header_.cluster_bits, reader.limits().max_metadata),
         units_(reader.limits().max_metadata),
         sectors_(reader, units_) {}

@@ -12,6 +12,9 @@ constexpr size_t kHeaderV3 = 104;
 constexpr uint64_t kMaxL1Entries = 32 * kMiB / 8;
 constexpr uint64_t kMaxRefcountTable = 8 * kMiB;
 constexpr uint64_t kMaxSnapshots = 65536;
+constexpr uint64_t kBitmapsExtension = 24;
+constexpr uint64_t kBitmapEntry = 24;
+constexpr uint64_t kMaxBitmapDirectory = kMiB;
 constexpr unsigned kMinClusterBits = 9;
 constexpr unsigned kMaxClusterBits = 21;
 constexpr unsigned kMinExtendedBits = 14;  // 32 subclusters of at least a sector
@@ -139,7 +142,8 @@ void parse_tables(Bytes fixed, Qcow2Header& header) {
 /// Reads on from where the header was read to.
 class ExtensionReader {
  public:
-  ExtensionReader(ImageReader& reader, uint64_t start, uint64_t end) : reader_(reader), at_(start), end_(end) {}
+  ExtensionReader(ImageReader& reader, uint64_t start, Qcow2Header& header)
+      : reader_(reader), at_(start), end_(header.cluster_size()), header_(header) {}
 
   void read_all() {
     for (;;) {
@@ -152,7 +156,9 @@ class ExtensionReader {
       if (type == kEnd) return;
       refuse(type);
       need(length);
-      skip((length + 7) / 8 * 8);
+      const uint64_t padded = (length + 7) / 8 * 8;
+      const uint64_t read = type == kBitmaps && length >= kBitmapsExtension ? read_bitmaps() : 0;
+      skip(padded - read);
     }
   }
 
@@ -175,6 +181,17 @@ class ExtensionReader {
     }
   }
 
+  /// Where the bitmaps' directory is (qemu's docs/interop/qcow2.txt, "Bitmaps extension"); returns the bytes read.
+  uint64_t read_bitmaps() {
+    std::array<uint8_t, kBitmapsExtension> bytes;
+    reader_.read_at(at_, bytes, "the qcow2 header");
+    at_ += bytes.size();
+    header_.bitmaps = be32(bytes, 0);
+    header_.bitmap_directory_size = be64(bytes, 8);
+    header_.bitmap_directory_offset = be64(bytes, 16);
+    return bytes.size();
+  }
+
   void skip(uint64_t length) {
     // The file need not go on behind the last extension's padding.
     reader_.discard(at_, length);
@@ -184,9 +201,48 @@ class ExtensionReader {
   ImageReader& reader_;
   uint64_t at_;
   uint64_t end_;
+  Qcow2Header& header_;
   bool names_seen_ = false;
   bool bitmaps_seen_ = false;
 };
+
+/// The entries of a bitmap directory by qemu-img's names. Throws kCorruptImage where they do not fit it.
+FieldRows list_bitmaps(Bytes directory, uint64_t count) {
+  constexpr uint32_t kInUse = 1;
+  constexpr uint32_t kAuto = 2;
+  FieldRows rows;
+  for (uint64_t at = 0; rows.size() < count;) {
+    const Bytes entry = slice(directory, at, kBitmapEntry);
+    const uint32_t flag_bits = be32(entry, 12);
+    const unsigned granularity_bits = entry[17];
+    const uint64_t name_at = at + kBitmapEntry + be32(entry, 20);
+    const Bytes name = slice(directory, name_at, be16(entry, 18));
+    if (granularity_bits > 31) throw Error(code::kCorruptImage, "a bitmap has a granularity beyond 2 GiB");
+    std::vector<std::string> flags;
+    if ((flag_bits & kInUse) != 0) flags.emplace_back("in-use");
+    if ((flag_bits & kAuto) != 0) flags.emplace_back("auto");
+    rows.push_back({{"flags", std::move(flags)},
+                    {"name", std::string(name.begin(), name.end())},
+                    {"granularity", uint64_t{1} << granularity_bits}});
+    at = (name_at + name.size() + 7) / 8 * 8;
+  }
+  return rows;
+}
+
+void describe_bitmaps(const Qcow2Header& header, RangeReader& file, DiskInfo& info) {
+  const uint64_t size = header.bitmap_directory_size;
+  const uint64_t offset = header.bitmap_directory_offset;
+  const bool inside = size <= kMaxBitmapDirectory && offset <= file.size() && size <= file.size() - offset;
+  try {
+    if (!inside) throw Error(code::kCorruptImage, "its directory is not within the file");
+    std::vector<uint8_t> directory(static_cast<size_t>(size));
+    if (!file.read_at(offset, directory)) return;
+    info.specific.push_back({"bitmaps", list_bitmaps(directory, header.bitmaps)});
+  } catch (const Error& error) {
+    if (error.code() != code::kCorruptImage) throw;
+    info.warnings.push_back(std::string("the list of bitmaps cannot be read: ") + error.what());
+  }
+}
 
 }  // namespace
 
@@ -214,11 +270,11 @@ Qcow2Header read_qcow2_header(ImageReader& reader) {
     parse_features(fixed, Bytes(rest).first(more), header);
   }
   parse_tables(fixed, header);
-  ExtensionReader(reader, length, header.cluster_size()).read_all();
+  ExtensionReader(reader, length, header).read_all();
   return header;
 }
 
-DiskInfo describe_qcow2(const Qcow2Header& header) {
+DiskInfo describe_qcow2(const Qcow2Header& header, RangeReader* file) {
   DiskInfo info;
   info.format = "qcow2";
   info.virtual_size = header.virtual_size;
@@ -227,6 +283,7 @@ DiskInfo describe_qcow2(const Qcow2Header& header) {
   info.specific.push_back({"compat", std::string(v3 ? "1.1" : "0.10")});
   info.specific.push_back({"compression-type", std::string(header.codec == UnitCodec::kZstd ? "zstd" : "zlib")});
   if (v3) info.specific.push_back({"lazy-refcounts", header.lazy_refcounts});
+  if (header.bitmaps != 0 && file != nullptr) describe_bitmaps(header, *file, info);
   info.specific.push_back({"refcount-bits", uint64_t{1} << header.refcount_order});
   if (v3) {
     info.specific.push_back({"corrupt", false});

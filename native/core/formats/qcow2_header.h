@@ -19,6 +19,9 @@ struct Qcow2Header {
   bool extended_l2 = false;
   bool dirty = false;
   bool lazy_refcounts = false;
+  uint64_t bitmaps = 0;                  ///< persistent bitmaps of changed blocks
+  uint64_t bitmap_directory_offset = 0;  ///< bytes
+  uint64_t bitmap_directory_size = 0;    ///< bytes
 
   [[nodiscard]] uint64_t cluster_size() const { return uint64_t{1} << cluster_bits; }
   [[nodiscard]] uint64_t entry_size() const { return extended_l2 ? 16 : 8; }
@@ -33,7 +36,8 @@ struct Qcow2Header {
 /// kEncrypted, kUnsupportedFormat (version), kUnsupportedFeature, kCorruptImage, kEmpty, kTooLarge, kTruncated.
 Qcow2Header read_qcow2_header(ImageReader& reader);
 
-/// What `inspect` says of it, by qemu-img's names.
-DiskInfo describe_qcow2(const Qcow2Header& header);
+/// What `inspect` says of it, by qemu-img's names. Bitmaps are listed where their directory can be read at its place:
+/// `file` is null where it cannot. They say nothing of the disk's content, so a damaged directory is a warning.
+DiskInfo describe_qcow2(const Qcow2Header& header, RangeReader* file);
 
 }  // namespace dvcr

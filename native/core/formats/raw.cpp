@@ -22,7 +22,7 @@ constexpr uint8_t kMbrProtective = 0xee;
 constexpr uint64_t kIsoSector = 2048;
 constexpr uint64_t kFirstDescriptor = 16 * kIsoSector;
 
-/// The last 512 bytes of a stream.
+/// The last bytes of a stream, as many as show a VHD's footer that is not quite at its end.
 class Tail {
  public:
   void add(Bytes bytes) {
@@ -31,13 +31,21 @@ class Tail {
     std::copy(bytes.begin(), bytes.end(), bytes_.end() - static_cast<std::ptrdiff_t>(bytes.size()));
   }
   void add_zeros(uint64_t length) {
-    static constexpr std::array<uint8_t, kVhdFooterSize> kZeros{};
+    static constexpr std::array<uint8_t, 2 * kVhdFooterSize> kZeros{};
     add(Bytes(kZeros).first(static_cast<size_t>(std::min<uint64_t>(length, kZeros.size()))));
   }
-  [[nodiscard]] Bytes bytes() const { return bytes_; }
+  /// The last 512 bytes.
+  [[nodiscard]] Bytes bytes() const { return Bytes(bytes_).last(kVhdFooterSize); }
+  /// How many bytes, less than 512, stand behind a footer; nothing where there is none.
+  [[nodiscard]] std::optional<size_t> behind_footer() const {
+    for (size_t behind = 1; behind < kVhdFooterSize; ++behind) {
+      if (is_vhd_footer(Bytes(bytes_).subspan(kVhdFooterSize - behind, kVhdFooterSize))) return behind;
+    }
+    return std::nullopt;
+  }
 
  private:
-  std::array<uint8_t, kVhdFooterSize> bytes_{};
+  std::array<uint8_t, 2 * kVhdFooterSize> bytes_{};
 };
 
 class RawImage final : public DiskImage {
@@ -79,8 +87,15 @@ class RawImage final : public DiskImage {
       throw Error(code::kUndeclaredVhd,
                   "the last 512 of " + std::to_string(total) + " bytes are the footer of a fixed VHD");
     }
+    if (const std::optional<size_t> behind = tail.behind_footer()) {
+      throw Error(code::kTrailingData, "the file is a fixed VHD with " + std::to_string(*behind) +
+                                           " bytes behind its footer, which must be its last 512 of " +
+                                           std::to_string(total));
+    }
     if (const RefusedFormat* refused = refused_trailer(tail.bytes())) throw_refused(*refused);
   }
+
+  void warn(std::string warning) { info_.warnings.push_back(std::move(warning)); }
 
  private:
   ImageReader& reader_;
@@ -135,8 +150,14 @@ std::unique_ptr<DiskImage> open_raw(ImageReader& reader) {
   return std::make_unique<RawImage>("raw", reader);
 }
 
-std::unique_ptr<DiskImage> open_undeclared_raw(ImageReader& reader) {
-  return std::make_unique<RawImage>("raw", reader, true);
+std::unique_ptr<DiskImage> open_undeclared_raw(ImageReader& reader, bool recognised) {
+  auto image = std::make_unique<RawImage>("raw", reader, true);
+  if (!recognised) {
+    image->warn(
+        "nothing was recognised at the beginning, neither a partition table nor a file system: it is stored as "
+        "a raw disk all the same");
+  }
+  return image;
 }
 
 std::optional<SizeGuess> guess_size(Bytes head) {

@@ -14,9 +14,10 @@ bool probe_iso(Bytes head);
 std::unique_ptr<DiskImage> open_iso(ImageReader& reader);
 std::unique_ptr<DiskImage> open_raw(ImageReader& reader);
 /// A raw disk that nobody declared as one: convert() throws kUndeclaredVhd when its last 512 bytes make it a fixed VHD,
-/// and refused_trailer()'s code for another format that ends with a mark. By then its content was emitted, so the
-/// caller must not commit before convert() returns.
-std::unique_ptr<DiskImage> open_undeclared_raw(ImageReader& reader);
+/// kTrailingData when they do so but for less than 512 bytes behind them, and refused_trailer()'s code for another
+/// format that ends with a mark. By then its content was emitted, so the caller must not commit before convert()
+/// returns. Unless it is `recognised`, a warning says that nothing was.
+std::unique_ptr<DiskImage> open_undeclared_raw(ImageReader& reader, bool recognised);
 
 /// A size that the content of a headerless disk names; it may be wrong.
 struct SizeGuess {

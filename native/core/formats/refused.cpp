@@ -41,6 +41,27 @@ constexpr std::array kSignatures{
               {"an EWF (EnCase) image", code::kUnsupportedFormat, "export it as raw first, for example with ewfexport",
                false}},
     Signature{0, "shdw"sv, {"an Apple sparse disk (ASIF)", code::kUnsupportedFormat, "export it as raw first", false}},
+    Signature{
+        0,
+        "encrcdsa"sv,
+        {"an encrypted Apple disk image (DMG)", code::kEncrypted, "decrypt it first, with hdiutil convert", false}},
+    Signature{0,
+              "VMA\0"sv,
+              {"a Proxmox backup (VMA)", code::kUnsupportedFormat, "take the disk out with vma extract", false}},
+    Signature{0,
+              "\x3a\xff\x26\xed"sv,
+              {"an Android sparse image", code::kUnsupportedFormat, "unpack it with simg2img", false}},
+    Signature{0,
+              "partclone-image"sv,
+              {"a partclone image", code::kUnsupportedFormat, "restore it with partclone.restore", false}},
+    Signature{
+        0, "PaRtImAgE-VoLuMe"sv, {"a partimage image", code::kUnsupportedFormat, "restore it with partimage", false}},
+    Signature{0,
+              "\0ntfsclone-image"sv,
+              {"an ntfsclone image", code::kUnsupportedFormat, "restore it with ntfsclone --restore-image", false}},
+    Signature{0,
+              "AFF10\r\n\0"sv,
+              {"an AFF image", code::kUnsupportedFormat, "export it as raw first, with affconvert -r", false}},
     Signature{0, "\x04\x22\x4d\x18"sv, {"lz4-compressed", code::kUnsupportedFormat, kUnpack, false}},
     Signature{0, "LZIP\1"sv, {"lzip-compressed", code::kUnsupportedFormat, kUnpack, false}},
     Signature{0, "PK\3\4"sv, {"a zip archive", code::kUnsupportedFormat, kUnpack, false}},
@@ -74,8 +95,12 @@ const RefusedFormat* refused_by_trailer(ByteSource& source) {
   return ranges->read_at(ranges->size() - kTrailerSize, trailer) ? refused_trailer(trailer) : nullptr;
 }
 
+std::string refused_text(const RefusedFormat& refused) {
+  return "this is " + std::string(refused.name) + ": " + std::string(refused.advice);
+}
+
 void throw_refused(const RefusedFormat& refused) {
-  throw Error(refused.code, "this is " + std::string(refused.name) + ": " + std::string(refused.advice));
+  throw Error(refused.code, refused_text(refused));
 }
 
 }  // namespace dvcr

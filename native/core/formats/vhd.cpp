@@ -104,10 +104,19 @@ class DynamicVhd final : public DiskImage {
     }
     const uint64_t bitmap = div_ceil(block_size / kSector, 8 * kSector) * kSector;
     geometry_ = {.origin = 0, .unit = kSector, .lead = bitmap, .block_size = block_size};
+    fit_to_table(be32(header, 28));
     check_size(be32(header, 28));
     table_ = {be64(header, 16), uint64_t{be32(header, 28)} * sizeof(uint32_t)};
     if (table_.offset < kVhdFooterSize || table_.offset % kSector != 0) {
       throw Error(code::kCorruptImage, "the VHD's block table cannot be at byte " + std::to_string(table_.offset));
+    }
+  }
+
+  /// The geometry of a disk may be rounded up where its table was made for its size.
+  void fit_to_table(uint64_t entries) {
+    const auto fits = [&](uint64_t size) { return div_ceil(size, geometry_.block_size) <= entries; };
+    if (!fits(footer_.virtual_size) && fits(footer_.current_size)) {
+      footer_.virtual_size = footer_.current_size / kSector * kSector;
     }
   }
 
@@ -176,24 +185,42 @@ class DynamicVhd final : public DiskImage {
   /// The stream must end with the footer that it began with: else it was cut short, or two readers, one of which
   /// trusts the end, see two disks.
   void check_closing_footer() {
-    std::vector<uint8_t> tail(64 * kKiB + kVhdFooterSize);
+    constexpr size_t kPiece = 64 * kKiB;
+    const uint64_t aligned = div_ceil(reader_.position(), kSector) * kSector;
+    std::vector<uint8_t> tail(kPiece + kVhdFooterSize);
+    reader_.read_some_at(reader_.position(),
+                         MutableBytes(tail).first(static_cast<size_t>(aligned - reader_.position())));
+    bool seen = false;  // the footer, at a place before the end
     size_t kept = 0;
     for (size_t got = 1; got != 0;) {
-      got = reader_.read_some_at(reader_.position(), MutableBytes(tail).subspan(kept, 64 * kKiB));
+      got = reader_.read_some_at(reader_.position(), MutableBytes(tail).subspan(kept, kPiece));
       const size_t filled = kept + got;
+      seen = seen || holds_footer(Bytes(tail).first(filled), kept);
       kept = std::min(filled, kVhdFooterSize);
       std::copy(tail.begin() + static_cast<std::ptrdiff_t>(filled - kept),
                 tail.begin() + static_cast<std::ptrdiff_t>(filled), tail.begin());
     }
     Bytes last = Bytes(tail).first(kept);
+    if (std::equal(last.begin(), last.end(), footer_bytes_.begin(), footer_bytes_.end())) return;
+    if (seen) {
+      throw Error(code::kTrailingData,
+                  "data follows the VHD's closing footer, up to byte " + std::to_string(reader_.position()));
+    }
     if (last.size() < kVhdFooterSize || !probe_vhd(last)) {
       throw Error(code::kTruncated,
                   "the VHD ends at byte " + std::to_string(reader_.position()) + " without its closing footer");
     }
-    if (!std::equal(last.begin(), last.end(), footer_bytes_.begin(), footer_bytes_.end())) {
-      throw Error(code::kCorruptImage, "the VHD's closing footer at byte " + std::to_string(reader_.position() - kept) +
-                                           " differs from its first copy");
+    throw Error(code::kCorruptImage, "the VHD's closing footer at byte " + std::to_string(reader_.position() - kept) +
+                                         " differs from its first copy");
+  }
+
+  /// Sectors are counted from `start`, which is where one begins in the bytes read last.
+  [[nodiscard]] bool holds_footer(Bytes bytes, size_t start) const {
+    for (size_t at = start; at + kVhdFooterSize <= bytes.size(); at += kVhdFooterSize) {
+      const Bytes sector = bytes.subspan(at, kVhdFooterSize);
+      if (std::equal(sector.begin(), sector.end(), footer_bytes_.begin())) return true;
     }
+    return false;
   }
 
   ImageReader& reader_;

@@ -14,9 +14,8 @@ constexpr size_t kChecksumAt = 64;
 constexpr uint64_t kSector = 512;
 constexpr uint64_t kLargestGeometry = 65535ULL * 16 * 255;  // in sectors
 
-using namespace std::string_view_literals;
-// Writers whose disks have the size that the footer says.
-constexpr std::array kBySize = {"win "sv, "qem2"sv, "d2v "sv, "tap\0"sv, "CTXS"sv, "wa\0\0"sv};
+// Writers whose disks have the size of their geometry.
+constexpr std::array<std::string_view, 2> kByGeometry = {"vpc ", "qemu"};
 
 bool cookie_and_checksum_fit(Bytes footer) {
   return footer.size() == kVhdFooterSize && has_magic(footer, 0, kCookie) &&
@@ -25,10 +24,9 @@ bool cookie_and_checksum_fit(Bytes footer) {
 
 uint64_t visible_size(Bytes footer, uint64_t current_size) {
   const uint64_t sectors = uint64_t{be16(footer, 56)} * footer[58] * footer[59];
-  const bool by_size = std::any_of(kBySize.begin(), kBySize.end(),
-                                   [&](std::string_view creator) { return has_magic(footer, 28, creator); });
-  if (by_size || sectors >= kLargestGeometry) return current_size / kSector * kSector;
-  return sectors * kSector;
+  const bool by_geometry = std::any_of(kByGeometry.begin(), kByGeometry.end(),
+                                       [&](std::string_view creator) { return has_magic(footer, 28, creator); });
+  return (by_geometry && sectors < kLargestGeometry ? sectors : current_size / kSector) * kSector;
 }
 
 }  // namespace

@@ -19,11 +19,10 @@ struct VhdFooter {
 
 /// Parses a footer. Layout: Microsoft's "Virtual Hard Disk Image Format Specification", version 1.0.
 ///
-/// Size rule, as qemu's: Virtual PC and old versions of qemu show a guest cylinders * heads * sectors; Hyper-V ("win
-/// "), qemu with force_size ("qem2"), Disk2vhd ("d2v "), XenServer ("tap"), XenConverter ("CTXS") and Azure ("wa") show
-/// it the size in the footer. The footer's size also holds when the geometry is at its largest. Writers nobody knows
-/// are taken as the former. Throws kCorruptImage for a wrong cookie, checksum or type, kUnsupportedFeature for another
-/// version.
+/// Size rule: Virtual PC ("vpc ") and qemu without force_size ("qemu") show a guest cylinders * heads * sectors, unless
+/// that is the largest geometry there is; every other writer the size in the footer. qemu takes writers that it does
+/// not know by their geometry, which cuts the disks of VirtualBox ("vbox") and Xen Orchestra. Throws kCorruptImage for
+/// a wrong cookie, checksum or type, kUnsupportedFeature for another version.
 VhdFooter parse_vhd_footer(Bytes footer);
 
 /// True when these last 512 bytes of a file make it a fixed VHD: cookie, checksum and type agree. Never throws.

@@ -106,6 +106,10 @@ class GrainEmitter {
   ByteClaims packed_claims_;
 };
 
+[[noreturn]] void refuse_slice() {
+  throw Error(code::kMultiFile, "the VMDK has no descriptor: it is one slice of a disk split into several files");
+}
+
 [[noreturn]] void refuse_descriptor_file(ImageReader& reader, std::vector<uint8_t> text) {
   size_t have = text.size();
   text.resize(kMaxVmdkDescriptor + 1);
@@ -136,6 +140,12 @@ VmdkImage::VmdkImage(ImageReader& reader, Bytes first_sector) : reader_(reader) 
   info_.specific = {{"cid", uint64_t{descriptor.cid}},
                     {"parent-cid", uint64_t{descriptor.parent_cid}},
                     {"create-type", descriptor.create_type}};
+  std::vector<Field> extent;
+  if (header_.compressed()) extent.push_back({"compressed", true});
+  extent.push_back({"virtual-size", header_.virtual_size()});
+  extent.push_back({"cluster-size", header_.grain_bytes()});
+  extent.push_back({"format", std::string()});
+  info_.specific.push_back({"extents", FieldRows{std::move(extent)}});
   if (header_.unclean_shutdown) info_.warnings.emplace_back("the VMDK was not closed cleanly by its last writer");
   uint64_t described = descriptor.extents.front().sectors;
   if (described != header_.capacity) {
@@ -145,15 +155,15 @@ VmdkImage::VmdkImage(ImageReader& reader, Bytes first_sector) : reader_(reader) 
 }
 
 VmdkDescriptor VmdkImage::read_descriptor() {
-  if (header_.descriptor_offset == 0 || header_.descriptor_sectors == 0) {
-    throw Error(code::kMultiFile, "the VMDK has no descriptor: it is one slice of a disk split into several files");
-  }
+  if (header_.descriptor_offset == 0 || header_.descriptor_sectors == 0) refuse_slice();
   if (header_.descriptor_offset != 1 || header_.descriptor_sectors > kMaxVmdkDescriptor / kSector) {
     throw Error(code::kCorruptImage, "the VMDK's descriptor is at sector " + num(header_.descriptor_offset) +
                                          " and has " + num(header_.descriptor_sectors) + " sectors");
   }
   std::vector<uint8_t> text(static_cast<size_t>(header_.descriptor_sectors * kSector));
   reader_.read_at(kSector, text, "the VMDK descriptor");
+  // qemu-img leaves room for a descriptor in each slice.
+  if (is_zero(text)) refuse_slice();
   return parse_vmdk_descriptor(text);
 }
 

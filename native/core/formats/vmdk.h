@@ -9,8 +9,8 @@
 
 namespace dvcr {
 
-/// A hosted sparse extent (is_vmdk_sparse). info() has `cid`, `parent-cid` and `create-type`, as in qemu-img's
-/// `format-specific`; there is one extent only, whose size and grain size are virtual_size and cluster_size.
+/// A hosted sparse extent (is_vmdk_sparse). info() has `cid`, `parent-cid`, `create-type` and the one extent, as in
+/// qemu-img's `format-specific`, but for the file's name, which is not known here.
 class VmdkImage final : public DiskImage {
  public:
   /// Parses the header in `first_sector`, which was read already, and the descriptor behind it. Throws the codes of

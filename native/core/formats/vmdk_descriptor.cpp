@@ -125,20 +125,22 @@ class OnceOnly {
 };
 
 void apply(VmdkDescriptor& descriptor, OnceOnly& once, const KeyValue& setting, size_t at) {
-  auto hex = [&](const char* key) {
-    std::optional<uint32_t> value = number<uint32_t>(setting.value, 16);
-    if (!value) corrupt(at, std::string("has a malformed ") + key);
-    return *value;
-  };
   if (same_word(setting.key, "createType")) {
     once.check(once.create_type, at, "createType");
     descriptor.create_type = setting.value;
   } else if (same_word(setting.key, "CID")) {
     once.check(once.cid, at, "CID");
-    descriptor.cid = hex("CID");
+    // Xen Orchestra writes the number in decimal digits. They are read as hexadecimal ones, as by qemu, and may be more
+    // than 32 bits then.
+    const std::optional<uint64_t> value = number<uint64_t>(setting.value, 16);
+    if (!value) corrupt(at, "has a malformed CID");
+    descriptor.cid = static_cast<uint32_t>(*value);
   } else if (same_word(setting.key, "parentCID")) {
     once.check(once.parent_cid, at, "parentCID");
-    descriptor.parent_cid = hex("parentCID");
+    const bool none_in_decimal = setting.value == std::to_string(kVmdkNoParent);
+    const std::optional<uint32_t> parent = number<uint32_t>(setting.value, 16);
+    if (!parent && !none_in_decimal) corrupt(at, "has a malformed parentCID");
+    descriptor.parent_cid = none_in_decimal ? kVmdkNoParent : *parent;
   } else if (same_word(setting.key, "parentFileNameHint")) {
     once.check(once.parent_hint, at, "parentFileNameHint");
     descriptor.parent_hint = setting.value;

@@ -35,6 +35,16 @@ VmdkMarker VmdkGrains::read_marker(uint64_t offset) {
   return marker_;
 }
 
+bool VmdkGrains::read_metadata_marker(uint64_t offset, VmdkMarker& marker) {
+  offset_ = offset;
+  filled_ = reader_.read_some_at(offset, sector_);
+  if (filled_ < kSector) truncated("a VMDK marker or table", offset);
+  marker_ = {le64(sector_, 0), le32(sector_, 8), le32(sector_, kMarkerBytes)};
+  marker = marker_;
+  return marker_.size == 0 && marker_.type != 0 && is_zero(Bytes(sector_).subspan(kMetadataMarkerBytes)) &&
+         marker_.type <= static_cast<uint32_t>(MarkerType::kFooter) && marker_.number <= UINT32_MAX;
+}
+
 uint64_t VmdkGrains::stored_bytes() const {
   return div_ceil(kMarkerBytes + uint64_t{marker_.size}, kSector) * kSector;
 }

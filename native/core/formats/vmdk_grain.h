@@ -28,6 +28,10 @@ class VmdkGrains {
   /// Reads the marker at byte `offset`. Throws kTruncated; kCorruptImage when a grain's size is more than two grains
   /// or metadata's sector holds more than the marker.
   VmdkMarker read_marker(uint64_t offset);
+  /// The sector that was read last, as far as the file reaches.
+  [[nodiscard]] Bytes sector() const { return Bytes(sector_).first(filled_); }
+  /// Reads the sector at byte `offset`; true where it is a marker of metadata other than the end of the stream.
+  bool read_metadata_marker(uint64_t offset, VmdkMarker& marker);
   /// Emits the grain whose marker was read last, as the disk's next `guest_size` bytes. Throws kTruncated.
   void emit(size_t guest_size);
   /// Bytes that the grain whose marker was read last takes up in the file, in whole sectors.

@@ -2,11 +2,17 @@
 
 #include <algorithm>
 
+#include "../hash.h"
+
 namespace dvcr {
 namespace {
 
 constexpr uint64_t kTableSectors = kGrainsPerTable * 4 / kSector;
 constexpr uint64_t kPiece = 64 * kKiB;
+/// A main directory and a redundant one.
+constexpr size_t kMostDirectories = 2;
+/// What an entry of a hash map takes besides its value (bytes).
+constexpr uint64_t kNodeBytes = 48;
 
 std::string num(uint64_t value) {
   return std::to_string(value);
@@ -16,6 +22,23 @@ std::string num(uint64_t value) {
 
 void VmdkStream::corrupt(const std::string& why) const {
   throw Error(code::kCorruptImage, "the VMDK stream at byte " + num(at_) + " " + why);
+}
+
+void VmdkStream::book(uint64_t bytes) {
+  booked_ += bytes;
+  if (booked_ > reader_.limits().max_metadata) {
+    throw Error(code::kMetadataLimit,
+                "the VMDK's tables need more than the limit of " + num(reader_.limits().max_metadata) + " bytes");
+  }
+}
+
+VmdkStream::TableDigest VmdkStream::digest_of(const GrainTable& table) {
+  Digest digest("sha256");
+  digest.update({reinterpret_cast<const uint8_t*>(table.data()), sizeof(table)});
+  const std::string hex = digest.finish();
+  TableDigest half{};
+  std::copy_n(hex.begin(), half.size(), half.begin());
+  return half;
 }
 
 void VmdkStream::run() {
@@ -38,7 +61,6 @@ void VmdkStream::run() {
 }
 
 void VmdkStream::grain(uint64_t lba) {
-  if (directory_sector_ != 0) corrupt("has a grain after the grain directory");
   if (lba % header_.grain_sectors != 0) corrupt("has a grain for the unaligned guest sector " + num(lba));
   if (lba >= header_.capacity) corrupt("has a grain for guest sector " + num(lba) + ", beyond the capacity");
   if (lba < frontier_) {
@@ -57,19 +79,23 @@ void VmdkStream::grain(uint64_t lba) {
 }
 
 void VmdkStream::note(uint64_t grain_index) {
-  uint64_t table = grain_index / kGrainsPerTable;
-  if (open_.empty() || open_.back().index != table) {
-    if (table < directory_.size() && directory_[static_cast<size_t>(table)] != 0) {
-      corrupt("has a grain after the table that should name it");
-    }
-    if ((open_.size() + 1) * sizeof(GrainTable) > reader_.limits().max_metadata) {
-      throw Error(code::kMetadataLimit, "more than " + num(open_.size()) + " tables of the VMDK are outstanding");
-    }
-    open_.push_back({table, std::make_unique<GrainTable>()});
+  const uint64_t table = grain_index / kGrainsPerTable;
+  if (!is_open_ || open_index_ != table) {
+    close_table();
+    open_.fill(0);
+    open_index_ = table;
+    is_open_ = true;
   }
-  uint64_t sector = at_ / kSector;
+  const uint64_t sector = at_ / kSector;
   if (sector > UINT32_MAX) corrupt("lies beyond what a grain table can name");
-  (*open_.back().grains)[static_cast<size_t>(grain_index % kGrainsPerTable)] = static_cast<uint32_t>(sector);
+  open_[static_cast<size_t>(grain_index % kGrainsPerTable)] = static_cast<uint32_t>(sector);
+}
+
+void VmdkStream::close_table() {
+  if (!is_open_) return;
+  book(sizeof(TableDigest) + kNodeBytes);
+  expected_[open_index_] = digest_of(open_);
+  is_open_ = false;
 }
 
 void VmdkStream::metadata(const VmdkMarker& marker) {
@@ -78,7 +104,7 @@ void VmdkStream::metadata(const VmdkMarker& marker) {
     case MarkerType::kEndOfStream:
       return end_of_stream(marker.number);
     case MarkerType::kGrainTable:
-      return grain_table(marker.number);
+      return grain_tables(marker.number);
     case MarkerType::kGrainDirectory:
       return grain_directory(marker.number);
     case MarkerType::kFooter:
@@ -87,81 +113,99 @@ void VmdkStream::metadata(const VmdkMarker& marker) {
   corrupt("has a marker of the unknown type " + num(marker.type));
 }
 
-// Tables come in guest order, each after the last of its grains, so the oldest open one must be meant.
-void VmdkStream::grain_table(uint64_t sectors) {
-  if (sectors != kTableSectors) corrupt("has a grain table of " + num(sectors) + " sectors, not 4");
-  if (directory_sector_ != 0) corrupt("has a grain table after the grain directory");
+// Xen Orchestra leaves the number of sectors at 0 and puts all tables behind one marker: they go on up to the next.
+void VmdkStream::grain_tables(uint64_t sectors) {
+  if (sectors % kTableSectors != 0) corrupt("has a grain table of " + num(sectors) + " sectors, not 4");
+  const uint64_t most = sectors == 0 ? header_.tables() : sectors / kTableSectors;
+  if (most > header_.tables()) corrupt("has " + num(most) + " grain tables after one marker");
   std::array<uint8_t, kTableSectors * kSector> raw;
-  reader_.read_at(next_, raw, "a grain table");
-  uint64_t sector = next_ / kSector;
-  next_ += raw.size();
+  for (uint64_t i = 0; i < most; ++i) {
+    VmdkMarker marker;
+    const bool ended = grains_.read_metadata_marker(next_, marker) && sectors == 0 && i > 0;
+    if (ended) {
+      at_ = next_;
+      return metadata(marker);
+    }
+    Bytes first = grains_.sector();
+    std::copy(first.begin(), first.end(), raw.begin());
+    reader_.read_at(next_ + kSector, MutableBytes(raw).subspan(kSector), "a grain table");
+    take_table(raw, next_ / kSector);
+    next_ += raw.size();
+  }
+}
+
+void VmdkStream::take_table(Bytes raw, uint64_t sector) {
   if (sector > UINT32_MAX) corrupt("lies beyond what a grain directory can name");
   GrainTable table;
   for (size_t i = 0; i < table.size(); ++i) {
     table[i] = le32(raw, i * 4);
     if (header_.has_zero_grains() && table[i] == kZeroGrain) table[i] = 0;
   }
-  if (std::all_of(table.begin(), table.end(), [](uint32_t entry) { return entry == 0; })) {
-    if (empty_tables_.size() * 4 >= reader_.limits().max_metadata) {
-      throw Error(code::kMetadataLimit, "the VMDK has more than " + num(empty_tables_.size()) + " empty grain tables");
-    }
-    empty_tables_.push_back(static_cast<uint32_t>(sector));
-    return;
-  }
-  if (open_.empty() || *open_.front().grains != table)
-    corrupt("has a grain table that contradicts the grains before it");
-  auto index = static_cast<size_t>(open_.front().index);
-  open_.pop_front();
-  if (index * 4 >= reader_.limits().max_metadata) {
-    throw Error(code::kMetadataLimit, "the VMDK's grain directory is larger than the limit for metadata");
-  }
-  if (directory_.size() <= index) directory_.resize(index + 1);
-  directory_[index] = static_cast<uint32_t>(sector);
+  book(sizeof(TableDigest) + kNodeBytes);
+  tables_[static_cast<uint32_t>(sector)] = digest_of(table);
 }
 
 void VmdkStream::grain_directory(uint64_t sectors) {
-  if (directory_sector_ != 0) corrupt("has a second grain directory");
-  if (!open_.empty()) corrupt("lacks " + num(open_.size()) + " grain tables");
-  uint64_t entries = header_.tables();
-  uint64_t needed = div_ceil(entries * 4, kSector);
+  if (directories_.size() == kMostDirectories) corrupt("has a third grain directory");
+  const uint64_t entries = header_.tables();
+  const uint64_t needed = div_ceil(entries * 4, kSector);
+  if (sectors == 0) sectors = needed;
   // Writers may fill the directory up to a whole grain.
   if (sectors < needed || sectors - needed > header_.grain_sectors) {
     corrupt("has a grain directory of " + num(sectors) + " sectors, not " + num(needed));
   }
-  directory_sector_ = next_ / kSector;
+  std::vector<uint32_t>& directory = directories_[next_ / kSector];
   std::vector<uint8_t> raw;
-  uint64_t index = 0;
   for (uint64_t end = next_ + sectors * kSector; next_ < end; next_ += raw.size()) {
     raw.resize(static_cast<size_t>(std::min(kPiece, end - next_)));
     reader_.read_at(next_, raw, "the grain directory");
-    for (size_t i = 0; i < raw.size(); i += 4, ++index) {
-      uint32_t entry = le32(raw, i);
-      uint32_t expected = index < directory_.size() ? directory_[static_cast<size_t>(index)] : 0;
-      bool empty =
-          expected == 0 && index < entries && std::binary_search(empty_tables_.begin(), empty_tables_.end(), entry);
-      if (entry != expected && !empty) corrupt("has a grain directory that contradicts the tables before it");
-    }
+    book(raw.size());
+    for (size_t i = 0; i < raw.size(); i += 4) directory.push_back(le32(raw, i));
+  }
+  const auto behind = directory.begin() + static_cast<std::ptrdiff_t>(entries);
+  if (std::any_of(behind, directory.end(), [](uint32_t entry) { return entry != 0; })) {
+    corrupt("has a grain directory with entries beyond the capacity");
   }
 }
 
 void VmdkStream::footer(uint64_t sectors) {
-  if (sectors != 1) corrupt("has a footer of " + num(sectors) + " sectors, not 1");
-  if (directory_sector_ == 0) corrupt("has a footer before the grain directory");
+  if (sectors > 1) corrupt("has a footer of " + num(sectors) + " sectors, not 1");
   std::array<uint8_t, kSector> raw;
   reader_.read_at(next_, raw, "the VMDK footer");
   next_ += kSector;
-  VmdkHeader fields = parse_vmdk_header(raw);
+  const VmdkHeader fields = parse_vmdk_header(raw);
   check_vmdk_footer(header_, fields, reader_.limits());
-  if (fields.gd_offset != directory_sector_) {
-    corrupt("has a footer with the grain directory at sector " + num(fields.gd_offset) + ", not " +
-            num(directory_sector_));
-  }
+  close_table();
+  compare_directory(fields.gd_offset);
+  if (fields.has_redundant_directory()) compare_directory(fields.rgd_offset);
   footer_seen_ = true;
+}
+
+void VmdkStream::compare_directory(uint64_t sector) const {
+  const auto found = directories_.find(sector);
+  if (found == directories_.end())
+    corrupt("has no grain directory at sector " + num(sector) + ", where its footer says");
+  static const TableDigest kNoGrains = digest_of(GrainTable{});
+  for (uint64_t index = 0; index < header_.tables(); ++index) {
+    const uint32_t entry = found->second[static_cast<size_t>(index)];
+    const auto wanted = expected_.find(index);
+    const auto table = tables_.find(entry);
+    const bool has_grains = wanted != expected_.end();
+    if (entry == 0 && !has_grains) continue;
+    if (entry == 0 || table == tables_.end()) {
+      corrupt("has a grain directory that names no grain table for table " + num(index));
+    }
+    if (table->second != (has_grains ? wanted->second : kNoGrains)) {
+      corrupt("has a grain table at sector " + num(entry) + " that contradicts its grains");
+    }
+  }
 }
 
 void VmdkStream::end_of_stream(uint64_t sectors) {
   if (sectors != 0) corrupt("has an end marker with a length of " + num(sectors) + " sectors");
-  if (!footer_seen_) corrupt("ends without a footer");
+  // A sector of zeros is an end marker by its form, and padding where the footer has not come: Xen Orchestra fills its
+  // files up to the size that it promised.
+  if (!footer_seen_) return;
   std::array<uint8_t, 1> more;
   if (reader_.read_some_at(next_, more) != 0) {
     throw Error(code::kTrailingData, "the VMDK goes on after its end marker, at byte " + num(next_));

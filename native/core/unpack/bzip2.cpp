@@ -47,7 +47,7 @@ class Bzip2Decoder final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> make_bzip2_decoder(PrefixSource& inner) {
+std::unique_ptr<Unpacker> make_bzip2_decoder(PrefixSource& inner) {
   return std::make_unique<Bzip2Decoder>(inner);
 }
 

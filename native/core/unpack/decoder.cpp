@@ -2,12 +2,15 @@
 
 #include <algorithm>
 
+#include "../formats/refused.h"
 #include "magic.h"
 
 namespace dvcr {
 namespace {
 
 constexpr size_t kPeekSize = 256 * kKiB;
+constexpr uint64_t kXzUnit = 4;
+constexpr size_t kTrailer = 512;
 
 std::string mebibytes(uint64_t bytes) {
   return std::to_string(div_ceil(bytes, kMiB)) + " MiB";
@@ -60,20 +63,25 @@ size_t Decoder::decode(MutableBytes out) {
 }
 
 bool Decoder::next_stream() {
+  if (trailing_) return false;
   bool first = !started_;
   started_ = true;
   uint64_t padding = first ? 0 : skip_zeros();
   Bytes head = inner_.prefix(kMagicSize);
-  if (head.empty() && !first) return false;
+  if (head.empty() && !first) {
+    // The .xz File Format 2.2: padding is whole units of four bytes, so that a cut within a stream is not taken for it.
+    if (compression_ == Compression::kXz && padding % kXzUnit != 0) {
+      fail(code::kCorruptCompression, "has padding of " + std::to_string(padding) + " bytes, no multiple of four");
+    }
+    return false;
+  }
   // Only xz has padding between streams, in units of four bytes (The .xz File Format 2.2).
-  bool may_begin = padding == 0 || (compression_ == Compression::kXz && padding % 4 == 0);
+  bool may_begin = padding == 0 || (compression_ == Compression::kXz && padding % kXzUnit == 0);
   if (!may_begin || !could_begin(compression_, head)) {
     if (first) {
       fail_damaged("the magic is missing");
     } else {
-      failure_.emplace(code::kTrailingData, "data follows the end of the " +
-                                                std::string(compression_name(compression_)) + " stream at its byte " +
-                                                std::to_string(consumed_));
+      meet_trailing_data();
     }
     return false;
   }
@@ -83,6 +91,26 @@ bool Decoder::next_stream() {
   }
   begin(inner_);
   return true;
+}
+
+// Reads all of it, as its end tells an Apple disk image, whose first chunk is such a stream, from anything else.
+void Decoder::meet_trailing_data() {
+  const uint64_t at = consumed_;
+  std::vector<uint8_t> last;
+  for (Bytes more = inner_.peek(); !more.empty(); more = inner_.peek()) {
+    last.insert(last.end(), more.end() - static_cast<std::ptrdiff_t>(std::min(more.size(), kTrailer)), more.end());
+    if (last.size() > kTrailer) last.erase(last.begin(), last.end() - static_cast<std::ptrdiff_t>(kTrailer));
+    consumed_ += more.size();
+    inner_.consume(more.size());
+  }
+  if (const RefusedFormat* refused = refused_trailer(last)) {
+    failure_.emplace(refused->code, refused_text(*refused));
+  } else if (compression_ == Compression::kGzip) {
+    trailing_ = {at, consumed_ - at, produced_};
+  } else {
+    failure_.emplace(code::kTrailingData, "data follows the end of the " + std::string(compression_name(compression_)) +
+                                              " stream at its byte " + std::to_string(at));
+  }
 }
 
 uint64_t Decoder::skip_zeros() {
@@ -122,8 +150,8 @@ void Decoder::fail_allocation() {
   fail(code::kDecoderMemory, "got no memory to unpack");
 }
 
-std::unique_ptr<ByteSource> make_unpacker(Compression compression, PrefixSource& inner, const Limits& limits,
-                                          unsigned threads) {
+std::unique_ptr<Unpacker> make_unpacker(Compression compression, PrefixSource& inner, const Limits& limits,
+                                        unsigned threads) {
   switch (compression) {
     case Compression::kGzip:
       return make_gzip_decoder(inner);

@@ -9,12 +9,13 @@
 
 namespace dvcr {
 
-class Decoder : public ByteSource {
+class Decoder : public Unpacker {
  public:
   Bytes peek() final;
   void consume(size_t count) final { taken_ += count; }
   /// Decodes straight into `out`.
   size_t read(MutableBytes out) final;
+  [[nodiscard]] const std::optional<TrailingData>& trailing() const final { return trailing_; }
 
  protected:
   struct Step {
@@ -44,6 +45,7 @@ class Decoder : public ByteSource {
   size_t decode(MutableBytes out);
   bool next_stream();
   uint64_t skip_zeros();
+  void meet_trailing_data();
 
   Compression compression_;
   PrefixSource& inner_;
@@ -52,15 +54,16 @@ class Decoder : public ByteSource {
   uint64_t consumed_ = 0;  // bytes of inner_
   uint64_t produced_ = 0;
   std::optional<Error> failure_;
+  std::optional<TrailingData> trailing_;
   std::vector<uint8_t> buffer_;  // for peek(): bytes [taken_, filled_) are decoded and not consumed
   size_t taken_ = 0;
   size_t filled_ = 0;
 };
 
-std::unique_ptr<ByteSource> make_gzip_decoder(PrefixSource& inner);
-std::unique_ptr<ByteSource> make_xz_decoder(PrefixSource& inner, const Limits& limits, unsigned threads);
-std::unique_ptr<ByteSource> make_zstd_decoder(PrefixSource& inner, const Limits& limits);
-std::unique_ptr<ByteSource> make_bzip2_decoder(PrefixSource& inner);
-std::unique_ptr<ByteSource> make_snappy_decoder(PrefixSource& inner);
+std::unique_ptr<Unpacker> make_gzip_decoder(PrefixSource& inner);
+std::unique_ptr<Unpacker> make_xz_decoder(PrefixSource& inner, const Limits& limits, unsigned threads);
+std::unique_ptr<Unpacker> make_zstd_decoder(PrefixSource& inner, const Limits& limits);
+std::unique_ptr<Unpacker> make_bzip2_decoder(PrefixSource& inner);
+std::unique_ptr<Unpacker> make_snappy_decoder(PrefixSource& inner);
 
 }  // namespace dvcr

@@ -48,7 +48,7 @@ class GzipDecoder final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> make_gzip_decoder(PrefixSource& inner) {
+std::unique_ptr<Unpacker> make_gzip_decoder(PrefixSource& inner) {
   return std::make_unique<GzipDecoder>(inner);
 }
 

@@ -131,7 +131,7 @@ class SnappyDecoder final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> make_snappy_decoder(PrefixSource& inner) {
+std::unique_ptr<Unpacker> make_snappy_decoder(PrefixSource& inner) {
   return std::make_unique<SnappyDecoder>(inner);
 }
 

@@ -1,6 +1,7 @@
 // Outer compression: gzip (all members), xz (all streams, threaded where the blocks allow), zstd (all frames), bzip2.
 // Recognised by content, never by name; only framed snappy is unpacked where it was declared. Zero padding after the
-// last stream is accepted (tapes and dd add it), anything else after it is kTrailingData.
+// last stream is accepted (tapes and dd add it; that of xz must be whole units of four bytes), anything else after it
+// is kTrailingData, unless it is behind gzip and whoever unpacks knows that nothing is missing.
 #pragma once
 
 #include <functional>
@@ -27,11 +28,26 @@ struct SizeHint {
   std::string from;  ///< "xz-index", "zstd-frame", "gzip-isize"
 };
 
+/// What stands behind a complete gzip stream and is none.
+struct TrailingData {
+  uint64_t at;        ///< its offset in the compressed bytes
+  uint64_t length;    ///< bytes
+  uint64_t unpacked;  ///< bytes that the stream gave
+};
+
+/// A source of unpacked bytes.
+class Unpacker : public ByteSource {
+ public:
+  /// Set once the end was reached: only of gzip, to which some writers add metadata; behind other streams such data is
+  /// an error at once.
+  [[nodiscard]] virtual const std::optional<TrailingData>& trailing() const = 0;
+};
+
 /// A source of the unpacked bytes of `inner`, which must begin with the magic of `compression`.
 /// `threads` bounds xz's parallel decoding; memory beyond limits.max_decoder_memory for one thread is
 /// kDecoderMemory, for more threads it falls back to fewer. Damage is kCorruptCompression, an early end kTruncated.
-std::unique_ptr<ByteSource> make_unpacker(Compression compression, PrefixSource& inner, const Limits& limits,
-                                          unsigned threads);
+std::unique_ptr<Unpacker> make_unpacker(Compression compression, PrefixSource& inner, const Limits& limits,
+                                        unsigned threads);
 
 /// The unpacked size as far as the stream's own fields tell: from the first frame header (zstd, inexact), and with
 /// inner.ranges() from the xz index (exact) or the last four bytes of a gzip file (inexact). Consumes nothing.
@@ -53,14 +69,17 @@ class UnpackChain {
   /// True where the end of a single gzip file, which its origin can be asked for, says this unpacked size as well.
   [[nodiscard]] bool end_says(uint64_t size) const;
   /// Reads what follows the innermost content to the end of every layer, so that trailing data is noticed and the
-  /// verifying stage below sees each byte.
-  void finish();
+  /// verifying stage below sees each byte. Throws kTrailingData, not for data behind the innermost gzip stream where
+  /// `accept_trailing`.
+  void finish(bool accept_trailing = false);
+  /// The data behind the innermost stream, known once that was read to its end.
+  [[nodiscard]] std::optional<TrailingData> trailing() const;
 
  private:
   void add(Compression compression, const Limits& limits, unsigned threads);
 
   struct Stage {
-    std::unique_ptr<ByteSource> unpacker;  // null for the first stage
+    std::unique_ptr<Unpacker> unpacker;  // null for the first stage
     std::unique_ptr<PrefixSource> prefix;
   };
   std::vector<Stage> stages_;

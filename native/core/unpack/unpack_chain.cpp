@@ -25,7 +25,7 @@ void UnpackChain::add(Compression compression, const Limits& limits, unsigned th
   // Replaces the hint of the layer around: only the innermost content's size matters.
   size_hint_ = unpacked_size_hint(compression, outer, limits);
   compressions_.push_back(compression);
-  std::unique_ptr<ByteSource> unpacker = make_unpacker(compression, outer, limits, threads);
+  std::unique_ptr<Unpacker> unpacker = make_unpacker(compression, outer, limits, threads);
   auto prefix = std::make_unique<PrefixSource>(*unpacker);
   stages_.push_back({std::move(unpacker), std::move(prefix)});
 }
@@ -35,12 +35,21 @@ bool UnpackChain::end_says(uint64_t size) const {
   return file != nullptr && compressions_ == std::vector{Compression::kGzip} && gzip_trailer_says(size, *file);
 }
 
-void UnpackChain::finish() {
+void UnpackChain::finish(bool accept_trailing) {
   for (auto stage = stages_.rbegin(); stage != stages_.rend(); ++stage) {
     for (Bytes next = stage->prefix->peek(); !next.empty(); next = stage->prefix->peek()) {
       stage->prefix->consume(next.size());
     }
+    const bool accepted = accept_trailing && stage == stages_.rbegin();
+    if (stage->unpacker && stage->unpacker->trailing() && !accepted) {
+      throw Error(code::kTrailingData, "data follows the end of the gzip stream at its byte " +
+                                           std::to_string(stage->unpacker->trailing()->at));
+    }
   }
+}
+
+std::optional<TrailingData> UnpackChain::trailing() const {
+  return stages_.back().unpacker ? stages_.back().unpacker->trailing() : std::nullopt;
 }
 
 }  // namespace dvcr

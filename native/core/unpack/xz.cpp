@@ -107,7 +107,7 @@ class XzDecoder final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> make_xz_decoder(PrefixSource& inner, const Limits& limits, unsigned threads) {
+std::unique_ptr<Unpacker> make_xz_decoder(PrefixSource& inner, const Limits& limits, unsigned threads) {
   return std::make_unique<XzDecoder>(inner, limits, threads);
 }
 

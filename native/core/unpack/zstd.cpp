@@ -71,7 +71,7 @@ class ZstdDecoder final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> make_zstd_decoder(PrefixSource& inner, const Limits& limits) {
+std::unique_ptr<Unpacker> make_zstd_decoder(PrefixSource& inner, const Limits& limits) {
   return std::make_unique<ZstdDecoder>(inner, limits);
 }
 
