@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 
+#include "archive_corpus.h"
 #include "block_images.h"
 #include "unpack_inputs.h"
 #include "vmdk_maker.h"
@@ -211,42 +212,6 @@ std::vector<Buffer> descriptor_seeds() {
   return seeds;
 }
 
-std::vector<Buffer> archive_seeds() {
-  TempDir directory;
-  const std::string folder = directory.path("");
-  test::write_file(directory.path("disk.vmdk"), test::make_stream_vmdk(small_disk(8), {.grain_sectors = 8}).bytes);
-  test::write_file(directory.path("other.qcow2"), of_qemu({"-o", "cluster_size=512"}));
-  test::write_file(directory.path("disk.img"), small_disk(9, 9000));
-  test::write_file(directory.path("disk.vmdk.000000000"), small_disk(9, 900));
-  const std::string ovf = "<Envelope/>";
-  test::write_file(directory.path("vm.ovf"), {reinterpret_cast<const uint8_t*>(ovf.data()), ovf.size()});
-  const std::string far(120, 'n');
-  test::write_file(directory.path(far + ".img"), small_disk(10, 5000));
-  test::write_file(directory.path("holes.img"), {});
-  run({"truncate", "-s", "200K", directory.path("holes.img")});
-  run({"ln", "-sf", "/etc/passwd", directory.path("link.img")});
-  std::vector<Buffer> seeds;
-  auto tar = [&](const std::vector<std::string>& arguments) {
-    const std::string out = directory.path("out.tar");
-    std::vector<std::string> command{"tar", "-C", folder, "-b1", "-cf", out};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    run(command);
-    seeds.push_back(test::read_file(out));
-  };
-  for (const char* format : {"ustar", "pax", "gnu", "oldgnu", "v7"}) {
-    tar({std::string("--format=") + format, "vm.ovf", "disk.vmdk"});
-  }
-  tar({"--format=pax", far + ".img"});
-  tar({"--format=gnu", far + ".img"});
-  tar({"vm.ovf", "disk.vmdk", "other.qcow2"});
-  tar({"disk.img", "vm.ovf"});
-  tar({"vm.ovf", "disk.vmdk.000000000"});
-  tar({"vm.ovf", "link.img"});
-  tar({"--format=gnu", "-S", "holes.img"});
-  tar({"--format=pax", "-S", "holes.img"});
-  return seeds;
-}
-
 /// A partition table whose numbers fit each other, so that it says how long the disk is.
 Buffer gpt_disk(uint64_t sector) {
   Buffer disk(sector + 4096);
@@ -334,7 +299,7 @@ constexpr std::array kTargets{
     Target{"vmdk", "vmdk", vmdk_seeds},      Target{"vdi", "vdi", vdi_seeds},
     Target{"vhd", "vpc", vhd_seeds},         Target{"vhdx", "vhdx", vhdx_seeds},
     Target{"unpack", "raw", unpack_seeds},   Target{"vmdk_descriptor", "raw", descriptor_seeds},
-    Target{"archive", "raw", archive_seeds},
+    Target{"archive", "raw", archive_seeds}, Target{"ovf", "raw", ovf_seeds},
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The one disk in a tar: the same for every chunking, never longer than its member says.
+// The one disk in a tar, be it an OVA, a saved container image or sparse: the same for every chunking, as long as its
+// member says.
 #include "archive_source.h"
 #include "harness.h"
 #include "tar_reader.h"
@@ -13,6 +14,7 @@ struct Taken {
   std::string member;
   test::Converted end;
   bool opened = false;
+  bool cut = false;  ///< not read to its end
   uint64_t size = 0;
 };
 
@@ -32,6 +34,11 @@ Taken take(ByteSource& source) {
       require(ranges->read_at(0, taken.beginning), "bytes in memory can always be read");
     }
     for (Bytes part = archive.peek(); !part.empty(); part = archive.peek()) {
+      // Holes may have any length; what follows in the product bounds them.
+      if (taken.content.size() > kLargestDisk) {
+        taken.cut = true;
+        return;
+      }
       taken.content.insert(taken.content.end(), part.begin(), part.end());
       archive.consume(part.size());
     }
@@ -49,16 +56,15 @@ void check_archive(Bytes input) {
   const Taken one = take(first);
   const Taken two = take(second);
   require(one.end.code == two.end.code, "chunks do not change the code");
-  require(one.content == two.content && one.member == two.member, "chunks do not change the disk");
-  require(one.content.size() <= setup.image.size(), "nothing is given twice");
+  require((one.cut || one.content == two.content) && one.member == two.member, "chunks do not change the disk");
   test::FileInMemory file(setup.image);
   const Taken three = take(file);
-  require(one.end.code.empty() == three.end.code.empty(), "what is accepted does not depend on the source",
-          one.end.code + " " + three.end.code);
-  if (!one.end.code.empty()) return;
+  if (!one.end.code.empty() || one.cut) return;
+  // A file is looked through beforehand, and so may be accepted where a pipe finds out too late.
+  require(three.end.code.empty(), "what a pipe accepts a file does", three.end.code);
   require(is_tar(setup.image), "what is read as a tar is recognised as one");
   require(one.content == three.content, "the disk does not depend on the source");
-  require(!three.beginning.empty() && std::equal(three.beginning.begin(), three.beginning.end(), one.content.begin()),
+  require(std::equal(three.beginning.begin(), three.beginning.end(), one.content.begin()),
           "a range of the disk is what its stream has");
   require(one.opened && one.content.size() == one.size, "the disk has its member's length");
 }

@@ -20,8 +20,8 @@ class Writer {
 
   void add(const Buffer& image, uint8_t chunks, uint8_t flags) {
     Buffer input = target_ == "vhdx" ? collapse_pages(image) : image;
-    // A descriptor is text alone: nothing about it can be configured.
-    if (target_ != "vmdk_descriptor") input.insert(input.begin(), {chunks, flags});
+    // Of texts alone nothing can be configured.
+    if (target_ != "vmdk_descriptor" && target_ != "ovf") input.insert(input.begin(), {chunks, flags});
     test::write_file(directory_ + "/" + std::to_string(count_++), input);
   }
   [[nodiscard]] unsigned count() const { return count_; }
