@@ -27,9 +27,11 @@ describe("the page of the contract", () => {
       const [file = "", words = ""] = test.split(/: ?(.*)/);
       expect(words, item).not.toBe("");
       expect(files, item).toContain(`${file}.test.ts`);
-      const names = readFileSync(new URL(`${file}.test.ts`, here), "utf8")
-        .split("\n")
-        .filter((line) => /^\s*(?:it|test|describe)(?:\.each.*)?\(/.test(line));
+      // A long name stands on several lines, joined by +.
+      const text = readFileSync(new URL(`${file}.test.ts`, here), "utf8").replaceAll(/"\s*\+\s*"/g, "");
+      const names = [...text.matchAll(/^\s*(?:it|test|describe)(?:\.each[^]*?\))?\(\s*(["`].*)$/gm)].map(
+        ([, name]) => name,
+      );
       expect(names.join("\n"), item).toContain(words);
     }
   });
