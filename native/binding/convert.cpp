@@ -83,15 +83,19 @@ Napi::Object image_to_js(Napi::Env env, const ImageReport& image) {
   return out;
 }
 
+Napi::Object checksums_to_js(Napi::Env env, const std::vector<Checksum>& checksums) {
+  Napi::Object out = Napi::Object::New(env);
+  for (const Checksum& checksum : checksums) out.Set(checksum.algorithm, checksum.expected);
+  return out;
+}
+
 Napi::Object session_to_js(Napi::Env env, const SessionResult& result) {
   Napi::Object out = Napi::Object::New(env);
   out.Set("image", image_to_js(env, result.image));
   out.Set("storedFormat", result.stored_format);
   out.Set("sourceSize", number(env, result.source_size));
   out.Set("scratchPeak", number(env, result.scratch_peak));
-  Napi::Object checksums = Napi::Object::New(env);
-  for (const Checksum& checksum : result.checksums) checksums.Set(checksum.algorithm, checksum.expected);
-  out.Set("checksums", checksums);
+  out.Set("checksums", checksums_to_js(env, result.checksums));
   return out;
 }
 
@@ -102,6 +106,15 @@ Napi::Object imported_to_js(Napi::Env env, const Imported& imported) {
   out.Set("layerSize", number(env, imported.layer.layer_size));
   out.Set("diskSize", number(env, imported.layer.disk_size));
   out.Set("sizeFrom", imported.layer.size_from);
+  return out;
+}
+
+Napi::Object exported_to_js(Napi::Env env, const Exported& exported) {
+  Napi::Object out = session_to_js(env, exported.result);
+  out.Set("diskSize", number(env, exported.disk.content_size));
+  out.Set("bytesWritten", number(env, exported.written));
+  out.Set("diskChecksums", checksums_to_js(env, exported.disk.checksums));
+  out.Set("outputWarnings", strings(env, exported.warnings));
   return out;
 }
 
@@ -141,6 +154,10 @@ struct EventWriter {
     out.Set("type", "finished");
     out.Set("result", imported_to_js(env, event));
   }
+  void operator()(const Exported& event) {
+    out.Set("type", "exported");
+    out.Set("result", exported_to_js(env, event));
+  }
   void operator()(const LayerListed& event) {
     out.Set("type", "layer");
     out.Set("disk", event.listing.disk);
@@ -155,16 +172,21 @@ struct EventWriter {
   }
 };
 
+std::vector<Checksum> to_checksums(const Napi::Array& array) {
+  std::vector<Checksum> checksums;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    Napi::Object checksum = array.Get(i).As<Napi::Object>();
+    checksums.push_back({text(checksum, "algorithm"), text(checksum, "expected")});
+  }
+  return checksums;
+}
+
 /// What import and export have in common.
 void conversion_options(const Napi::Object& mode, SessionOptions& session) {
   session.threads = static_cast<unsigned>(u64(mode, "threads"));
   session.declared_size = optional_u64(mode, "declaredSize");
   session.replayable = flag(mode, "replayable");
-  Napi::Array checksums = mode.Get("checksums").As<Napi::Array>();
-  for (uint32_t i = 0; i < checksums.Length(); ++i) {
-    Napi::Object checksum = checksums.Get(i).As<Napi::Object>();
-    session.checksums.push_back({text(checksum, "algorithm"), text(checksum, "expected")});
-  }
+  session.checksums = to_checksums(mode.Get("checksums").As<Napi::Array>());
 }
 
 ImportMode to_import(const Napi::Object& mode, SessionOptions& session) {
@@ -181,6 +203,23 @@ ImportMode to_import(const Napi::Object& mode, SessionOptions& session) {
     import.buffers.emplace_back(buffer.Data(), buffer.ByteLength());
   }
   return import;
+}
+
+ExportMode to_export(const Napi::Object& mode, const SessionOptions& session) {
+  ExportMode output;
+  const std::string kind = text(mode, "kind");
+  if (kind == "device") output.kind = ExportMode::Kind::kDevice;
+  if (kind == "pipe") output.kind = ExportMode::Kind::kPipe;
+  if (kind == "qcow2") output.kind = ExportMode::Kind::kQcow2;
+  output.fd = static_cast<int>(u64(mode, "outputFd"));
+  const std::string compression = text(mode, "compression");
+  if (compression == "zlib") output.compression = Qcow2Compression::kZlib;
+  if (compression == "zstd") output.compression = Qcow2Compression::kZstd;
+  output.disk.threads = session.threads;
+  output.disk.allow_nested = flag(mode, "allowNested");
+  output.disk.size = u64(mode, "diskSize");
+  output.disk.checksums = to_checksums(mode.Get("diskChecksums").As<Napi::Array>());
+  return output;
 }
 
 }  // namespace
@@ -212,7 +251,11 @@ JobConfig to_config(const Napi::Object& options) {
     config.mode = InspectMode{};
   } else {
     conversion_options(mode, session);
-    config.mode = to_import(mode, session);
+    if (name == "export") {
+      config.mode = to_export(mode, session);
+    } else {
+      config.mode = to_import(mode, session);
+    }
   }
   return config;
 }

@@ -29,7 +29,15 @@ struct ImportMode {
   LayerOptions layer;
   std::vector<MutableBytes> buffers;  ///< kept alive by the JavaScript object
 };
-using Mode = std::variant<ListMode, InspectMode, ImportMode>;
+/// Writes the source's disk to a descriptor, with Exported at the end.
+struct ExportMode {
+  enum class Kind : uint8_t { kFile, kDevice, kPipe, kQcow2 };
+  Kind kind = Kind::kFile;
+  int fd = -1;  ///< stays JavaScript's
+  Qcow2Compression compression = Qcow2Compression::kNone;
+  DiskOptions disk;
+};
+using Mode = std::variant<ListMode, InspectMode, ImportMode, ExportMode>;
 
 /// Everything a job needs, copied out of JavaScript before a thread starts.
 struct JobConfig {

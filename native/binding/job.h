@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "disk/disk_sink.h"
 #include "layer/layer_builder.h"
 #include "session.h"
 
@@ -50,13 +51,19 @@ struct Imported {
   SessionResult result;
   LayerResult layer;
 };
+struct Exported {
+  SessionResult result;
+  DiskResult disk;
+  uint64_t written;                   ///< bytes
+  std::vector<std::string> warnings;  ///< of the output
+};
 struct Failed {
   std::string code;
   std::string message;
   std::optional<uint64_t> actual_size;  ///< set for a wrong hint on a replayable source
 };
 using Event = std::variant<BatchReleased, OutputFilled, BeginAsked, RangeAsked, ImageFound, LayerListed, Inspected,
-                           Imported, Failed>;
+                           Imported, Exported, Failed>;
 
 /// Delivers an event to the event loop. Any thread. Never blocks.
 using Post = std::function<void(Event)>;

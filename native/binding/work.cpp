@@ -1,5 +1,7 @@
 #include "work.h"
 
+#include "disk/device_output.h"
+
 namespace dvcr::binding {
 namespace {
 
@@ -125,6 +127,39 @@ class ImportWork final : public SessionWork {
   LayerBuilder* layer_ = nullptr;
 };
 
+std::unique_ptr<DiskOutput> make_output(const ExportMode& mode) {
+  switch (mode.kind) {
+    case ExportMode::Kind::kDevice:
+      return make_device_output(mode.fd);
+    case ExportMode::Kind::kPipe:
+      return make_pipe_output(mode.fd, mode.disk.size);
+    case ExportMode::Kind::kQcow2:
+      return make_qcow2_output(mode.fd, mode.disk.size, mode.compression);
+    case ExportMode::Kind::kFile:
+      break;
+  }
+  return make_file_output(mode.fd, mode.disk.size);
+}
+
+class ExportWork final : public SessionWork {
+ public:
+  ExportWork(const SessionOptions& options, const ExportMode& mode, ChunkSource& source, const Post& post)
+      : SessionWork(options), output_(make_output(mode)) {
+    auto disk = std::make_unique<DiskSink>(mode.disk, options.limits, *output_);
+    disk_ = disk.get();
+    open(options, source, std::move(disk), post);
+  }
+
+ private:
+  void wake() override { output_->cancel(); }
+  Event finished(SessionResult result) override {
+    return Exported{std::move(result), disk_->result(), output_->written(), output_->warnings()};
+  }
+
+  std::unique_ptr<DiskOutput> output_;
+  DiskSink* disk_ = nullptr;
+};
+
 struct MakeWork {
   const JobConfig& config;
   ChunkSource& source;
@@ -136,6 +171,9 @@ struct MakeWork {
   }
   std::unique_ptr<Work> operator()(const ImportMode& mode) const {
     return std::make_unique<ImportWork>(config.session, mode, source, post);
+  }
+  std::unique_ptr<Work> operator()(const ExportMode& mode) const {
+    return std::make_unique<ExportWork>(config.session, mode, source, post);
   }
 };
 

@@ -10,6 +10,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -97,6 +98,23 @@ DecodedUnit decode_zstd(Bytes packed, MutableBytes out) {
 DecodedUnit decode_unit(UnitCodec codec, Bytes packed, MutableBytes out) {
   if (codec == UnitCodec::kZstd) return decode_zstd(packed, out);
   return decode_deflate(codec == UnitCodec::kZlib, packed, out);
+}
+
+DecodedUnit decode_checked(const CompressedUnit& unit, Bytes packed, MutableBytes out) {
+  const std::string where = " (at byte " + std::to_string(unit.host_offset) + ")";
+  DecodedUnit decoded{};
+  try {
+    decoded = decode_unit(unit.codec, packed, out);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.what() + where);
+  }
+  if (decoded.produced < unit.min_size) {
+    throw Error(code::kCorruptCluster, "a compressed cluster unpacks to " + std::to_string(decoded.produced) +
+                                           " bytes and not " + std::to_string(unit.min_size) + where);
+  }
+  const MutableBytes missing = out.subspan(decoded.produced);
+  std::fill(missing.begin(), missing.end(), uint8_t{0});
+  return decoded;
 }
 
 uint32_t crc32(uint32_t seed, Bytes bytes) {

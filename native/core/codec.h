@@ -19,6 +19,10 @@ struct DecodedUnit {
 /// fails its Adler-32; the caller checks `produced` against its minimum.
 DecodedUnit decode_unit(UnitCodec codec, Bytes packed, MutableBytes out);
 
+/// Decodes a unit into `out` (unit_size bytes), zero-filling what it does not give.
+/// Throws kCorruptCluster with the host offset when it is damaged or gives less than min_size.
+DecodedUnit decode_checked(const CompressedUnit& unit, Bytes packed, MutableBytes out);
+
 /// CRC-32 as in gzip (RFC 1952), continuing `seed`.
 uint32_t crc32(uint32_t seed, Bytes bytes);
 

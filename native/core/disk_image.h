@@ -61,6 +61,9 @@ std::string_view recognised_format(Bytes head);
 /// empty. Used to refuse an image within an image (CVE-2015-1851 and its like).
 std::string_view nested_format(Bytes head);
 
+/// Throws kNested where a disk's content begins so.
+void refuse_nested(Bytes content);
+
 /// Bytes that open_image() looks at: the UDF sequence ends before this.
 inline constexpr size_t kProbeSize = 68 * 1024;
 

@@ -1,4 +1,5 @@
 // Which format a stream holds, by its content alone. A name or a media type never decides.
+#include <algorithm>
 #include <array>
 
 #include "disk_image.h"
@@ -110,6 +111,13 @@ std::string_view nested_format(Bytes head) {
   }
   const RefusedFormat* refused = refused_format(head);
   return refused != nullptr && refused->nested ? refused->name : std::string_view();
+}
+
+void refuse_nested(Bytes content) {
+  constexpr size_t kNestedProbe = 64 * 1024;
+  const std::string_view format = nested_format(content.first(std::min(content.size(), kNestedProbe)));
+  if (format.empty()) return;
+  throw Error(code::kNested, "the content of the disk begins like another image: " + std::string(format));
 }
 
 }  // namespace dvcr

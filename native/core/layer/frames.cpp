@@ -6,34 +6,6 @@
 #include "zero_frames.h"
 
 namespace dvcr {
-namespace {
-
-constexpr size_t kNestedProbe = 64 * kKiB;
-
-void check_nested(Bytes content) {
-  const std::string_view format = nested_format(content.first(std::min(content.size(), kNestedProbe)));
-  if (format.empty()) return;
-  throw Error(code::kNested, "the content of the disk begins like another image: " + std::string(format));
-}
-
-}  // namespace
-
-DecodedUnit decode_checked(const CompressedUnit& unit, Bytes packed, MutableBytes out) {
-  const std::string where = " (at byte " + std::to_string(unit.host_offset) + ")";
-  DecodedUnit decoded{};
-  try {
-    decoded = decode_unit(unit.codec, packed, out);
-  } catch (const Error& error) {
-    throw Error(error.code(), error.what() + where);
-  }
-  if (decoded.produced < unit.min_size) {
-    throw Error(code::kCorruptCluster, "a compressed cluster unpacks to " + std::to_string(decoded.produced) +
-                                           " bytes and not " + std::to_string(unit.min_size) + where);
-  }
-  const MutableBytes missing = out.subspan(decoded.produced);
-  std::fill(missing.begin(), missing.end(), uint8_t{0});
-  return decoded;
-}
 
 void FrameCutter::run(Window& window) {
   if (window.kept) {
@@ -43,7 +15,7 @@ void FrameCutter::run(Window& window) {
   for (WindowUnit& entry : window.units) {
     if (!entry.decoded) decode_one(window, entry);
   }
-  if (window.guest_offset == 0 && !allow_nested_) check_nested(window.raw.bytes());
+  if (window.guest_offset == 0 && !allow_nested_) refuse_nested(window.raw.bytes());
   if (encoder_ != nullptr) cut(window);
 }
 

@@ -19,10 +19,6 @@ namespace dvcr {
 
 inline constexpr size_t kSmallestWrapped = 32 * kKiB;
 
-/// Decodes a unit into `out` (unit_size bytes), zero-filling what it does not give.
-/// Throws kCorruptCluster with the host offset when it is damaged or gives less than min_size.
-DecodedUnit decode_checked(const CompressedUnit& unit, Bytes packed, MutableBytes out);
-
 /// One per worker thread.
 class FrameCutter {
  public:

@@ -1,33 +1,14 @@
 #include "zero_frames.h"
 
-#include <sys/mman.h>
-
 #include <array>
 #include <bit>
 #include <mutex>
-#include <new>
 
+#include "../zero_bytes.h"
 #include "frame_encoder.h"
 
 namespace dvcr {
 namespace {
-
-/// Zeros that cost no memory: pages only ever read are the kernel's one zero page.
-class ZeroMapping {
- public:
-  explicit ZeroMapping(size_t size)
-      : size_(size), address_(mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
-    if (address_ == MAP_FAILED) throw std::bad_alloc();
-  }
-  ~ZeroMapping() { munmap(address_, size_); }
-  ZeroMapping(const ZeroMapping&) = delete;
-  ZeroMapping& operator=(const ZeroMapping&) = delete;
-  [[nodiscard]] Bytes bytes() const { return {static_cast<const uint8_t*>(address_), size_}; }
-
- private:
-  size_t size_;
-  void* address_;
-};
 
 constexpr int kSizes = std::countr_zero(kLongestZeroFrame) - std::countr_zero(kZeroBlock) + 1;
 
@@ -49,11 +30,6 @@ Bytes prepared_frame(LayerCodec codec, int power) {
 }
 
 }  // namespace
-
-Bytes zero_bytes() {
-  static const ZeroMapping zeros(256 * kKiB);
-  return zeros.bytes();
-}
 
 ZeroFrame longest_zero_frame(LayerCodec codec, uint64_t length) {
   const uint64_t size = std::min(kLongestZeroFrame, std::bit_floor(length));

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../bytes.h"
+#include "../zero_bytes.h"
 #include "layer_builder.h"
 
 namespace dvcr {
@@ -12,9 +12,6 @@ namespace dvcr {
 inline constexpr uint64_t kZeroBlock = 64 * kKiB;
 /// The longest zero frame, in bytes of zeros.
 inline constexpr uint64_t kLongestZeroFrame = 64 * kMiB;
-
-/// A buffer of zeros for digests and for layers without compression.
-Bytes zero_bytes();
 
 /// The frame of `codec` (not kNone) with the most zeros that fit in `length` (>= kZeroBlock), a power of two, and how
 /// many they are. The bytes live for ever.
