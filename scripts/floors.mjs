@@ -13,7 +13,7 @@ export const floors = {
     ["retry", "native"],
     ["log", "outbound"],
     ["registry"],
-    ["destination", "source"],
+    ["destination", "disk", "source"],
     ["pipeline"],
     ["config", "copy", "endpoints", "metrics"],
     ["termination"],

@@ -10,8 +10,8 @@
 #include <thread>
 
 #include "content.h"
+#include "disk/disk_sink.h"
 #include "disk_image.h"
-#include "raw_file.h"
 #include "verify.h"
 
 namespace dvcr::bench {
@@ -43,11 +43,15 @@ void convert(const char* source_path, const char* target_path) {
   ScratchBudget budget(limits.max_scratch);
   ImageReader reader(content.output(), limits, budget, scratch.empty() ? "." : scratch);
   const std::unique_ptr<DiskImage> image = open_image(content.output(), reader, {});
-  RawFile sink(target.fd(), threads);  // destroyed first: its threads tell the image about units
+  const std::unique_ptr<DiskOutput> output = make_file_output(target.fd(), 0);
+  DiskOptions options;
+  options.threads = threads;
+  DiskSink sink(options, limits, *output);  // destroyed first: its threads tell the image about units
+  sink.start({});
   image->convert(sink);
-  sink.finish();
   reader.drain();
   content.finish();
+  sink.finish();
 }
 
 }  // namespace

@@ -1,16 +1,17 @@
 import type { Command } from "commander";
 
-import { addCopyFlags, addDoctorFlags, addImportFlags, addSourceFlags } from "./import-flags.ts";
+import { addCopyFlags, addDoctorFlags, addExportFlags, addImportFlags, addSourceFlags } from "./import-flags.ts";
 import { withOperands, type UsageProblems } from "./usage.ts";
 
 export interface ImageCommands {
   readonly importing: Command;
+  readonly exporting: Command;
   readonly inspecting: Command;
   readonly copying: Command;
   readonly probing: Command;
 }
 
-/** Adds `import`, `inspect`, `copy` and `doctor` with all their options and help, and without what they do. */
+/** Adds `import`, `export`, `inspect`, `copy` and `doctor` with all their options and help, and without what they do. */
 export function addImageCommands(program: Command, scratchDirectory: string, problems: UsageProblems): ImageCommands {
   const importing = addImportFlags(
     addSourceFlags(withOperands(program.command("import"), ["source", "destination"]), scratchDirectory, problems),
@@ -18,6 +19,13 @@ export function addImageCommands(program: Command, scratchDirectory: string, pro
   )
     .description("Convert a disk image to raw and store it as a container image with /disk/disk.img.")
     .addHelpText("after", SOURCE_HELP + DESTINATION_HELP + IMPORT_HELP);
+
+  const exporting = addExportFlags(
+    addSourceFlags(withOperands(program.command("export"), ["source", "destination"]), scratchDirectory, problems),
+    problems,
+  )
+    .description("Write the disk of a stored image, or of any disk image, to a file, a block device or a pipe.")
+    .addHelpText("after", SOURCE_HELP + EXPORT_HELP);
 
   const inspecting = addSourceFlags(withOperands(program.command("inspect"), ["source"]), scratchDirectory, problems)
     .description("Say what a disk image is, from its first bytes.")
@@ -32,7 +40,7 @@ export function addImageCommands(program: Command, scratchDirectory: string, pro
     .description("Probe a registry as an import would use it; a few bytes are pushed and removed again.")
     .addHelpText("after", DOCTOR_HELP);
 
-  return { importing, inspecting, copying, probing };
+  return { importing, exporting, inspecting, copying, probing };
 }
 
 const SOURCE_HELP = `
@@ -40,6 +48,16 @@ Source: a file, a block device, an http(s):// URL, docker://HOST/REPO:TAG, or - 
 `;
 
 const DESTINATION_HELP = `Destination: docker://HOST/REPO:TAG or oci:DIR:TAG.
+`;
+
+const EXPORT_HELP = `Destination: a file, a block device that nothing uses, or - for standard output.
+
+Exit codes: 0 done; 1 failed, trying again may help; 2 wrong usage; 3 the input is refused, trying again cannot help.
+
+Examples:
+  dvcr export docker://registry.example.com/disks/ubuntu:24.04 ubuntu.img
+  dvcr export docker://localhost:5000/disk:1 /dev/vg/disk --src-tls-verify=false
+  dvcr export https://example.com/disk.vmdk disk.qcow2 --format qcow2 --compression zstd
 `;
 
 const COPY_HELP = `

@@ -67,6 +67,18 @@ export interface ImportFlags extends SourceFlags, DestinationFlags, ReportFlags 
   readonly scratchLimit: number;
 }
 
+/** Flags of `dvcr export`. */
+export interface ExportFlags extends SourceFlags, ReportFlags {
+  readonly checksum: readonly Checksum[];
+  readonly format: "raw" | "qcow2";
+  readonly compression: "none" | "zlib" | "zstd";
+  /** Bytes. */
+  readonly size?: number;
+  readonly force: boolean;
+  readonly allowNested: boolean;
+  readonly scratchLimit: number;
+}
+
 /** Adds the flags that say what the source is and how it is reached; shared by import and inspect. */
 export function addSourceFlags(command: Command, scratchDirectory: string, problems: UsageProblems): Command {
   return addSourceAccessFlags(command, problems)
@@ -96,10 +108,33 @@ export function addCopyFlags(command: Command, problems: UsageProblems): Command
   return addReportFlags(addDestinationFlags(addSourceAccessFlags(command, problems), problems));
 }
 
+/** Adds the flags of `dvcr export` beyond the source's. */
+export function addExportFlags(command: Command, problems: UsageProblems): Command {
+  command
+    .addOption(problems.choice(new Option("--format <format>", "format of the disk"), ["raw", "qcow2"]).default("raw"))
+    .addOption(
+      problems
+        .choice(new Option("--compression <codec>", "compression of a qcow2 disk's clusters"), ["none", "zlib", "zstd"])
+        .default("none"),
+    )
+    .addOption(
+      problems.parsed<number | undefined>(
+        new Option("--size <bytes>", "least size of the disk, plain or with Ki, Mi, Gi, Ti; it is never cut"),
+        "bytes, plain or with Ki, Mi, Gi, Ti",
+        parseBytes,
+        undefined,
+      ),
+    )
+    .addOption(checksumFlag(problems, "the raw disk"))
+    .option("--force", "replace a file that exists", false)
+    .option("--allow-nested", "accept a disk whose content is itself a disk image", false);
+  return addReportFlags(addScratchLimit(command, problems));
+}
+
 /** Adds the flags of `dvcr import` beyond the source's. */
 export function addImportFlags(command: Command, problems: UsageProblems): Command {
   command
-    .addOption(checksumFlag(problems))
+    .addOption(checksumFlag(problems, "the source as sent"))
     .addOption(
       problems
         .choice(new Option("--compression <codec>", "compression of the layer"), LAYER_COMPRESSIONS)
@@ -127,15 +162,17 @@ export function addImportFlags(command: Command, problems: UsageProblems): Comma
       false,
     )
     .option("--allow-nested", "accept a disk whose content is itself a disk image", false);
-  return addReportFlags(
-    addDestinationFlags(command, problems).addOption(
-      bytesFlag(
-        problems,
-        "--scratch-limit",
-        "most bytes kept in scratch; 0 allows only images in order",
-        imageDefaults.scratchLimit,
-        "64Gi",
-      ),
+  return addReportFlags(addScratchLimit(addDestinationFlags(command, problems), problems));
+}
+
+function addScratchLimit(command: Command, problems: UsageProblems): Command {
+  return command.addOption(
+    bytesFlag(
+      problems,
+      "--scratch-limit",
+      "most bytes kept in scratch; 0 allows only images in order",
+      imageDefaults.scratchLimit,
+      "64Gi",
     ),
   );
 }
@@ -199,11 +236,8 @@ function collect(value: string, before: readonly string[]): string[] {
   return [...before, value];
 }
 
-function checksumFlag(problems: UsageProblems): Option {
-  const option = new Option(
-    "--checksum <algo:hex>",
-    `${checksumAlgorithms.join(", ")} of the source as sent; repeatable`,
-  );
+function checksumFlag(problems: UsageProblems, ofWhat: string): Option {
+  const option = new Option("--checksum <algo:hex>", `${checksumAlgorithms.join(", ")} of ${ofWhat}; repeatable`);
   const parse = (value: string, before: readonly Checksum[]) => {
     const checksum = parseChecksum(value);
     return checksum && [...before, checksum];

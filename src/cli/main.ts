@@ -4,13 +4,15 @@ import type { Logger } from "pino";
 
 import type { Environment } from "../config/parse.ts";
 import { DvcrError, exitCode, toDvcrError } from "../errors/dvcr-error.ts";
+import { diskTarget } from "../disk/disk-target.ts";
 import { createLogger } from "../log/logger.ts";
 import { cliCopyEnds, cliDestination, cliProbed, cliSource } from "./endpoints.ts";
 import { readCliEnvironment, type CliEnvironment } from "../config/cli-environment.ts";
 import { addImageCommands } from "./image-commands.ts";
 import { runDoctor } from "./doctor-command.ts";
-import type { CopyFlags, DoctorFlags, ImportFlags, SourceFlags } from "./import-flags.ts";
+import type { CopyFlags, DoctorFlags, ExportFlags, ImportFlags, SourceFlags } from "./import-flags.ts";
 import { runCopy } from "./copy-command.ts";
+import { runExport } from "./export-command.ts";
 import { runImport } from "./import-command.ts";
 import { inspect, refusalJson } from "./inspect-command.ts";
 import { addProcessCommands } from "./process-commands.ts";
@@ -80,8 +82,13 @@ class CliRun {
       .exitOverride()
       .configureOutput({ outputError: () => undefined });
 
-    const { importing, inspecting, copying, probing } = addImageCommands(program, settings.scratchDir, this.#problems);
+    const { importing, exporting, inspecting, copying, probing } = addImageCommands(
+      program,
+      settings.scratchDir,
+      this.#problems,
+    );
     importing.action(() => this.#import(importing, settings));
+    exporting.action(() => this.#export(exporting, settings));
     inspecting.action(() => this.#inspect(inspecting, settings));
     copying.action(() => this.#copy(copying, settings));
     probing.action(() => this.#probe(probing, settings));
@@ -112,6 +119,22 @@ class CliRun {
         sourceDateEpoch: settings.sourceDateEpoch,
       }),
     );
+  }
+
+  async #export(command: Command, settings: CliEnvironment): Promise<void> {
+    const flags = command.opts<ExportFlags>();
+    const [from, to] = operandsOf(command, this.#problems) as [string, string];
+    const source = this.#problems.attempt(() =>
+      cliSource(from, flags, { logger: this.#logger, environment: settings }),
+    );
+    const seekable = flags.format === "qcow2";
+    if (!seekable && flags.compression !== "none") this.#problems.add("--compression: only a qcow2 disk has one");
+    const target =
+      to === "" ? undefined : this.#problems.attempt(() => diskTarget(to, { force: flags.force, seekable }));
+    this.#problems.throwIfAny();
+    const report = await runExport(source!, target!, flags, { logger: this.#logger, signal: this.#abort.signal });
+    // Where the disk itself goes to standard output the report must not.
+    (to === "-" ? process.stderr : process.stdout).write(report);
   }
 
   async #copy(command: Command, settings: CliEnvironment): Promise<void> {

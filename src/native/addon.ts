@@ -37,6 +37,15 @@ export interface NativeResult extends NativeSessionResult {
   readonly sizeFrom: string;
 }
 
+export interface NativeDiskResult extends NativeSessionResult {
+  /** Bytes of the disk's content. */
+  readonly diskSize: number;
+  readonly bytesWritten: number;
+  /** Of the disk's content. */
+  readonly diskChecksums: Readonly<Record<string, string>>;
+  readonly outputWarnings: readonly string[];
+}
+
 export type NativeEvent =
   | { readonly type: "released"; readonly batch: number }
   | { readonly type: "output"; readonly index: number; readonly length: number }
@@ -44,6 +53,7 @@ export type NativeEvent =
   | { readonly type: "range"; readonly offset: number; readonly length: number }
   | { readonly type: "image"; readonly image: NativeImage }
   | ({ readonly type: "layer" } & LayerListing)
+  | { readonly type: "exported"; readonly result: NativeDiskResult }
   | { readonly type: "inspected"; readonly image: NativeImage }
   | { readonly type: "finished"; readonly result: NativeResult }
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly actualSize?: number };
@@ -70,11 +80,28 @@ export interface NativeImport extends NativeConversion {
   readonly buffers: readonly Uint8Array[];
 }
 
+/** Writes the disk to a descriptor; ends with "exported". */
+export interface NativeExport extends NativeConversion {
+  readonly name: "export";
+  readonly kind: "file" | "device" | "pipe" | "qcow2";
+  /** Open for reading and writing, a pipe's for writing; stays the caller's. */
+  readonly outputFd: number;
+  /** Of qcow2 clusters. */
+  readonly compression: "none" | "zlib" | "zstd";
+  /** Least bytes of the disk. */
+  readonly diskSize: number;
+  /** Content of more than `diskSize` bytes is refused. */
+  readonly sizeIsLimit: boolean;
+  /** Of the disk's content. */
+  readonly diskChecksums: readonly { readonly algorithm: string; readonly expected: string }[];
+  readonly allowNested: boolean;
+}
+
 /**
  * What a job does, with the options of that alone. `inspect` says what the source is, with "inspected"; `list` what the
  * container layer holds, with "layer".
  */
-export type NativeMode = NativeImport | { readonly name: "inspect" } | { readonly name: "list" };
+export type NativeMode = NativeImport | NativeExport | { readonly name: "inspect" } | { readonly name: "list" };
 
 /** What the source is and how it is read, whatever is done with it. */
 export interface NativeSource {

@@ -166,6 +166,7 @@ export class Conversion {
         this.onImage?.(event.image);
         break;
       case "layer":
+      case "exported":
       case "inspected":
         break;
       case "finished":

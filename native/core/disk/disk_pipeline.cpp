@@ -191,6 +191,7 @@ void DiskPipeline::keep_order() {
         if (windows_ > max_windows_) {
           --windows_;
         } else {
+          item.window->filled = 0;  // empty: it has no place on the disk yet
           free_.push_back(std::move(item.window));
         }
       }

@@ -48,10 +48,17 @@ struct DiskSink::Impl {
 
   void start(const SizePlan& given) {
     plan = given;
+    if (plan.exact && plan.size) check_limit(*plan.size);
     output.begin(plan.exact ? plan.size : std::nullopt);
     pipeline.start(options.threads, [this](Bytes first) {
       if (!options.allow_nested) refuse_nested(first);
     });
+  }
+
+  void check_limit(uint64_t size) const {
+    if (!options.size_is_limit || size <= options.size) return;
+    throw Error(code::kDiskTooSmall, "the disk needs " + std::to_string(size) + " bytes, more than the " +
+                                         std::to_string(options.size) + " that were asked for; it is never cut");
   }
 
   // Books `count` more bytes of the disk.
@@ -62,6 +69,7 @@ struct DiskSink::Impl {
                   "the disk has more bytes than the limit of " + std::to_string(limits.max_virtual_size));
     }
     disk.store(before + count);
+    check_limit(before + count);
     if (plan.size && plan.exact && before + count > *plan.size) throw_other_size("more than the ");
   }
 

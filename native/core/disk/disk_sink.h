@@ -22,6 +22,7 @@ struct DiskOptions {
   unsigned threads = 1;             ///< that compute; never changes a byte of the disk
   bool allow_nested = true;         ///< accept content that begins with an image magic
   uint64_t size = 0;                ///< least bytes of the disk: more than the content has are zeros
+  bool size_is_limit = false;       ///< content of more than `size` bytes is kDiskTooSmall instead
   std::vector<Checksum> checksums;  ///< of the disk as the content has it; kChecksum at finish() when one differs
 };
 

@@ -1,0 +1,225 @@
+/** One export from source to report: the disk of any source that can be imported, into a file, a device or a pipe. */
+import type { DiskTarget, OpenDisk } from "../disk/disk-target.ts";
+import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { addon, type NativeDiskResult, type NativeJob } from "../native/addon.ts";
+import { usefulThreads } from "../native/threads.ts";
+import type { OpenSource, Source } from "../source/source.ts";
+import { nativeError, sourceOptions } from "./conversion.ts";
+import { Feed } from "./feed.ts";
+import type { ImportLimits, ImportProgress } from "./import-image.ts";
+import type { FeedMemory } from "./import-memory.ts";
+
+export type DiskFormat = "raw" | "qcow2";
+
+export interface ExportOptions {
+  readonly format: DiskFormat;
+  /** Of the clusters of a qcow2 image. */
+  readonly compression: "none" | "zlib" | "zstd";
+  /** Least bytes of the disk: what the content does not have are zeros. */
+  readonly size?: number;
+  /** A disk that is larger than `size` is refused, else it keeps its own size. */
+  readonly sizeIsLimit: boolean;
+  /** Of the raw disk. */
+  readonly checksums: readonly { readonly algorithm: string; readonly expected: string }[];
+  readonly sourceFormat?: string;
+  readonly allowNested: boolean;
+  readonly limits: ImportLimits;
+  readonly scratchDirectory: string;
+  readonly memory: FeedMemory;
+}
+
+/** What --json prints; sizes in bytes, speed in bytes per second of disk. */
+export interface ExportReport {
+  readonly source: string;
+  readonly destination: string;
+  readonly manifestDigest?: string;
+  readonly layerDigest?: string;
+  readonly diffId?: string;
+  readonly sourceFormat: string;
+  readonly format: DiskFormat;
+  readonly virtualSize: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly allocatedBytes?: number;
+  readonly sha256?: string;
+  readonly checksums: Readonly<Record<string, string>>;
+  readonly durationSeconds: number;
+  readonly averageSpeed: number;
+  readonly resumedFrom?: number;
+  readonly warnings: readonly string[];
+}
+
+export interface RunningExport {
+  progress(): ImportProgress;
+  readonly done: Promise<ExportReport>;
+}
+
+/**
+ * Runs one export. The disk gets its name only after every check of the source passed: its length, its digests, every
+ * referenced cluster, and the disk's own checksums; after a failure no file of it remains.
+ */
+export function exportDisk(
+  source: Source,
+  target: DiskTarget,
+  options: ExportOptions,
+  signal: AbortSignal,
+): RunningExport {
+  const run = new ExportRun(source, target, options, signal);
+  return { progress: () => run.progress(), done: run.run() };
+}
+
+class ExportRun {
+  readonly #source: Source;
+  readonly #target: DiskTarget;
+  readonly #options: ExportOptions;
+  readonly #signal: AbortSignal;
+  readonly #started = performance.now();
+  #job: NativeJob | undefined;
+  #sourceSize: number | undefined;
+  #received: () => number = () => 0;
+  #progress: ImportProgress = { sourceBytes: 0, layerBytes: 0 };
+
+  constructor(source: Source, target: DiskTarget, options: ExportOptions, signal: AbortSignal) {
+    this.#source = source;
+    this.#target = target;
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  progress(): ImportProgress {
+    this.#progress = {
+      sourceBytes: Math.max(this.#progress.sourceBytes, this.#job?.sourceBytes() ?? 0, this.#received()),
+      ...(this.#sourceSize === undefined ? {} : { sourceSize: this.#sourceSize }),
+      layerBytes: Math.max(this.#progress.layerBytes, this.#job?.diskBytes() ?? 0),
+    };
+    return this.#progress;
+  }
+
+  async run(): Promise<ExportReport> {
+    try {
+      const opened = await this.#source.open(this.#signal);
+      try {
+        const disk = await this.#target.open();
+        try {
+          const result = await this.#convert(opened, disk);
+          await disk.commit();
+          return await this.#report(opened, disk, result);
+        } finally {
+          await disk.close();
+        }
+      } finally {
+        this.progress();
+        await opened.close();
+      }
+    } catch (error) {
+      throw toDvcrError(error);
+    }
+  }
+
+  async #convert(opened: OpenSource, disk: OpenDisk): Promise<NativeDiskResult> {
+    this.#sourceSize = opened.size;
+    this.#received = () => opened.received?.() ?? 0;
+    let failure: unknown;
+    const fail = (error: unknown) => {
+      failure ??= error;
+      this.#job?.cancel();
+    };
+    const cancel = () => {
+      fail(this.#signal.reason);
+    };
+    try {
+      return await new Promise<NativeDiskResult>((resolve, reject) => {
+        const job = (this.#job = this.#makeJob(opened, disk, {
+          released: (batch) => {
+            feed.released(batch);
+          },
+          range: (offset, length) => {
+            readRange(opened, offset, length).then((bytes) => {
+              job.range(bytes);
+            }, fail);
+          },
+          exported: (result) => {
+            feed.close();
+            resolve(result);
+          },
+          failed: (code, message) => {
+            feed.close();
+            // The first cause speaks: a failed source cancels the job, whose own error then says only that.
+            reject(toDvcrError(failure ?? nativeError(code, message)));
+          },
+        }));
+        const feed = new Feed(job, this.#options.memory);
+        this.#signal.addEventListener("abort", cancel, { once: true });
+        if (this.#signal.aborted) cancel();
+        if (opened.chunks) feed.run(opened.chunks).catch(fail);
+      });
+    } finally {
+      this.#signal.removeEventListener("abort", cancel);
+    }
+  }
+
+  #makeJob(opened: OpenSource, disk: OpenDisk, on: JobEvents): NativeJob {
+    return new addon.Job(
+      {
+        ...sourceOptions(opened),
+        declaredFormat: this.#options.sourceFormat ?? "",
+        limits: this.#options.limits,
+        scratchDirectory: this.#options.scratchDirectory,
+        mode: {
+          name: "export",
+          kind: this.#options.format === "qcow2" ? "qcow2" : disk.kind,
+          outputFd: disk.fd,
+          compression: this.#options.compression,
+          diskSize: this.#options.size ?? 0,
+          sizeIsLimit: this.#options.sizeIsLimit,
+          diskChecksums: this.#options.checksums,
+          allowNested: this.#options.allowNested,
+          checksums: [],
+          threads: usefulThreads(),
+          replayable: false,
+        },
+      },
+      (event) => {
+        if (event.type === "released") on.released(event.batch);
+        else if (event.type === "range") on.range(event.offset, event.length);
+        else if (event.type === "exported") on.exported(event.result);
+        else if (event.type === "failed") on.failed(event.code, event.message);
+      },
+    );
+  }
+
+  async #report(opened: OpenSource, disk: OpenDisk, result: NativeDiskResult): Promise<ExportReport> {
+    const durationSeconds = (performance.now() - this.#started) / 1000;
+    const virtualSize = Math.max(result.diskSize, this.#options.size ?? 0);
+    const allocatedBytes = await disk.allocatedBytes();
+    // Of the content: what --size adds is not in it.
+    const sha256 = virtualSize === result.diskSize ? result.diskChecksums["sha256"] : undefined;
+    return {
+      source: this.#source.description,
+      destination: this.#target.description,
+      ...(opened.containerLayer === undefined ? {} : { layerDigest: opened.containerLayer.digest }),
+      sourceFormat: result.image.format,
+      format: this.#options.format,
+      virtualSize,
+      bytesRead: result.sourceSize,
+      bytesWritten: result.bytesWritten,
+      ...(allocatedBytes === undefined ? {} : { allocatedBytes }),
+      ...(sha256 === undefined ? {} : { sha256 }),
+      checksums: result.diskChecksums,
+      durationSeconds,
+      averageSpeed: Math.round(virtualSize / Math.max(durationSeconds, 0.001)),
+      warnings: [...result.image.warnings, ...result.outputWarnings],
+    };
+  }
+}
+
+interface JobEvents {
+  released(batch: number): void;
+  range(offset: number, length: number): void;
+  exported(result: NativeDiskResult): void;
+  failed(code: string, message: string): void;
+}
+
+function readRange(source: OpenSource, offset: number, length: number): Promise<Uint8Array | undefined> {
+  return source.readRange?.(offset, length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
+}

@@ -1,0 +1,114 @@
+/** `dvcr export`: what is on the disk is what qemu-img makes of the same image, whatever the destination is. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { makeRawDisk } from "./support/disks.ts";
+import { tool } from "./support/tools.ts";
+
+const dvcr = new URL("../bin/dvcr", import.meta.url).pathname;
+
+let directory: string;
+let raw: string;
+let qcow2: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "dvcr-export-"));
+  raw = await makeRawDisk(join(directory, "disk.raw"), 24);
+  // Neither a whole mebibyte nor a whole page.
+  await truncate(raw, 24 * 2 ** 20 + 512);
+  qcow2 = join(directory, "disk.qcow2");
+  await tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", raw, qcow2);
+});
+
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function exported(...args: string[]): Promise<Ended> {
+  const child = spawn(process.execPath, [dvcr, "export", "--quiet", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout, stderr };
+}
+
+describe("a file", () => {
+  it("holds the disk, sparse, and the report says so", async () => {
+    const path = join(directory, "out.img");
+    const ended = await exported(qcow2, path, "--json");
+    expect(ended).toMatchObject({ code: 0 });
+    await tool("cmp", path, raw);
+    const { blocks } = await stat(path);
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      format: "raw",
+      sourceFormat: "qcow2",
+      virtualSize: 24 * 2 ** 20 + 512,
+      allocatedBytes: blocks * 512,
+    });
+    expect(blocks).toBeLessThanOrEqual((await stat(raw)).blocks * 1.01);
+  });
+
+  it("that exists is kept without --force, and replaced with it", async () => {
+    const path = join(directory, "kept.img");
+    await writeFile(path, "mine");
+    expect(await exported(qcow2, path)).toMatchObject({ code: 2, stderr: expect.stringContaining("E_DISK_EXISTS") });
+    expect((await stat(path)).size).toBe(4);
+    expect(await exported(qcow2, path, "--force")).toMatchObject({ code: 0 });
+    await tool("cmp", path, raw);
+  });
+
+  it("grows to --size with zeros and is never cut", async () => {
+    const path = join(directory, "grown.img");
+    expect(await exported(qcow2, path, "--size", "32Mi")).toMatchObject({ code: 0 });
+    expect((await stat(path)).size).toBe(32 * 2 ** 20);
+    await tool("qemu-img", "compare", "-f", "raw", "-F", "raw", path, raw);
+    expect(await exported(qcow2, path, "--size", "1Mi", "--force")).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("E_DISK_TOO_SMALL"),
+    });
+  });
+
+  it("has no name where its checksum differs, and none under another name either", async () => {
+    const wrong = "0".repeat(64);
+    const ended = await exported(qcow2, join(directory, "wrong.img"), "--checksum", `sha256:${wrong}`);
+    expect(ended).toMatchObject({ code: 3, stderr: expect.stringContaining("sha256 sum mismatch") });
+    expect((await readdir(directory)).filter((name) => name.startsWith("wrong"))).toEqual([]);
+  });
+});
+
+it("standard output takes every byte in order, the report goes to standard error", async () => {
+  const child = spawn(
+    "bash",
+    ["-c", `set -o pipefail; "${process.execPath}" "${dvcr}" export --quiet "${qcow2}" - | cmp - "${raw}"`],
+    { stdio: ["ignore", "ignore", "pipe"] },
+  );
+  const [code] = (await once(child, "close")) as [number | null];
+  expect(code).toBe(0);
+});
+
+describe("qcow2", () => {
+  it.each(["none", "zlib", "zstd"])("with compression %s is clean and holds the disk", async (compression) => {
+    const path = join(directory, `out-${compression}.qcow2`);
+    const flags = ["--format", "qcow2", "--compression", compression, "--size", "40Mi"];
+    expect(await exported(qcow2, path, ...flags)).toMatchObject({ code: 0 });
+    await tool("qemu-img", "check", path);
+    await tool("qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, raw);
+    expect(JSON.parse(await tool("qemu-img", "info", "--output=json", path))).toMatchObject({
+      "virtual-size": 40 * 2 ** 20,
+    });
+  });
+
+  it("is refused to standard output", async () => {
+    expect(await exported(qcow2, "-", "--format", "qcow2")).toMatchObject({ code: 2 });
+  });
+});
