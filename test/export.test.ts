@@ -61,7 +61,9 @@ describe("a file", () => {
   it("that exists is kept without --force, and replaced with it", async () => {
     const path = join(directory, "kept.img");
     await writeFile(path, "mine");
-    expect(await exported(qcow2, path)).toMatchObject({ code: 2, stderr: expect.stringContaining("E_DISK_EXISTS") });
+    const refused = await exported(qcow2, path);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain("E_DISK_EXISTS");
     expect((await stat(path)).size).toBe(4);
     expect(await exported(qcow2, path, "--force")).toMatchObject({ code: 0 });
     await tool("cmp", path, raw);
@@ -72,16 +74,16 @@ describe("a file", () => {
     expect(await exported(qcow2, path, "--size", "32Mi")).toMatchObject({ code: 0 });
     expect((await stat(path)).size).toBe(32 * 2 ** 20);
     await tool("qemu-img", "compare", "-f", "raw", "-F", "raw", path, raw);
-    expect(await exported(qcow2, path, "--size", "1Mi", "--force")).toMatchObject({
-      code: 3,
-      stderr: expect.stringContaining("E_DISK_TOO_SMALL"),
-    });
+    const cut = await exported(qcow2, path, "--size", "1Mi", "--force");
+    expect(cut.code).toBe(3);
+    expect(cut.stderr).toContain("E_DISK_TOO_SMALL");
   });
 
   it("has no name where its checksum differs, and none under another name either", async () => {
     const wrong = "0".repeat(64);
     const ended = await exported(qcow2, join(directory, "wrong.img"), "--checksum", `sha256:${wrong}`);
-    expect(ended).toMatchObject({ code: 3, stderr: expect.stringContaining("sha256 sum mismatch") });
+    expect(ended.code).toBe(3);
+    expect(ended.stderr).toContain("sha256 sum mismatch");
     expect((await readdir(directory)).filter((name) => name.startsWith("wrong"))).toEqual([]);
   });
 });
