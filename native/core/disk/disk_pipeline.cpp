@@ -38,14 +38,15 @@ void DiskPipeline::start(unsigned threads, std::function<void(Bytes)> check_firs
   check_first_ = std::move(check_first);
   const unsigned workers = std::max(1u, threads) + (output_.in_order() ? 0 : kWaiting);
   max_windows_ = std::min(workers + kSpareWindows, kMostWindows);
+  const std::shared_ptr<CpuAccount> account = CpuAccount::current();
   for (unsigned i = 0; i < workers; ++i) {
-    threads_.emplace_back([this] {
-      begin_thread("dvcr-disk");
+    threads_.emplace_back([this, account] {
+      const CoreThread thread("dvcr-disk", account);
       work();
     });
   }
-  threads_.emplace_back([this] {
-    begin_thread("dvcr-disk-order");
+  threads_.emplace_back([this, account] {
+    const CoreThread thread("dvcr-disk-order", account);
     keep_order();
   });
 }
