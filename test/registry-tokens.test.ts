@@ -92,6 +92,20 @@ test("a refused token is E_REGISTRY_DENIED and shows no secret that the service 
   expect(String(error)).not.toContain("hunter22");
 });
 
+test("credentials that the registry's own refusal echoes are not shown either", async () => {
+  const challenge = { status: 401, headers: { "www-authenticate": 'Basic realm="x"' } };
+  await using it = await setup(
+    [
+      { method: "GET", path: "/v2/", ...challenge },
+      { ...opened, status: 403, headers: {}, body: "no: me hunter22" },
+    ],
+    { credentials: credentialSource("h", "r", { userPassword: "me:hunter22" }) },
+  );
+  const error = await failure(push(it));
+  followed(it.fake);
+  expect(error).toMatchObject({ code: "E_REGISTRY_DENIED", message: expect.stringContaining("no: me ***") as string });
+});
+
 test("rotated credentials are read again after a 401", async () => {
   const directory = await mkdtemp(join(tmpdir(), "dvcr-auth-"));
   const authFile = join(directory, "auth.json");

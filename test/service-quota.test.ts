@@ -90,7 +90,8 @@ describe("a namespace's bytes", () => {
     const refused = await service!.until("large", ({ status }) => status?.phase === "Failed", "team-a");
     expect(reasonOf(refused)).toBe("QuotaExceeded");
     await eventually(() => service!.place.blobs.digests.size === 0);
-    expect(origin.active).toBe(0);
+    await expect.poll(() => service!.unfinished()).toEqual([]);
+    await expect.poll(() => origin.active).toBe(0);
   });
 });
 

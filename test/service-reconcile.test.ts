@@ -105,9 +105,11 @@ describe("an image of type HTTP", () => {
     service = await suite.begin();
     await service.create("doomed", http(await suite.serve(suite.disk, () => ({ stallAfter: 1 << 20 }))));
     await service.until("doomed", ({ status }) => status?.progress !== undefined);
+    await expect.poll(() => service.unfinished()).toHaveLength(1);
     await service.remove("doomed");
     await service.untilGone("doomed");
     expect(await service.stored()).toEqual([]);
+    await expect.poll(() => service.unfinished()).toEqual([]);
     expect(service.place.blobs.digests.size).toBe(0);
   });
 

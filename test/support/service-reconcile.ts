@@ -1,5 +1,5 @@
 /** The reconciler over a real store, a real executor and the embedded place, without a server around. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
@@ -243,6 +243,12 @@ export class Reconciled implements AsyncDisposable {
   async toldOf(name: string, ...reasons: string[]): Promise<void> {
     await eventually(async () => (await this.events(name)).length >= reasons.length);
     expect((await this.events(name)).sort()).toEqual([...reasons].sort());
+  }
+
+  /** Layers that were begun and not stored: an import that is over leaves none. */
+  async unfinished(): Promise<string[]> {
+    const names = await readdir(this.place.blobs.directory, { recursive: true });
+    return names.filter((name) => name.endsWith(".part"));
   }
 
   /** `REPOSITORY:TAG` of everything that is stored. */
