@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -84,7 +84,7 @@ describe("bad input", () => {
     },
   );
 
-  it.each(refusals)(
+  it.each(refusals.filter(({ code }) => code !== "E_EMPTY"))(
     "$name is answered to curl with status and reason and leaves nothing in the registry",
     async ({ name, make, environment = {}, code, reason }) => {
       const repository = `upload/${name.toLowerCase().replace(/[^a-z0-9]+/g, "")}`;
@@ -100,6 +100,18 @@ describe("bad input", () => {
       await expectNothing(repository);
     },
   );
+
+  it("an empty file is answered to curl, leaves nothing in the registry, and the next file is taken", async () => {
+    const url = await startUploader("upload/empty");
+    const empty = join(directory, "empty-upload");
+    await writeFile(empty, "");
+    const { stdout } = await curl("-w", "%{http_code}", "-T", empty, url).done;
+    expect(stdout).toMatch(/^E_EMPTY: .*\n422$/);
+    await expectNothing("upload/empty");
+    expect((await curl("-f", "-T", inputs.qcow2, url).done).code).toBe(0);
+    expect(await uploader!.exit).toBe(0);
+    expect(await registry.tags("upload/empty")).toEqual(["1"]);
+  });
 
   it("60 % of a qcow2 in a chunked body that ends well is refused", async () => {
     const url = await startUploader("upload/chunked");

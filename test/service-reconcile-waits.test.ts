@@ -90,7 +90,7 @@ describe("an image has to wait", () => {
       log: createLogger({ output: { write: () => undefined } }),
     }));
     for (const listener of listeners) collector.gate.onOpen(listener);
-    const run = collector.run();
+    const run = collector.run({ force: true });
     await service.create("later", http(await suite.serve(suite.qcow2)));
     await service.untilReason("later", "ProvisioningPostponed");
     resumed.open();
