@@ -5,7 +5,7 @@ import ts from "typescript";
 
 /** Where people read what stands in string literals: help, errors, conditions and events, the console. */
 export const userFacing = [
-  "src/errors/catalogue.ts",
+  "src/errors/catalogue",
   "src/config",
   "src/cli",
   "src/service/reconcile",
