@@ -1,4 +1,5 @@
 import type { DvcrError } from "../errors/dvcr-error.ts";
+import type { HeldBytes } from "./upload-memory.ts";
 
 /** Bytes that wait for the import before the client is held back; the import has its own 6 MiB behind them. */
 const highWater = 2 ** 20;
@@ -14,6 +15,7 @@ const sipsLimit = 32 * 2 ** 20;
  */
 export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
   readonly #sipInterval: number;
+  readonly #memory: HeldBytes | undefined;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
   /** Bytes that may wait at most; more than highWater only while the import takes nothing. */
@@ -24,9 +26,10 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
 
-  /** `sipInterval`: milliseconds after which a writer that waits in room() is let on a little. */
-  constructor(sipInterval: number = defaultSipInterval) {
+  /** `sipInterval`: milliseconds after which a writer that waits in room() is let on a little. `memory` counts what waits. */
+  constructor(sipInterval: number = defaultSipInterval, memory?: HeldBytes) {
     this.#sipInterval = sipInterval;
+    this.#memory = memory;
   }
 
   [Symbol.asyncIterator](): this {
@@ -40,7 +43,7 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
       if (this.#closed) return { value: undefined, done: true };
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
-        this.#bytes -= chunk.byteLength;
+        this.#count(-chunk.byteLength);
         if (this.#bytes < highWater) {
           this.#limit = highWater;
           this.#wakeWriter?.();
@@ -61,14 +64,18 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
 
   /** Appends; never waits, so room() is to be asked before. */
   push(chunk: Uint8Array): void {
+    if (this.#closed || this.#failure !== undefined) return;
     this.#chunks.push(chunk);
-    this.#bytes += chunk.byteLength;
+    this.#count(chunk.byteLength);
     this.#wakeReader?.();
   }
 
-  /** Resolves when a chunk may be pushed, or nobody reads any more. */
+  /**
+   * Resolves when a chunk may be pushed, or nobody reads any more. Where the memory of all uploads is used up, the
+   * next chunk may come once the import has taken the last: who is being imported goes on.
+   */
   async room(): Promise<void> {
-    while (this.#bytes >= this.#limit && !this.#closed && this.#failure === undefined) {
+    while (this.#isFull() && !this.#closed && this.#failure === undefined) {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#wakeWriter = resolve;
@@ -102,9 +109,18 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
     this.#drop();
   }
 
+  #isFull(): boolean {
+    return this.#bytes >= this.#limit || (this.#bytes > 0 && this.#memory?.hasRoom() === false);
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#memory?.count(bytes);
+  }
+
   #drop(): void {
     this.#chunks.length = 0;
-    this.#bytes = 0;
+    this.#count(-this.#bytes);
     this.#wakeReader?.();
     this.#wakeWriter?.();
   }

@@ -4,6 +4,7 @@ import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 import type { Outcome } from "../process/outcome.ts";
 import type { BodyReader } from "./body-reader.ts";
+import type { HeldBytes } from "./upload-memory.ts";
 import { Upload, type StartImport, type UploadPlan } from "./upload.ts";
 
 /**
@@ -43,6 +44,8 @@ export interface UploadSessionOptions {
   readonly maxUploadSize?: number;
   /** Milliseconds after which a little more is read from a client that is held back. Default 20 s. */
   readonly sipInterval?: number;
+  /** What the uploads of this owner may hold while they wait. Default: as much as one upload takes. */
+  readonly memory?: HeldBytes;
   /** Called when the state may have changed: an upload began, was cut, was given up or ended. */
   readonly onChange?: () => void;
 }
@@ -99,7 +102,7 @@ export class UploadSession {
 
   /**
    * A new upload, taken for receive() or release(); one that was interrupted is cancelled first, and waited for. Throws
-   * E_BUSY, E_UPLOAD_DONE or E_TOO_LARGE.
+   * E_BUSY, E_UPLOAD_DONE, E_TOO_LARGE or E_UPLOAD_MEMORY.
    */
   async begin(plan: UploadPlan): Promise<Upload> {
     this.#take();
@@ -109,8 +112,10 @@ export class UploadSession {
       const upload = new Upload(plan, start, {
         most: this.#options.maxUploadSize,
         sipInterval: this.#options.sipInterval,
+        memory: this.#options.memory,
       });
       await this.#drop(new DvcrError("E_CANCELLED", "the upload was started over"));
+      this.#options.memory?.admit();
       this.#upload = upload;
     } catch (error) {
       this.release();

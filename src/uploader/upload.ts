@@ -3,6 +3,7 @@ import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 import type { Source } from "../source/source.ts";
 import { ByteQueue } from "./byte-queue.ts";
+import type { HeldBytes } from "./upload-memory.ts";
 import { UploadSource } from "./upload-source.ts";
 
 /** What an upload's first request says of it. */
@@ -23,6 +24,8 @@ export interface UploadLimits {
   readonly most?: number | undefined;
   /** As for ByteQueue. */
   readonly sipInterval?: number | undefined;
+  /** Where what it holds is counted. */
+  readonly memory?: HeldBytes | undefined;
 }
 
 /** Only the images service limits what is sent. */
@@ -57,10 +60,10 @@ export class Upload {
   #result: Promise<ImportReport> | undefined;
 
   /** Throws E_TOO_LARGE where the file is said to have more bytes than it may. */
-  constructor(plan: UploadPlan, start: StartImport, { most = Infinity, sipInterval }: UploadLimits = {}) {
+  constructor(plan: UploadPlan, start: StartImport, { most = Infinity, sipInterval, memory }: UploadLimits = {}) {
     checkLimit(plan.total ?? 0, most);
     this.#most = most;
-    this.#queue = new ByteQueue(sipInterval);
+    this.#queue = new ByteQueue(sipInterval, memory);
     this.plan = plan;
     this.#total = plan.total;
     this.#fileIdentity = plan.fileIdentity;

@@ -1,4 +1,5 @@
 import { DvcrError } from "../../../errors/dvcr-error.ts";
+import { UploadMemory } from "../../../uploader/upload-memory.ts";
 import type { Executor, ImportJob, NamespaceUse, RunningJob } from "../executor.ts";
 import { FetchJob } from "./fetch-job.ts";
 import type { LocalJob } from "./local-job.ts";
@@ -11,10 +12,13 @@ export class LocalExecutor implements Executor {
   readonly #deps: ExecutorDeps;
   readonly #imports: Places;
   readonly #uploads: Places;
+  readonly #memory: UploadMemory;
   readonly #jobs = new Map<string, LocalJob>();
 
-  constructor(deps: ExecutorDeps) {
+  /** `memory`: what uploads that have begun may hold together. */
+  constructor(deps: ExecutorDeps, memory = new UploadMemory()) {
     this.#deps = deps;
+    this.#memory = memory;
     this.#imports = new Places(limitsFor(deps.settings.maxImports));
     this.#uploads = new Places(limitsFor(deps.settings.maxUploads));
   }
@@ -25,7 +29,7 @@ export class LocalExecutor implements Executor {
     const { source } = job;
     const made =
       source.type === "upload"
-        ? new UploadJob(job, source.token, this.#deps, this.#uploads)
+        ? new UploadJob(job, source.token, this.#deps, this.#uploads, this.#memory.of(job.namespace))
         : new FetchJob(job, source, this.#deps, this.#imports);
     this.#jobs.set(job.uid, made);
     made.start();

@@ -2,6 +2,7 @@ import { importOptions } from "../../../config/import-options.ts";
 import { toDvcrError, type DvcrError } from "../../../errors/dvcr-error.ts";
 import type { Outcome } from "../../../process/outcome.ts";
 import { uploadHandlers, type UploadHandlers } from "../../../uploader/handlers.ts";
+import type { HeldBytes } from "../../../uploader/upload-memory.ts";
 import { UploadSession } from "../../../uploader/upload-session.ts";
 import type { ImportJob, WaitsFor } from "../executor.ts";
 import { LocalJob, resultOf } from "./local-job.ts";
@@ -16,7 +17,7 @@ export class UploadJob extends LocalJob {
   /** What the routes of its URL do. */
   readonly handlers: UploadHandlers;
 
-  constructor(job: ImportJob, token: string, deps: ExecutorDeps, places: Places) {
+  constructor(job: ImportJob, token: string, deps: ExecutorDeps, places: Places, memory: HeldBytes) {
     super(job, deps);
     this.#token = token;
     const { settings } = deps;
@@ -47,6 +48,7 @@ export class UploadJob extends LocalJob {
       silence: settings.uploadSilence * 1000,
       resultTime: 0,
       maxUploadSize: settings.maxUploadSize,
+      memory,
     });
     this.handlers = uploadHandlers({
       config: {
