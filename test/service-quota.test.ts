@@ -95,6 +95,24 @@ describe("a namespace's bytes", () => {
   });
 });
 
+describe("a status that somebody has written", () => {
+  it.each([
+    ["phase", { phase: "Failed" as const }],
+    ["size", { size: { storedBytes: "0", stored: "0B" } }],
+  ])("(%s) evades no quota, and is put right", async (_what, forged) => {
+    const { create, until, store } = bound(await begin(bytesFor(1.5)));
+    await create("one");
+    const stored = await until("one");
+    await store.update<ImageObject>("virtualimages", { ...stored, status: { ...stored.status, ...forged } });
+    await create("two");
+    const second = await until("two");
+    expect([second.status?.phase, reasonOf(second)]).toEqual(["Failed", "QuotaExceeded"]);
+    const isAsBefore = ({ status }: ImageObject) =>
+      status?.phase === "Ready" && status.size?.storedBytes === stored.status?.size?.storedBytes;
+    await service!.until("one", isAsBefore, "team-a");
+  });
+});
+
 describe("a namespace's number of images", () => {
   it("holds for images that were created together", async () => {
     await begin({ DVCR_SERVE_NAMESPACE_IMAGES: "1", DVCR_SERVE_MAX_IMPORTS: "8" });

@@ -58,7 +58,8 @@ export class ImageWork {
       await this.step(await this.#deps.store.update<ImageObject>(context.resource, held), context);
       return;
     }
-    if (status?.phase === "Ready" || status?.phase === "ImageLost") {
+    // A stored image whose phase somebody has written over goes the same way.
+    if (status?.phase === "Ready" || status?.phase === "ImageLost" || this.#presence.isKnown(metadata.uid)) {
       await this.#forget(metadata.uid);
       await this.#presence.check(image, context);
       return;

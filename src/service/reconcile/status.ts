@@ -1,6 +1,7 @@
 /** The status of an image, built anew at each turn: only the times of its conditions' transitions are carried over. */
 import { redactText } from "../../log/redact.ts";
 import type { JobState, WaitsFor } from "../executor/executor.ts";
+import type { StoredImage } from "../images/stored-image.ts";
 import type { Condition, ImageObject, ImageStatus } from "../model/image.ts";
 import { formatPercent, formatRunningPercent, formatSize, formatSpeed } from "../model/quantities.ts";
 
@@ -108,6 +109,12 @@ export function storedStatus(
     ...(result?.averageSpeed === undefined ? {} : { downloadSpeed: averageOf(result.averageSpeed) }),
     ...(result === undefined ? {} : { digest: result.manifestDigest }),
   };
+}
+
+/** The status of a stored image, with what the place says of it instead of what anybody has written. */
+export function repairedStatus(status: ImageStatus, facts: StoredImage, registryURL: string): ImageStatus {
+  const unpacked = facts.virtualSize ?? Number(status.size?.unpackedBytes ?? 0);
+  return { ...status, size: sizesOf(facts.bytes, unpacked), digest: facts.digest, target: { registryURL } };
 }
 
 function sizesOf(stored: number, unpacked: number): NonNullable<ImageStatus["size"]> {
