@@ -93,7 +93,7 @@ TEST(Archive, SeveralDisksAreRefusedByName) {
     Taken taken = take(tar, 0, answers);
     EXPECT_EQ(taken.code, code::kSeveralDisks);
     EXPECT_TRUE(mentions(taken, "one.vmdk, two.vmdk")) << taken.message;
-    EXPECT_EQ(taken.refused_early, answers);
+    EXPECT_EQ(taken.refused_early, answers == kAlways);
   }
 }
 
