@@ -16,6 +16,7 @@ import {
   qemuConvert,
   qemuRawDigest,
   textBytes,
+  textDisk,
   truncatedCopy,
 } from "./support/disks.ts";
 import { pullDisk, umociDiskDigest, type PulledDisk } from "./support/pulled.ts";
@@ -174,7 +175,7 @@ describe("a pod with an http source", () => {
   });
 
   it("stores disks of odd sizes so that strict tar readers unpack them", async () => {
-    await writeFile(at("odd.raw"), textBytes(1_234_567, 3));
+    await writeFile(at("odd.raw"), textDisk(1_234_567, 3));
     const { message } = await importing("http", url("/odd.raw"), "odd");
     expect(message["source-image-virtual-size"]).toBe((await pull("odd")).size);
     expect(await umoci("odd")).toBe((await pull("odd")).digest);

@@ -11,7 +11,7 @@ import {
   qemuIo,
   qemuRawDigest,
   randomWrites,
-  textBytes,
+  textDisk,
 } from "./support/disks.ts";
 import { pullDisk, umociDiskDigest } from "./support/pulled.ts";
 import { startRegistry, type TestRegistry } from "./support/registry.ts";
@@ -160,7 +160,7 @@ describe("a compressed image", () => {
 describe("what is stored byte for byte", () => {
   it.each(["gzip", "zstd", "none"])("a raw disk of odd size, layer %s", async (compression) => {
     const odd = at("odd.raw");
-    await writeFile(odd, textBytes(3 * (1 << 20) + 17, 5));
+    await writeFile(odd, textDisk(3 * (1 << 20) + 17, 5));
     const report = await dvcrImport(odd, inRegistry(`odd-${compression}`), "--compression", compression);
     const pulled = await pullDisk(inRegistry(`odd-${compression}`), directory);
     expect(pulled).toMatchObject({

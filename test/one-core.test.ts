@@ -5,7 +5,7 @@ import { Agent, request } from "undici";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { oneCoreQuota } from "./support/cpu-quota.ts";
-import { patternBytes, textBytes } from "./support/disks.ts";
+import { patternBytes, textDisk } from "./support/disks.ts";
 import { startExecutable, type PodExecutable } from "./support/executable.ts";
 import { curl, eventually, ownerUid } from "./support/pod.ts";
 import { startRegistry, type TestRegistry } from "./support/registry.ts";
@@ -25,7 +25,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "dvcr-one-core-"));
   disk = join(directory, "disk.raw");
   const file = await open(disk, "w");
-  const piece = Buffer.concat([textBytes(24 * MIB, 7), patternBytes(8 * MIB, 11)]);
+  const piece = Buffer.concat([textDisk(24 * MIB, 7), patternBytes(8 * MIB, 11)]);
   for (let written = 0; written < megabytes * MIB; written += piece.length) await file.write(piece);
   await file.close();
   registry = await startRegistry();

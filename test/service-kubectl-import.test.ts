@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import type { ImageStatus } from "../src/service/model/image.ts";
-import { makeRawDisk, qemuConvert, textBytes } from "./support/disks.ts";
+import { makeRawDisk, qemuConvert, textDisk } from "./support/disks.ts";
 import { Origin, Sluice } from "./support/origin.ts";
 import { curl, eventually } from "./support/pod.ts";
 import { pullDisk } from "./support/pulled.ts";
@@ -155,7 +155,7 @@ describe("an HTTP image", () => {
   });
 
   it("whose spec changes is imported anew before it is Ready, and refused after", async () => {
-    const [first, second] = [textBytes(4 << 20, 3), textBytes(4 << 20, 5)];
+    const [first, second] = [textDisk(4 << 20, 3), textDisk(4 << 20, 5)];
     await using origin = await Origin.start(first, ({ url }) =>
       url === "/first.img" ? { stallAfter: 1 << 20 } : { content: second },
     );

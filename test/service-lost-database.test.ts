@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
 
 import type { ImageObject } from "../src/service/model/image.ts";
-import { textBytes } from "./support/disks.ts";
+import { textBytes, textDisk } from "./support/disks.ts";
 import { Origin } from "./support/origin.ts";
 import { eventually } from "./support/pod.ts";
 import { ServeProcess } from "./support/service-serve.ts";
@@ -32,7 +32,7 @@ beforeAll(async () => {
   [made, older] = [join(work.path, "made"), join(work.path, "older")];
   config = join(work.path, "serve.yaml");
   await writeFile(config, 'gcSchedule: "* * * * * *"\n');
-  await using origin = await Origin.start(textBytes(1024 * 1024, 3));
+  await using origin = await Origin.start(textDisk(1024 * 1024, 3));
   await using serve = await ServeProcess.start();
   const ready = (path: string) =>
     eventually(async () => {

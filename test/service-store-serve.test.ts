@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 import { EmbeddedPlace } from "../src/service/images/embedded-place.ts";
 import type { ImageObject } from "../src/service/model/image.ts";
-import { textBytes } from "./support/disks.ts";
+import { textDisk } from "./support/disks.ts";
 import { Origin } from "./support/origin.ts";
 import { pullDisk } from "./support/pulled.ts";
 import { hexOf, sampleImage, storeSample } from "./support/sample-image.ts";
@@ -38,7 +38,7 @@ const gc = (serve: ServeProcess, ...args: string[]): Promise<string> =>
 
 test("an imported image is pulled at its registryURL, outlives kill -9, is kept by gc run and goes with its resource", async () => {
   await using work = await temporaryDirectory();
-  const disk = textBytes(3 * 1024 * 1024, 7);
+  const disk = textDisk(3 * 1024 * 1024, 7);
   await using origin = await Origin.start(disk);
   await using serve = await ServeProcess.start();
   for (const name of ["one", "two"]) await serve.json(collection, "POST", imageDraft(name, { url: origin.url }));

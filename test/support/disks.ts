@@ -31,6 +31,11 @@ export function textBytes(length: number, seed: number): Buffer {
   return Buffer.from(lines.join("")).subarray(0, length);
 }
 
+/** Those bytes behind an empty first sector: a disk that is not taken for a text file. */
+export function textDisk(length: number, seed: number): Buffer {
+  return Buffer.concat([Buffer.alloc(512), textBytes(length - 512, seed)]);
+}
+
 /**
  * A raw disk with data in the usual shapes: text at the front, holes, noise in the middle, a short piece near the end.
  */
