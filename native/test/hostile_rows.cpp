@@ -235,7 +235,7 @@ const std::vector<HostileRow>& hostile_rows() {
       {53,
        "VHD checksums, copies, parents, overlapping blocks",
        "E_CORRUPT_IMAGE, E_BACKING_FILE, E_OVERLAP",
-       {"Vhd.RefusesWhatNoHonestToolWrites", "Vhd."}},
+       {"Vhd.RefusesWhatNoHonestToolWrites", "Vhd.TakesTheSizeFromTheGeometryOrTheFooterByItsWriter"}},
       {54,
        "a raw upload that ends with a VHD footer",
        "E_UNDECLARED_FIXED_VHD",
