@@ -83,6 +83,8 @@ function environmentSection(): string {
 
 /** docs/cli.md, from the commands as they are parsed. */
 export function cliPage(): string {
-  const { importing, inspecting, copying } = addImageCommands(new Command("dvcr"), "/tmp", new UsageProblems());
-  return INTRODUCTION + [importing, inspecting, copying].map(commandSection).join("") + environmentSection();
+  const commands = addImageCommands(new Command("dvcr"), "/tmp", new UsageProblems());
+  const { importing, exporting, inspecting, copying, probing } = commands;
+  const sections = [importing, exporting, inspecting, copying, probing].map(commandSection);
+  return INTRODUCTION + sections.join("") + environmentSection();
 }
