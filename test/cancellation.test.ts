@@ -96,10 +96,11 @@ test("while the registry is away the session is named, since nobody can remove i
   await using gone = await startRegistry();
   await using proxy = await FaultProxy.start(gone.host, () => "pass");
   const running = start("-", proxy.host, "away");
-  createReadStream(disk, { end: 5 * mebibyte }).pipe(running.input, { end: false });
+  // The first 6 MiB are text, and of that the layer has less than one buffer: nothing would be sent.
+  createReadStream(disk, { end: 8 * mebibyte }).pipe(running.input, { end: false });
   await until(running, async () => (await gone.uploadedBytes("away")) > 0);
   await gone.kill();
-  createReadStream(disk, { start: 5 * mebibyte + 1 }).pipe(running.input, { end: false });
+  createReadStream(disk, { start: 8 * mebibyte + 1 }).pipe(running.input, { end: false });
   await until(running, () => running.stderr.includes("failed, trying again"));
   running.signal("SIGTERM");
   expect(await running.exit(), running.stderr).toBe(143);

@@ -1,5 +1,5 @@
 /** Every page of the web console in light, dark and narrow, judged by axe-core, and used with nothing but the keyboard. */
-import { createWriteStream } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -28,9 +28,9 @@ beforeAll(async () => {
   await apply("waiting", upload);
   await apply("broken", upload);
   await curl("ready", await makeRawDisk(join(directory.path, "disk.raw"), 8));
-  const empty = join(directory.path, "empty");
-  createWriteStream(empty).end();
-  await curl("broken", empty);
+  const broken = join(directory.path, "broken.qcow2");
+  await writeFile(broken, Buffer.concat([Buffer.from("QFI\xfb\0\0\0\x09", "latin1"), Buffer.alloc(4096)]));
+  await curl("broken", broken);
   await eventually(async () => (await image("ready")).status?.phase === "Ready");
   await eventually(async () => (await image("broken")).status?.phase === "Failed");
 });
