@@ -10,6 +10,7 @@ import { limitConnections } from "./connections.ts";
 import { holdBodiesBack } from "./continue.ts";
 import { refuseMethod, takeRawBodies, uploadHandlers, uploadMethods } from "./handlers.ts";
 import { checkClientName, tlsOptions } from "./tls.ts";
+import { withVhdFix } from "./source-format.ts";
 import { UploadSession } from "./upload-session.ts";
 
 export interface UploadAppDeps {
@@ -36,8 +37,11 @@ const handshakeTimeout = 10_000;
 /** The upload of this process, with imports as configured. */
 function openSession(config: UploaderConfig, { runImport, signal, onVerdict, onDone }: UploadAppDeps): UploadSession {
   return new UploadSession({
-    startImport: (source, checksums, ended) =>
-      runImport(source, importOptions(config, checksums), AbortSignal.any([signal, ended])),
+    startImport: (source, { checksums, sourceFormat }, ended) =>
+      withVhdFix(
+        runImport(source, importOptions(config, checksums, sourceFormat), AbortSignal.any([signal, ended])),
+        "Send it to a new uploader with the header DVCR-Source-Format: vpc, or set DVCR_SOURCE_FORMAT=vpc there.",
+      ),
     onVerdict,
     onDone,
     resumeTimeout: config.uploadResumeTimeout * 1000,

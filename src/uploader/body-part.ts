@@ -47,7 +47,8 @@ async function nextOf(reader: BodyReader, taken: number, part: BodyPart): Promis
 
 /**
  * Passes a request's bytes on to the import as they come. A wrong checksum is found when the import has them all, so it
- * ends the upload. Throws what ended the connection or the import, and E_BAD_REQUEST.
+ * ends the upload. Throws what ended the connection or the import, E_BAD_REQUEST, and E_EMPTY for a
+ * whole file of no bytes.
  */
 export async function passOn(reader: BodyReader, upload: Upload, part: BodyPart): Promise<void> {
   const checks = startChecks(part.checksums);
@@ -55,6 +56,8 @@ export async function passOn(reader: BodyReader, upload: Upload, part: BodyPart)
   while (bytes !== part.length) {
     await upload.room();
     const chunk = await nextOf(reader, bytes, part);
+    if (chunk === undefined && part.endsFile && upload.offset === 0)
+      throw new DvcrError("E_EMPTY", "the request brings a file of 0 bytes");
     if (chunk === undefined) break;
     bytes += chunk.byteLength;
     for (const { hash } of checks) hash.update(chunk);

@@ -1,4 +1,5 @@
 import type { UploaderConfig } from "../config/uploader-config.ts";
+import type { SourceFormat } from "./source-format.ts";
 import type { UploadSession } from "./upload-session.ts";
 
 /** What an upload's routes need to know of the configuration. */
@@ -7,6 +8,8 @@ export interface UploadSettings extends Pick<UploaderConfig, "checksums" | "maxV
   readonly maxUploadSize?: number;
   /** Seconds that a client on the way may hear nothing. Default 20. */
   readonly uploadSipInterval?: number;
+  /** The format of what a request that declares none begins to send. */
+  readonly declaredFormat?: () => Promise<SourceFormat | undefined>;
 }
 
 /** What the handlers of one path share. */

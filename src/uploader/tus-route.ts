@@ -9,6 +9,7 @@ import { holdThenPass, passOn } from "./body-part.ts";
 import { BodyReader } from "./body-reader.ts";
 import { letBodyCome } from "./continue.ts";
 import type { UploadRoutes } from "./routes.ts";
+import { sourceFormatOf } from "./source-format.ts";
 import { addResultHeaders } from "./status-answer.ts";
 import { contentLength, headerText } from "./upload-body.ts";
 import { sizeFix, type Upload } from "./upload.ts";
@@ -106,8 +107,9 @@ export function tusHandlers({ config, session, signal }: UploadRoutes): TusHandl
     if ((total === undefined) !== isDeferred)
       throw new DvcrError("E_BAD_REQUEST", "exactly one of Upload-Length and Upload-Defer-Length: 1 is needed");
     if (total !== undefined) checkSize(total);
+    const sourceFormat = sourceFormatOf(request) ?? (await config.declaredFormat?.());
     const id = randomUUID();
-    await session.begin({ total, checksums: config.checksums, isFramedSnappy: false, id });
+    await session.begin({ total, checksums: config.checksums, isFramedSnappy: false, id, sourceFormat });
     session.release();
     // Relative: a proxy may publish exactly one path, and under another name.
     return await reply.code(201).header("location", `?tus=${id}`).header("upload-offset", 0).send("");

@@ -8,8 +8,9 @@ import { parseContentRange, type ContentRange } from "./content-range.ts";
 import { letBodyCome } from "./continue.ts";
 import { checkDeclaredBefore, declaredDigests, mergeChecksums } from "./digest-headers.ts";
 import type { UploadRoutes, UploadSettings } from "./routes.ts";
+import { checkSameFormat, sourceFormatOf, type SourceFormat } from "./source-format.ts";
 import { addStatusHeaders } from "./status-answer.ts";
-import { contentLength, fileOf, headerText } from "./upload-body.ts";
+import { checkBoundary, contentLength, fileOf, headerText } from "./upload-body.ts";
 import type { Upload } from "./upload.ts";
 import type { UploadSession } from "./upload-session.ts";
 
@@ -25,6 +26,7 @@ interface UploadHead {
   readonly fileDigests: readonly Checksum[];
   readonly isFramedSnappy: boolean;
   readonly fileIdentity: string | undefined;
+  readonly sourceFormat: SourceFormat | undefined;
 }
 
 /** DVCR-File-Identity: which file the client sends, in its own words. Throws E_BAD_REQUEST for what could not be told back to it. */
@@ -53,6 +55,7 @@ function readHead(request: FastifyRequest): UploadHead {
   const contentDigests = declaredDigests(request.headers, "content-digest");
   const fileDigests = declaredDigests(request.headers, "repr-digest");
   if (request.isMultipart()) {
+    checkBoundary(request);
     if (contentDigests.length + fileDigests.length > 0) {
       throw new DvcrError(
         "E_BAD_REQUEST",
@@ -69,6 +72,7 @@ function readHead(request: FastifyRequest): UploadHead {
     fileDigests,
     isFramedSnappy: headerText(request, "x-cdi-content-type") === "blockdevice-clone",
     fileIdentity: fileIdentityOf(request),
+    sourceFormat: sourceFormatOf(request),
   };
 }
 
@@ -78,11 +82,12 @@ async function uploadFor(
   config: UploadSettings,
   session: UploadSession,
 ): Promise<{ upload: Upload; part: BodyPart }> {
-  const { range, total, contentDigests, fileDigests, isFramedSnappy, fileIdentity } = head;
+  const { range, total, contentDigests, fileDigests, isFramedSnappy, fileIdentity, sourceFormat } = head;
   if (range !== undefined && (range.start > 0 || session.status().state !== "idle")) {
     const upload = session.resume(range.start, range.total, fileIdentity);
     try {
       checkDeclaredBefore(upload.plan.checksums, fileDigests);
+      checkSameFormat(upload.plan.sourceFormat, sourceFormat);
     } catch (error) {
       session.release();
       throw error;
@@ -97,6 +102,7 @@ async function uploadFor(
     checksums: mergeChecksums(config.checksums, declared),
     isFramedSnappy,
     fileIdentity,
+    sourceFormat: sourceFormat ?? (await config.declaredFormat?.()),
   });
   return {
     upload,
@@ -125,7 +131,13 @@ export function uploadHandler({ config, session, signal, secrets }: UploadRoutes
       throw error;
     }
     request.log.info({ bytes: part.length, offset: upload.offset, total: upload.total }, "upload begins");
-    await session.receive(upload, reader, (from, to) => passOn(from, to, part));
+    try {
+      await session.receive(upload, reader, (from, to) => passOn(from, to, part));
+    } catch (error) {
+      // Nothing was sent: that is no verdict on a file.
+      if (upload.offset === 0 && toDvcrError(error).code === "E_EMPTY") await session.discard(upload);
+      throw error;
+    }
   };
   /** The answer tells the verdict, if there is one by then. */
   const tellWith = (reply: FastifyReply): void => void reply.raw.once("finish", () => session.told());

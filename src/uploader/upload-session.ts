@@ -107,8 +107,8 @@ export class UploadSession {
   async begin(plan: UploadPlan): Promise<Upload> {
     this.#take();
     try {
-      const start: StartImport = async (source, checksums, signal) =>
-        await this.#judged(this.#options.startImport(source, checksums, signal));
+      const start: StartImport = async (source, declared, signal) =>
+        await this.#judged(this.#options.startImport(source, declared, signal));
       const upload = new Upload(plan, start, {
         most: this.#options.maxUploadSize,
         sipInterval: this.#options.sipInterval,

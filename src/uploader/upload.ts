@@ -2,6 +2,7 @@ import type { Checksum } from "../config/kinds.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 import type { Source } from "../source/source.ts";
+import type { SourceFormat } from "./source-format.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import type { HeldBytes } from "./upload-memory.ts";
 import { UploadSource } from "./upload-source.ts";
@@ -13,6 +14,8 @@ export interface UploadPlan {
   /** Over the whole file, as it is sent. */
   readonly checksums: readonly Checksum[];
   readonly isFramedSnappy: boolean;
+  /** Declared; content of another format is refused. */
+  readonly sourceFormat?: SourceFormat | undefined;
   /** Names an upload by tus. */
   readonly id?: string;
   /** The client's own word for which file it sends. */
@@ -42,7 +45,7 @@ function checkLimit(bytes: number, most: number): void {
 /** Runs one import to its report. */
 export type StartImport = (
   source: Source,
-  checksums: readonly Checksum[],
+  declared: Pick<UploadPlan, "checksums" | "sourceFormat">,
   signal: AbortSignal,
 ) => Promise<ImportReport>;
 
@@ -93,7 +96,7 @@ export class Upload {
   result(): Promise<ImportReport> {
     this.#result ??= this.#start(
       new UploadSource(this.#queue, { size: this.#total, isFramedSnappy: this.plan.isFramedSnappy }),
-      this.plan.checksums,
+      this.plan,
       this.#stopped.signal,
     );
     this.#result.catch(() => undefined);

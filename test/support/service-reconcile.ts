@@ -9,6 +9,7 @@ import { createLogger } from "../../src/log/logger.ts";
 import type { ImportImage, ImportReport } from "../../src/pipeline/import-image.ts";
 import { ImportMemory } from "../../src/pipeline/import-memory.ts";
 import { importingWith } from "../../src/pipeline/run-import.ts";
+import { annotatedFormats } from "../../src/service/executor/local/annotated-format.ts";
 import { LocalExecutor } from "../../src/service/executor/local/local-executor.ts";
 import { EmbeddedPlace } from "../../src/service/images/embedded-place.ts";
 import type { ImagePlace } from "../../src/service/images/image-place.ts";
@@ -102,6 +103,7 @@ export class Reconciled implements AsyncDisposable {
       tokens: this.tokens,
       log,
       beforeStored: (uid, bytes) => quota.claim(uid, bytes),
+      declaredFormatOf: annotatedFormats(this.store),
       settings: executorSettings(config),
     });
     const reconciler = new ImageReconciler({

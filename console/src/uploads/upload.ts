@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 
 import { backoffMs, pause } from "../api/backoff.ts";
 import { ApiError, toApiError } from "../api/problem.ts";
+import { formatOf } from "./format.ts";
 import { askStanding, send } from "./wire.ts";
 
 export type UploadState = "sending" | "paused" | "waiting" | "finishing" | "stored" | "failed";
@@ -108,7 +109,8 @@ export class Upload {
       this.state.value = sent < this.file.size ? "sending" : "finishing";
     };
     this.state.value = "sending";
-    await send(this.#path, { file: this.file, offset: from, fresh: this.#fresh, onProgress, signal: stop });
+    const format = await formatOf(this.file);
+    await send(this.#path, { file: this.file, format, offset: from, fresh: this.#fresh, onProgress, signal: stop });
     return this.#end("stored");
   }
 

@@ -45,6 +45,8 @@ const numberOf = (text: string | null): number | undefined =>
 
 export interface Sending {
   readonly file: File;
+  /** Declared for a file that shows its format only at its end. */
+  readonly format: "vpc" | undefined;
   /** Where to go on; 0 with `fresh` begins anew and drops what was begun. */
   readonly offset: number;
   readonly fresh: boolean;
@@ -57,13 +59,14 @@ export interface Sending {
  * Sends what is left of the file; resolves when the server has stored the image (200) or taken the part (202). Throws
  * ApiError. XMLHttpRequest, since fetch does not tell how much of a body has been sent.
  */
-export function send(path: string, { file, offset, fresh, onProgress, signal }: Sending): Promise<void> {
+export function send(path: string, { file, format, offset, fresh, onProgress, signal }: Sending): Promise<void> {
   return new Promise((resolve, reject) => {
     const http = new XMLHttpRequest();
     const stop = (): void => http.abort();
     http.open("PUT", path);
     http.setRequestHeader("accept", "application/json");
     http.setRequestHeader("content-type", "application/octet-stream");
+    if (offset === 0 && format !== undefined) http.setRequestHeader("dvcr-source-format", format);
     if (!fresh && file.size > 0)
       http.setRequestHeader("content-range", `bytes ${offset}-${file.size - 1}/${file.size}`);
     http.upload.addEventListener("progress", (event) => onProgress(offset + event.loaded));

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import type { Logger } from "pino";
 
+import { SOURCE_FORMATS } from "../../config/image-defaults.ts";
 import type { CliEnvironment } from "../../config/cli-environment.ts";
 import { operandsOf, withOperands, type UsageProblems } from "../usage.ts";
 import {
@@ -103,6 +104,12 @@ export function addServiceCommands(program: Command, context: ServiceCommandCont
     .description("Create an image from a file: upload it, going on after every cut, and wait until it is Ready.")
     .option("--kind <kind>", "cvi, or vi in --namespace", "cvi")
     .option("--checksum <algorithm:hex>", "what the file's checksum must be")
+    .addOption(
+      problems.choice(
+        new Option("--src-format <format>", "declare the file's format; a fixed VHD is recognised by its end"),
+        SOURCE_FORMATS,
+      ),
+    )
     .option("-q, --quiet", "no progress", false)
     .action(
       run(uploading, async (client, [file = "", name = ""]) => {

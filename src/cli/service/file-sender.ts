@@ -17,6 +17,8 @@ export interface FileSenderOptions {
   readonly client: ServiceClient;
   readonly url: URL;
   readonly file: LocalFile;
+  /** Declared; what the file's end says where it is missing. */
+  readonly sourceFormat?: string | undefined;
   /** The image's phase now. */
   readonly phase: () => Promise<ImagePhase | undefined>;
   readonly logger: Logger;
@@ -70,12 +72,14 @@ export class FileSender {
     });
     pipeline(bytes, stream).catch(() => undefined);
     // Without a range the server drops what it has of another file.
+    const format = offset === 0 ? (this.#options.sourceFormat ?? file.format) : undefined;
     const range =
       offset === 0 ? {} : { "content-range": `bytes ${String(offset)}-${String(size - 1)}/${String(size)}` };
     const { statusCode, headers, body } = await this.#request("PUT", stream, {
       "content-length": String(size - offset),
       "dvcr-file-identity": file.identity,
       ...range,
+      ...(format === undefined ? {} : { "dvcr-source-format": format }),
     });
     const text = await body.text();
     if (statusCode < 300) return;

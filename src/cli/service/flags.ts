@@ -26,6 +26,7 @@ export interface DeleteFlags extends ServiceFlags {
 export interface UploadFlags extends ServiceFlags {
   readonly kind?: string;
   readonly checksum?: string;
+  readonly srcFormat?: string;
   readonly quiet: boolean;
 }
 

@@ -6,6 +6,7 @@ import type { Readable } from "node:stream";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";
 
+const footerBytes = 512;
 const endBytes = 2 ** 20;
 
 /** A file as it was found: its bytes are only given while it is still that. */
@@ -13,12 +14,15 @@ export class LocalFile {
   readonly size: number;
   /** In hex. The same only for this file as it is now: another file, or a change to this one, makes it another. */
   readonly identity: string;
+  /** Where the file's end says so, `vpc`: a fixed VHD shows nowhere else. */
+  readonly format: "vpc" | undefined;
   readonly #path: string;
   readonly #found: BigIntStats;
 
-  private constructor(path: string, found: BigIntStats, identity: string) {
+  private constructor(path: string, found: BigIntStats, identity: string, format: "vpc" | undefined) {
     this.size = Number(found.size);
     this.identity = identity;
+    this.format = format;
     this.#path = path;
     this.#found = found;
   }
@@ -29,7 +33,7 @@ export class LocalFile {
     try {
       const found = await handle.stat({ bigint: true });
       if (found.size === 0n) throw new DvcrError("E_EMPTY", `${path} holds no data`);
-      return new LocalFile(path, found, await identityOf(handle, found));
+      return new LocalFile(path, found, await identityOf(handle, found), await formatOf(handle, found));
     } finally {
       await handle.close();
     }
@@ -58,6 +62,14 @@ async function openFile(path: string): Promise<FileHandle> {
     if (error instanceof DvcrError) throw error;
     throw new DvcrError("E_USAGE", `${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? ""})`);
   }
+}
+
+/** The footer of a VHD (specification 1.0, "Hard Disk Footer Format"): the cookie, and disk type 2 at byte 60. */
+async function formatOf(handle: FileHandle, { size }: BigIntStats): Promise<"vpc" | undefined> {
+  if (size <= footerBytes) return undefined;
+  const footer = Buffer.alloc(footerBytes);
+  await handle.read(footer, 0, footerBytes, Number(size) - footerBytes);
+  return footer.toString("latin1", 0, 8) === "conectix" && footer.readUInt32BE(60) === 2 ? "vpc" : undefined;
 }
 
 /**

@@ -51,7 +51,15 @@ export async function upload(
   if (waiting.status?.phase === "Ready" || url === undefined)
     throw new DvcrError("E_OBJECT_EXISTS", `${name} is Ready already`);
   const phase = async (): Promise<ImagePhase | undefined> => (await watch.look()).status?.phase;
-  const sender = new FileSender({ client, url: new URL(url, client.server), file, phase, logger, signal });
+  const sender = new FileSender({
+    client,
+    url: new URL(url, client.server),
+    file,
+    sourceFormat: flags.srcFormat,
+    phase,
+    logger,
+    signal,
+  });
   const endProgress = flags.quiet ? () => undefined : showProgress(sender, process.stderr, logger);
   try {
     await sender.send();

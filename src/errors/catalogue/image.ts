@@ -30,7 +30,7 @@ export const imageErrors = {
   E_FORMAT_MISMATCH: refused(
     422,
     "The content is not of the declared format",
-    "Correct or drop --src-format (pods: DVCR_SOURCE_FORMAT).",
+    "Correct or drop --src-format (pods: DVCR_SOURCE_FORMAT; uploads: DVCR-Source-Format).",
   ),
   E_AMBIGUOUS: refused(
     422,

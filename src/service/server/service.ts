@@ -14,6 +14,7 @@ import { apiRoutes } from "../api/routes.ts";
 import { consolePages } from "../console/console-pages.ts";
 import { consoleStatusRoute } from "../console/console-status-route.ts";
 import { distributionRoutes } from "../distribution/routes.ts";
+import { annotatedFormats } from "../executor/local/annotated-format.ts";
 import { LocalExecutor } from "../executor/local/local-executor.ts";
 import { startGcService } from "../gc/service.ts";
 import { ServiceMetrics } from "../operations/metrics.ts";
@@ -115,6 +116,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     tokens,
     log,
     beforeStored: (uid, bytes) => quota.claim(uid, bytes),
+    declaredFormatOf: annotatedFormats(store),
     settings: executorSettings(config),
   });
   const executor = opened.add(tracing === undefined ? local : tracedExecutor(local, tracing.tracer), (one) =>

@@ -4,7 +4,9 @@ import type { Logger } from "../../../log/logger.ts";
 import type { OutboundPolicy } from "../../../outbound/policy.ts";
 import type { ImportImage } from "../../../pipeline/import-image.ts";
 import type { ProxySettings } from "../../../outbound/dispatcher.ts";
+import type { ImportJob } from "../executor.ts";
 import type { ImagePlace } from "../../images/image-place.ts";
+import type { SourceFormat } from "../../../uploader/source-format.ts";
 import type { UploadTokens } from "../../uploads/tokens.ts";
 
 export interface ExecutorSettings {
@@ -39,6 +41,8 @@ export interface ExecutorDeps {
   readonly tokens: UploadTokens;
   /** Asked before a job's image becomes visible, with the uid of its resource and the bytes that it takes; throws what refuses it. */
   readonly beforeStored: (uid: string, bytes: number) => Promise<void>;
+  /** What the owner of an upload declares its file to be, asked when one begins; throws E_BAD_REQUEST for an unknown format. */
+  readonly declaredFormatOf: (job: ImportJob) => Promise<SourceFormat | undefined>;
   readonly log: Logger;
   readonly settings: ExecutorSettings;
 }

@@ -3,12 +3,17 @@ import { toDvcrError, type DvcrError } from "../../../errors/dvcr-error.ts";
 import type { Outcome } from "../../../process/outcome.ts";
 import { uploadHandlers, type UploadHandlers } from "../../../uploader/handlers.ts";
 import type { HeldBytes } from "../../../uploader/upload-memory.ts";
+import { withVhdFix } from "../../../uploader/source-format.ts";
 import { UploadSession } from "../../../uploader/upload-session.ts";
 import type { ImportJob, WaitsFor } from "../executor.ts";
 import { LocalJob, resultOf } from "./local-job.ts";
 import type { ExecutorDeps } from "./settings.ts";
 import { placedSource } from "./placed-source.ts";
 import type { Places } from "./places.ts";
+
+const vhdFix =
+  "Delete the image, create it again, and send the file with `dvcr upload --src-format vpc` or the header DVCR-Source-Format: vpc, " +
+  "or annotate the image with virtualization.deckhouse.io/source-format: vpc first.";
 
 /** Waits for a file at its upload URL; whatever a client can mend may be tried again there. */
 export class UploadJob extends LocalJob {
@@ -22,15 +27,15 @@ export class UploadJob extends LocalJob {
     this.#token = token;
     const { settings } = deps;
     this.#session = new UploadSession({
-      startImport: (source, checksums, ended) => {
+      startImport: (source, { checksums, sourceFormat }, ended) => {
         const signal = AbortSignal.any([this.signal, ended]);
         this.startOver();
         return this.#refusedOr(
           this.sampled(() =>
             this.inTurn(places, signal, async (place, inTime) => {
               const placed = placedSource(source, place, 0);
-              const options = importOptions(settings.image, checksums);
-              const report = await this.runImport(place)(placed, options, inTime);
+              const options = importOptions(settings.image, checksums, sourceFormat);
+              const report = await withVhdFix(this.runImport(place)(placed, options, inTime), vhdFix);
               // The client is told the image's public name, not where we keep it.
               return { ...report, image: deps.place.urlOf(job.target) };
             }),
@@ -56,6 +61,7 @@ export class UploadJob extends LocalJob {
         maxVirtualSize: settings.image.maxVirtualSize,
         maxUploadSize: settings.maxUploadSize,
         uploadIdleTimeout: settings.uploadIdleTimeout,
+        declaredFormat: () => deps.declaredFormatOf(job),
       },
       session: this.#session,
       signal: this.signal,
