@@ -28,7 +28,7 @@ let registry: TestRegistry;
 
 beforeAll(async () => {
   work = await temporaryDirectory();
-  raw = await makeRawDisk(join(work.path, "disk.raw"), 16);
+  raw = await makeRawDisk(join(work.path, "disk.raw"), 2);
   vhd = await qemuConvert(raw, join(work.path, "disk.vhd"), "-O", "vpc", "-o", "subformat=fixed,force_size=on");
   digest = await fileDigest(raw);
   [service, registry] = await Promise.all([ServeProcess.start(), startRegistry({ auth: true, tls: true })]);
@@ -73,7 +73,7 @@ describe("a fixed VHD to an upload URL", () => {
     const { stdout } = await curl("-H", "Accept: application/json", ...declared, "-T", vhd, url).done;
     expect(JSON.parse(stdout) as ImportReport).toMatchObject({
       sourceFormat: "vpc",
-      virtualSize: 16 * 2 ** 20,
+      virtualSize: 2 * 2 ** 20,
       scratchPeak: 0,
       restarts: 0,
     });
