@@ -9,7 +9,8 @@ const fixes: Partial<Record<ErrorCode, string>> = {
   E_AMBIGUOUS: "Convert it again from its origin: no honest tool writes that.",
   E_NESTED_IMAGE: `Unwrap it first, or set allowNested ${settings} if that is what you want.`,
   E_UNDECLARED_FIXED_VHD: "Convert it first, for example with `qemu-img convert -f vpc -O qcow2 IN OUT`.",
-  E_NOT_A_DISK: "Check the file or the URL: a page or an error message may stand where the disk should be. If it is a raw disk all the same, pack it with `gzip` and name the format where you upload it.",
+  E_NOT_A_DISK:
+    "Check the file or the URL: a page or an error message may stand where the disk should be. A raw disk that only looks like that is uploaded to an image with the annotation virtualization.deckhouse.io/source-format: raw.",
   E_DECODER_MEMORY: `Compress it again with a smaller window, for example \`xz -6\` or \`zstd -19\` without --long, or raise maxDecoderMemory ${settings}.`,
   E_SCRATCH_LIMIT: `Rewrite the image in order with \`qemu-img convert\`, or raise scratchLimit ${settings}.`,
   E_SCRATCH_IO: `Free space in the scratch directory, scratchDir ${settings}.`,
