@@ -174,7 +174,7 @@ describe("errors", () => {
     ["label's value", { labels: { os: "a b" } }, "metadata.labels"],
     ["label's name", { labels: { "a b": "x" } }, "metadata.labels"],
     ["annotation's name", { annotations: { "-": "x" } }, "metadata.annotations"],
-    ["finalizer", { finalizers: ["mine"] }, "metadata.finalizers"],
+    ["finalizer", { finalizers: ["not one"] }, "metadata.finalizers"],
   ])("refuses an invalid %s", async (_what, metadata, field) => {
     const { status, json } = await call("POST", cvis, cvi("metadata", undefined, metadata));
     expect(status).toBe(422);
@@ -205,7 +205,7 @@ describe("errors", () => {
     ["an answer of another type", "GET", cvis, undefined, { accept: "text/html" }, 406, "NotAcceptable"],
     ["a body that is no JSON", "POST", cvis, "{", {}, 400, "BadRequest"],
     ["a body that is no object", "POST", cvis, "[]", {}, 400, "BadRequest"],
-    ["a body of another kind", "POST", cvis, vi("x"), {}, 400, "BadRequest"],
+    ["a body of another kind", "POST", cvis, vi("x"), {}, 422, "Invalid"],
     [
       "a body that is nested too deeply",
       "POST",

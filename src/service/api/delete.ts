@@ -8,7 +8,15 @@ import { listAll } from "./read.ts";
 import { parameter, readOptions, writeOptions } from "./request-options.ts";
 import { selectorOf } from "./selectors.ts";
 import { apiVersionOf } from "./resource-types.ts";
-import { changedMeanwhile, conflict, forbidden, notFound } from "./status.ts";
+import {
+  changedMeanwhile,
+  conflict,
+  forbidden,
+  invalidField,
+  invalidOptions,
+  notFound,
+  type InvalidProblem,
+} from "./status.ts";
 import { isCode } from "./write.ts";
 
 interface DeleteOptions {
@@ -23,12 +31,31 @@ function deleteOptions({ body, contentType, query, userAgent }: ApiRequest): Del
   const dryRun = at(sent, "dryRun");
   const fromBody = Array.isArray(dryRun) && dryRun.length > 0 ? { dryRun: String(dryRun[0]) } : {};
   const options = writeOptions("DeleteOptions", { dryRun: parameter(query, "dryRun"), ...fromBody }, userAgent);
+  const problems = propagationProblems(
+    at(sent, "propagationPolicy") ?? (parameter(query, "propagationPolicy") || undefined),
+    at(sent, "orphanDependents") ?? (parameter(query, "orphanDependents") || undefined),
+  );
+  if (problems.length > 0) throw invalidOptions("DeleteOptions", problems);
   const preconditions = fieldsOf(sent, "preconditions");
   return {
     dryRun: options.dryRun,
     uid: textOf(preconditions["uid"]),
     resourceVersion: textOf(preconditions["resourceVersion"]),
   };
+}
+
+const policies: readonly unknown[] = ["Background", "Foreground", "Orphan"];
+
+/** Nothing here has dependents, so that each policy comes to the same; what is none is refused as by the API server. */
+function propagationProblems(policy: unknown, orphans: unknown): InvalidProblem[] {
+  if (policy === undefined || policy === null) return [];
+  const field = "propagationPolicy";
+  if (orphans !== undefined && orphans !== null)
+    return [invalidField(field, policy, "orphanDependents and deletionPropagation cannot be both set")];
+  if (policies.includes(policy)) return [];
+  const supported = [...policies, "nil"].map((one) => JSON.stringify(one)).join(", ");
+  const message = `Unsupported value: ${JSON.stringify(policy)}: supported values: ${supported}`;
+  return [{ field, reason: "FieldValueNotSupported", message }];
 }
 
 /** DELETE of one object: the object where finalizers hold it, else a Status. Throws StatusError. */

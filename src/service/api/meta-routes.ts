@@ -26,12 +26,15 @@ const noDefinitions = {
 
 /** Adds them to `app`. Everybody who is known may read them. */
 export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
-  app.get("/version", (_request, reply) => json(reply, versionInfo));
-  for (const path of ["/api", "/apis"] as const) {
-    app.get(path, (request, reply) => {
-      throwIfUnknown(request);
-      return discovery(path, request, reply);
-    });
+  // Clients made from OpenAPI documents ask with a slash at the end.
+  for (const slash of ["", "/"]) {
+    app.get(`/version${slash}`, (_request, reply) => json(reply, versionInfo));
+    for (const path of ["/api", "/apis"] as const) {
+      app.get(`${path}${slash}`, (request, reply) => {
+        throwIfUnknown(request);
+        return discovery(path, request, reply);
+      });
+    }
   }
   for (const group of new Set(groupVersions.map((one) => one.group).filter((one) => one !== ""))) {
     known(app, `/apis/${group}`, () => groupOf(group));

@@ -34,15 +34,20 @@ export interface RequestTarget {
 /** Throws 400 where the object is not the one that the request's path names, or metadata has members of wrong types. Completes what may be missing. */
 export function settleIdentity(object: Fields, { type, namespace, name }: RequestTarget): void {
   const apiVersion = apiVersionOf(type);
-  object["apiVersion"] ??= apiVersion;
-  object["kind"] ??= type.kind;
-  if (object["kind"] !== type.kind)
+  // The API server knows the types of its own kinds; a custom resource must say what it is.
+  if (!type.custom) {
+    object["apiVersion"] ||= apiVersion;
+    object["kind"] ||= type.kind;
+  }
+  if (textOf(object["kind"]) === "") throw badRequest("Object 'Kind' is missing in the body of the request");
+  // Another kind of a custom resource is an invalid field.
+  if (object["kind"] !== type.kind && !type.custom)
     throw badRequest(
       `the kind in the data (${String(object["kind"])}) does not match the expected kind (${type.kind})`,
     );
   if (object["apiVersion"] !== apiVersion)
     throw badRequest(
-      `the API version in the data (${String(object["apiVersion"])}) does not match the expected API version (${apiVersion})`,
+      `the API version in the data (${textOf(object["apiVersion"])}) does not match the expected API version (${apiVersion})`,
     );
   object["metadata"] ??= {};
   const wrong = wrongType(object["metadata"], objectMeta, "metadata");
@@ -106,10 +111,11 @@ export function pruneMetadata(metadata: Fields): void {
 const labelWords =
   "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 
-/** What is wrong with labels, annotations and finalizers. */
-export function metadataProblems(object: Fields): InvalidProblem[] {
+/** What is wrong with kind, labels, annotations, finalizers and owners. */
+export function metadataProblems({ kind, custom }: ResourceType, object: Fields): InvalidProblem[] {
   const metadata = fieldsOf(object, "metadata");
   const problems: InvalidProblem[] = [];
+  if (object["kind"] !== kind) problems.push(invalidField("kind", object["kind"], `must be ${kind}`));
   for (const [name, value] of Object.entries(fieldsOf(metadata, "labels"))) {
     if (!isLabelName(name)) problems.push(invalidField("metadata.labels", name, `name part ${labelWords}`));
     if (!isLabelValue(String(value)))
@@ -128,7 +134,7 @@ export function metadataProblems(object: Fields): InvalidProblem[] {
   for (const finalizer of (metadata["finalizers"] ?? []) as string[]) {
     if (!isLabelName(finalizer))
       problems.push(invalidField("metadata.finalizers", finalizer, `name part ${labelWords}`));
-    else if (!finalizer.includes("/"))
+    else if (!finalizer.includes("/") && !custom)
       problems.push(
         invalidField(
           "metadata.finalizers",
@@ -137,6 +143,18 @@ export function metadataProblems(object: Fields): InvalidProblem[] {
         ),
       );
   }
+  return [...problems, ...ownerProblems((metadata["ownerReferences"] ?? []) as Fields[])];
+}
+
+function ownerProblems(owners: readonly Fields[]): InvalidProblem[] {
+  const field = "metadata.ownerReferences";
+  const problems = owners.flatMap((owner) =>
+    ["apiVersion", "kind", "name", "uid"]
+      .filter((name) => textOf(owner[name]) === "")
+      .map((name) => invalidField(`${field}.${name}`, "", `${name} must not be empty`)),
+  );
+  if (owners.filter(({ controller }) => controller === true).length > 1)
+    problems.push(invalidField(field, "object", "Only one reference can have Controller set to true"));
   return problems;
 }
 

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 
 import type { ManagedFields } from "../model/object.ts";
 import { structured } from "../model/structure.ts";
-import { validateObject } from "../model/validate.ts";
+import { statusSchemaProblems, validateObject } from "../model/validate.ts";
 import { asObject, type ApiRequest } from "./context.ts";
 import { checkLimits, checkSize } from "./decode/object-limits.ts";
 import { at, fieldsOf, isEmpty, isFields, sameJson, textOf, type Fields } from "./json.ts";
@@ -18,7 +18,7 @@ import {
 } from "./metadata.ts";
 import { objectMeta } from "./openapi/meta-schemas.ts";
 import { schemaOf, type ResourceType } from "./resource-types.ts";
-import { changedMeanwhile, conflict, invalidField, invalidObject, type InvalidProblem } from "./status.ts";
+import { changedMeanwhile, invalidField, invalidObject, type InvalidProblem } from "./status.ts";
 import type { FieldSchema } from "./fields/typed.ts";
 
 /** RFC 3339, whole seconds, UTC. */
@@ -64,11 +64,7 @@ export function prepareUpdate({ place, subresource }: ApiRequest, sent: Fields, 
   const [metadata, liveMetadata] = [changed["metadata"] as Fields, fieldsOf(live, "metadata")];
   const { uid, resourceVersion } = metadata;
   if (textOf(uid) !== "" && uid !== liveMetadata["uid"])
-    throw conflict(
-      type,
-      name,
-      `Precondition failed: UID in precondition: ${textOf(uid)}, UID in object meta: ${textOf(liveMetadata["uid"])}`,
-    );
+    throw invalidObject(type, name, [invalidField("metadata.uid", uid, "field is immutable")]);
   if (textOf(resourceVersion) !== "" && resourceVersion !== liveMetadata["resourceVersion"])
     throw changedMeanwhile(type, name);
   const object: Fields = subresource === "status" ? { ...structuredClone(live), status: changed["status"] } : changed;
@@ -105,7 +101,7 @@ function settled(
   else delete metadata["managedFields"];
   const problems: InvalidProblem[] = [
     ...validateObject(asObject(object)),
-    ...metadataProblems(object),
+    ...metadataProblems(type, object),
     ...statusProblems(type, object, subresource),
   ];
   if (live !== undefined && problems.length === 0)
@@ -123,9 +119,8 @@ function statusProblems(
   if (subresource !== "status" || status === undefined) return [];
   const schema = schemaOf(type).properties?.["status"];
   const wrong = schema === undefined ? undefined : wrongType(status, schema, "status");
-  return wrong === undefined
-    ? []
-    : [invalidField("status", isFields(status) ? "object" : status, `cannot be ${wrong}`)];
+  if (wrong !== undefined) return [invalidField("status", isFields(status) ? "object" : status, `cannot be ${wrong}`)];
+  return schema === undefined ? [] : statusSchemaProblems(type.kind, status);
 }
 
 /** What a create would have given, for a dry run. */

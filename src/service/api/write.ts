@@ -9,6 +9,7 @@ import { ownersAfterUpdate, type Manager } from "./fields/managed.ts";
 import { at, textOf, type Fields } from "./json.ts";
 import { jsonPatch } from "./json-patch.ts";
 import { mergePatch, strategicMergePatch } from "./merge-patch.ts";
+import { settleIdentity } from "./metadata.ts";
 import { openForContent } from "./namespaces.ts";
 import { asIfCreated, asIfUpdated, fieldSchemaOf, now, prepareCreate, prepareUpdate } from "./prepare.ts";
 import { writeOptions, type WriteOptions } from "./request-options.ts";
@@ -17,6 +18,7 @@ import {
   alreadyExists,
   badRequest,
   changedMeanwhile,
+  conflict,
   invalid,
   invalidObject,
   notFound,
@@ -94,6 +96,16 @@ export async function update(request: ApiRequest): Promise<ApiAnswer> {
   const options = writeOptions("UpdateOptions", request.query, request.userAgent);
   const { value: sent, repeated } = decodeObject(request.body, request.contentType);
   heed(request, options, sent, repeated);
+  settleIdentity(sent, place);
+  const { metadata: live } = asObject(await liveObject(request));
+  const uid = textOf(at(sent, "metadata", "uid"));
+  // In a PUT the uid is a precondition, in a patch a field that does not change.
+  if (uid !== "" && uid !== live.uid)
+    throw conflict(
+      place.type,
+      place.name,
+      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${live.uid}`,
+    );
   const isUnconditional = textOf(at(sent, "metadata", "resourceVersion")) === "";
   if (isUnconditional && place.type.custom) {
     throw invalidObject(place.type, place.name, [

@@ -147,9 +147,9 @@ export const virtualImageSchema: JsonSchema = resource(
       {
         dataSource: dataSource("namespace"),
         storage: text(
-          "ContainerRegistry: in the store for container images. PersistentVolumeClaim: on a volume of the cluster, which this service does not have; such an image stays Pending.",
+          "ContainerRegistry: in the store for container images. PersistentVolumeClaim: on a volume of the cluster, which this service does not have; such an image stays Pending. Kubernetes: the old name of PersistentVolumeClaim.",
           {
-            enum: ["ContainerRegistry", "PersistentVolumeClaim"],
+            enum: ["ContainerRegistry", "Kubernetes", "PersistentVolumeClaim"],
             default: "ContainerRegistry",
           },
         ),

@@ -19,8 +19,10 @@ const condition = object(
 
 export const imageStatusSchema: JsonSchema = object("State of the image; written by the service.", {
   phase: text(
-    "Pending: waits for something named in the conditions. WaitForUserUpload: waits for the upload to begin. Provisioning: being imported. Ready: stored. Failed: see the Ready condition. Terminating: being deleted. ImageLost: was stored and is there no more.",
-    { enum: ["Pending", "WaitForUserUpload", "Provisioning", "Ready", "Failed", "Terminating", "ImageLost"] },
+    "Pending: waits for something named in the conditions. WaitForUserUpload: waits for the upload to begin. Provisioning: being imported. Ready: stored. Failed: see the Ready condition. Terminating: being deleted. ImageLost: was stored and is there no more. PVCLost: the same of a volume, which this service has none of.",
+    {
+      enum: ["Pending", "WaitForUserUpload", "Provisioning", "Ready", "Failed", "Terminating", "ImageLost", "PVCLost"],
+    },
   ),
   progress: text("Share of the source that was read.", { example: "28.2%" }),
   downloadSpeed: object("Speed of the source, while it is read and on the average of it all.", {
@@ -37,7 +39,18 @@ export const imageStatusSchema: JsonSchema = object("State of the image; written
   }),
   format: text("Format of the stored disk: raw or iso."),
   cdrom: { type: "boolean", description: "True for an image to be mounted as a CD-ROM." },
-  target: object("Where the image is stored.", { registryURL: text("The container image, for pulling.") }),
+  target: object("Where the image is stored.", {
+    registryURL: text("The container image, for pulling."),
+    persistentVolumeClaimName: text("Name of the volume's claim; not used by this service."),
+  }),
+  sourceUID: text("UID of the resource that the image is made from."),
+  storageClassName: text("Storage class of the volume; not used by this service."),
+  uploadCommand: text("A command that uploads a file; imageUploadURLs takes its place."),
+  usedInNamespaces: {
+    type: "array",
+    description: "Namespaces whose virtual machines use the image; not used by this service.",
+    items: text("Name of a namespace."),
+  },
   imageUploadURLs: object("Where to send the file of an image of type Upload. Whoever knows such a URL can upload.", {
     external: text("For clients anywhere."),
     inCluster: text("For clients beside the server."),

@@ -34,7 +34,7 @@ export interface ImageDataSource {
 export interface ImageSpec {
   readonly dataSource: ImageDataSource;
   /** VirtualImage only. */
-  readonly storage?: "ContainerRegistry" | "PersistentVolumeClaim";
+  readonly storage?: "ContainerRegistry" | "Kubernetes" | "PersistentVolumeClaim";
   readonly persistentVolumeClaim?: { readonly storageClassName?: string };
 }
 

@@ -129,6 +129,19 @@ function schemaProblems(object: KubeObject): FieldProblem[] {
   return validator(object) ? [] : (validator.errors ?? []).map(problemOf);
 }
 
+const compiledStatus = new Map<Kind, ValidateFunction>();
+
+/** Everything that is wrong with a status that somebody else than the service writes. */
+export function statusSchemaProblems(kind: Kind, status: unknown): FieldProblem[] {
+  let validator = compiledStatus.get(kind);
+  if (validator === undefined) {
+    const { status: schema } = schemas[kind].properties ?? {};
+    validator = ajv.compile({ type: "object", properties: { status: schema ?? {} } });
+    compiledStatus.set(kind, validator);
+  }
+  return validator({ status }) ? [] : (validator.errors ?? []).map(problemOf);
+}
+
 function sourceProblems(source: ImageDataSource, kind: string): FieldProblem[] {
   const problems: FieldProblem[] = [];
   const own = memberOf[source.type];

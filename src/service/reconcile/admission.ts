@@ -35,7 +35,7 @@ export async function refusalOf(
   deps: AdmissionDeps,
   signal: AbortSignal,
 ): Promise<Refusal | undefined> {
-  if (image.spec.storage === "PersistentVolumeClaim") {
+  if (image.spec.storage === "PersistentVolumeClaim" || image.spec.storage === "Kubernetes") {
     return {
       reason: "StorageClassNotReady",
       message:

@@ -30,7 +30,7 @@ const bodyLimit = 3 * 2 ** 20;
 const mostUnread = 2 ** 20;
 /** A name in a path may be as long as Kubernetes allows. */
 const maxParamLength = 300;
-const probes = ["/healthz", "/readyz"];
+const probes = ["/healthz", "/healthz/", "/livez", "/livez/", "/readyz"];
 const uploadPrefix = "/upload/";
 
 export interface AppDeps {
@@ -119,7 +119,8 @@ export async function buildServeApp({
     answerError(request, reply, new DvcrError("E_NOT_FOUND", "there is nothing at this path"), []),
   );
 
-  app.get("/healthz", (_request, reply) => reply.type("text/plain").send("ok\n"));
+  for (const path of ["/healthz", "/healthz/", "/livez", "/livez/"])
+    app.get(path, (_request, reply) => reply.type("text/plain").send("ok\n"));
   app.get("/readyz", (_request, reply) => {
     const why = notReady();
     return reply
