@@ -280,7 +280,7 @@ describe("validation of an image", () => {
       ),
     ).toEqual([]);
     expect(lines(namespaced({ type: "Upload" }, { storage: "Floppy" }))).toEqual([
-      'spec.storage: Unsupported value: "Floppy": supported values: "ContainerRegistry", "PersistentVolumeClaim"',
+      'spec.storage: Unsupported value: "Floppy": supported values: "ContainerRegistry", "Kubernetes", "PersistentVolumeClaim"',
     ]);
     expect(
       unknownFields("ClusterVirtualImage", cluster({ type: "Upload", extra: 1 }, { storage: "ContainerRegistry" })),
