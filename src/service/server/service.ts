@@ -103,7 +103,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
       config,
       log,
       isAuthenticated: authenticator.isOn,
-      notReady: () => notReady ?? (directory.reserve.hold() ? undefined : diskFull),
+      notReady: () => notReady ?? (directory.reserve.hasRoom() ? undefined : diskFull),
     }),
     closeGracefully,
   );

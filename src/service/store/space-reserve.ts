@@ -50,6 +50,11 @@ export class SpaceReserve {
     }
   }
 
+  /** True where something new may be stored: the space is kept back, and the disk has some besides. */
+  hasRoom(): boolean {
+    return this.hold() && freeBytes(dirname(this.#path)) >= tooLittle;
+  }
+
   /** Gives the space up; false where there was none to give. */
   release(): boolean {
     const held = this.#size() > 0;

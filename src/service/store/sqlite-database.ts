@@ -150,7 +150,7 @@ function refuseLoneLog(path: string): void {
   throw new DvcrError("E_STORE_LOST", `the database "${path}" is missing or empty, and its log "${log}" is not`);
 }
 
-/** Damage that is met later would be met by a write. Costs about a second for each 300 MB. */
+/** Damage that is met later would be met by a write. Reads the whole database. */
 function checkPages(path: string, db: Database): void {
   const found = String(Object.values(db.all("PRAGMA quick_check(1)")[0] ?? {})[0]);
   if (found !== "ok") throw damaged(path, found);

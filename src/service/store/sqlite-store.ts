@@ -14,7 +14,7 @@ import { requireKnown } from "./traces.ts";
 import { SqliteDatabase } from "./sqlite-database.ts";
 import { hasSealed, migrations, ObjectTables } from "./sqlite-tables.ts";
 import type { Change, ListOptions, ObjectList, ResourceStore, WatchOptions } from "./store.ts";
-import { WriteBatch } from "./write-batch.ts";
+import { WriteBatch, type RequireRoom } from "./write-batch.ts";
 import { Watchers, type ResourceChange } from "./watchers.ts";
 
 export const databaseFile = "resources.db";
@@ -25,7 +25,6 @@ const sweepEveryMs = 60_000;
 export class SqliteStore implements ResourceStore {
   readonly #db: SqliteDatabase;
   readonly #tables: ObjectTables;
-  readonly #reserve: SpaceReserve;
   readonly #watchers: Watchers;
   readonly #batch: WriteBatch;
   readonly #options: Required<Omit<SqliteStoreOptions, "mayBeNew">>;
@@ -38,7 +37,6 @@ export class SqliteStore implements ResourceStore {
   private constructor(db: SqliteDatabase, sealing: Sealing, reserve: SpaceReserve, options: SqliteStoreOptions) {
     this.#db = db;
     this.#tables = new ObjectTables(db, sealing);
-    this.#reserve = reserve;
     this.#batch = new WriteBatch({
       commit: (work) => this.#commit(work),
       part: (work) => this.#part(work),
@@ -83,9 +81,9 @@ export class SqliteStore implements ResourceStore {
   }
 
   create<T extends KubeObject>(resource: ResourceName, draft: Draft<T>): Promise<T> {
-    return this.#write<T>(() => {
+    return this.#write<T>((requireRoom) => {
       const key = keyOf(resource, draft.metadata);
-      this.#requireRoom();
+      requireRoom();
       if (this.#tables.find(key) !== undefined)
         throw new DvcrError("E_OBJECT_EXISTS", `${describe(key)} exists already`);
       const object = {
@@ -110,10 +108,10 @@ export class SqliteStore implements ResourceStore {
   }
 
   update<T extends KubeObject>(resource: ResourceName, object: T): Promise<T> {
-    return this.#write<T>(() => {
+    return this.#write<T>((requireRoom) => {
       const key = keyOf(resource, object.metadata);
       const current = this.#present(key, object.metadata) as T;
-      this.#requireRoom(() => !isDeepStrictEqual(contentOf(object), contentOf(current)));
+      requireRoom(() => !isDeepStrictEqual(contentOf(object), contentOf(current)));
       const { uid, creationTimestamp, deletionTimestamp, generation, resourceVersion } = current.metadata;
       const next: T = {
         ...object,
@@ -278,17 +276,11 @@ export class SqliteStore implements ResourceStore {
     return stored;
   }
 
-  #write<T extends KubeObject>(run: () => T): Promise<T> {
+  #write<T extends KubeObject>(run: (requireRoom: RequireRoom) => T): Promise<T> {
     return new Promise((resolve) => {
       this.#checkOpen();
       resolve(this.#batch.add(run));
     });
-  }
-
-  /** Nothing new on a full disk: what takes space would take it from what frees some. */
-  #requireRoom(takesSpace: () => boolean = () => true): void {
-    if (!this.#reserve.hold() && takesSpace())
-      throw new DvcrError("E_STORE_FULL", "nothing new is taken while the disk of the data directory is full");
   }
 
   #part<T>(work: () => T): T {
