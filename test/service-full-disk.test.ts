@@ -143,3 +143,21 @@ describe.skipIf(!mayMount)("a disk of 64 MiB", () => {
     expect(await status(server, "/readyz")).toBe(200);
   });
 });
+
+it("a database whose log was taken away while it runs: nothing more is accepted, and /readyz says what to do", async () => {
+  await using server = await ServeProcess.start();
+  const post = (name: string) =>
+    fetch(`${server.url}${collection}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(imageDraft(name)),
+    });
+  expect((await post("one")).status).toBe(201);
+  rmSync(join(server.dataDirectory, "resources.db-wal"));
+  expect((await post("two")).status).toBe(500);
+  const ready = await fetch(`${server.url}/readyz`);
+  expect([ready.status, await ready.text()]).toEqual([
+    503,
+    expect.stringMatching(/^E_STORE_IO: another program has closed the database .*start this process again/),
+  ]);
+});

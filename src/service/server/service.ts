@@ -103,7 +103,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
       config,
       log,
       isAuthenticated: authenticator.isOn,
-      notReady: () => notReady ?? (directory.reserve.hasRoom() ? undefined : diskFull),
+      notReady: () => notReady ?? store.trouble ?? (directory.reserve.hasRoom() ? undefined : diskFull),
     }),
     closeGracefully,
   );

@@ -8,11 +8,15 @@ import { freeBytes, isDiskFull } from "./space-reserve.ts";
 export type Value = number | string | Uint8Array | null;
 export type Row = Readonly<Record<string, Value>>;
 
+/** Faults of the database itself, not of one write. */
+const troubles: ReadonlySet<string> = new Set(["E_STORE_IO", "E_STORE_DAMAGED"]);
+
 export class SqliteDatabase {
   readonly #path: string;
   readonly #db: Database;
   readonly #statements = new Map<string, Statement>();
   readonly #logFile: number;
+  #trouble: string | undefined;
 
   private constructor(path: string, db: Database, logFile: number) {
     this.#path = path;
@@ -56,14 +60,19 @@ export class SqliteDatabase {
     }
   }
 
+  /** Why the last transaction was not written; undefined where it was, or where the disk is merely full. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
   /** All rows of a query. @throws DvcrError E_STORE_IO. */
   all(sql: string, values: Value[] = []): Row[] {
-    return this.#guarded(() => this.#statement(sql).all(values) as Row[]);
+    return this.#withStatement(sql, (statement) => statement.all(values) as Row[]);
   }
 
   /** @throws DvcrError E_STORE_IO. */
   run(sql: string, values: Value[] = []): void {
-    this.#guarded(() => this.#statement(sql).run(values));
+    this.#withStatement(sql, (statement) => statement.run(values));
   }
 
   /**
@@ -72,13 +81,15 @@ export class SqliteDatabase {
    * @throws DvcrError E_STORE_IO.
    */
   transaction<T>(work: () => T): T {
-    this.run("BEGIN IMMEDIATE");
     try {
+      this.run("BEGIN IMMEDIATE");
       const result = work();
       this.run("COMMIT");
       this.#checkLogFile();
+      this.#trouble = undefined;
       return result;
     } catch (error) {
+      if (error instanceof DvcrError && troubles.has(error.code)) this.#trouble = error.toLine();
       this.#undo("ROLLBACK");
       throw error;
     }
@@ -104,13 +115,30 @@ export class SqliteDatabase {
     this.#guarded(() => this.#db.close());
   }
 
-  #statement(sql: string): Statement {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
+  #withStatement<T>(sql: string, work: (statement: Statement) => T): T {
+    return this.#guarded(() => {
+      let statement = this.#statements.get(sql);
+      if (statement === undefined) {
+        statement = this.#db.prepare(sql);
+        this.#statements.set(sql, statement);
+      }
+      try {
+        return work(statement);
+      } catch (error) {
+        this.#forget(sql, statement);
+        throw error;
+      }
+    });
+  }
+
+  /** SQLite tells a statement's failure once more when it is reset, and the driver takes that for one of its next use. */
+  #forget(sql: string, statement: Statement): void {
+    this.#statements.delete(sql);
+    try {
+      statement.finalize();
+    } catch {
+      // The same failure for the last time; the statement is gone.
     }
-    return statement;
   }
 
   /**

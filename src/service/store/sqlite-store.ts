@@ -194,6 +194,11 @@ export class SqliteStore implements ResourceStore {
     return String(this.#version);
   }
 
+  /** Why nothing can be written, by the last attempt. Each sweep is one. */
+  get trouble(): string | undefined {
+    return this.#db.trouble;
+  }
+
   /** Writes that were asked for are done before. */
   async close(): Promise<void> {
     if (this.#closed) return;
