@@ -26,7 +26,10 @@ const nodeGlobals = Object.fromEntries(
 /** The executables have no extension, and ESLint only looks at such files where they are named. */
 const executables = Object.values(JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")).bin);
 
-/** The floors of docs/architecture.md while a file is edited; scripts/lint-imports.mjs checks the whole tree, and circles. */
+/**
+ * The floors of docs/architecture.md while a file is edited; scripts/lint-imports.mjs checks the whole tree, and
+ * circles.
+ */
 const floorsRule = {
   create: (context) => {
     const check = ({ source }) => {

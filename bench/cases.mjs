@@ -1,9 +1,10 @@
 /**
- * The cases as data. A case measures its `sides` (bench/sides.mjs) on one input (bench/inputs.mjs); `targets` are what must
- * hold between the medians of one run. "hand" stands for all by-hand pipelines, and in a target for the fastest of them.
+ * The cases as data. A case measures its `sides` (bench/sides.mjs) on one input (bench/inputs.mjs); `targets` are what
+ * must hold between the medians of one run. "hand" stands for all by-hand pipelines, and in a target for the fastest of
+ * them.
  *
- * `inOrder`: the input can be converted in one pass, so nothing may be written to scratch. `memory`: the limit of resident memory
- * in MiB where it is not the usual one. `rounds`: fewer than usual where one round takes minutes.
+ * `inOrder`: the input can be converted in one pass, so nothing may be written to scratch. `memory`: the limit of
+ * resident memory in MiB where it is not the usual one. `rounds`: fewer than usual where one round takes minutes.
  */
 import { cpus } from "node:os";
 
@@ -24,7 +25,9 @@ const ratio = (metric, of, to, factor) => ({
 const total = (side) => side.cpu + side.registryCpu + side.originCpu;
 const cores = cpus().length;
 
-/** The zeros that a disk has more than another one of the same data may cost a share of their size in the stored layer. */
+/**
+ * The zeros that a disk has more than another one of the same data may cost a share of their size in the stored layer.
+ */
 const zeros = (side, dense, share) => ({
   text: `added zeros cost ≤ 1/${share} of their size in ${side}`,
   unit: "B",
@@ -273,7 +276,10 @@ export function generalTargets(one) {
 const largest = (m, names, metric) =>
   Math.max(...names.filter((name) => m[name] !== undefined).map((name) => m[name][metric]));
 
-/** The cases as --smoke runs them: every side once, but of the ways by hand all in the first case only, and fewer imports at once. */
+/**
+ * The cases as --smoke runs them: every side once, but of the ways by hand all in the first case only, and fewer
+ * imports at once.
+ */
 export const smokeCases = cases.map((one, index) => ({
   ...one,
   sides: one.sides.map((name) =>

@@ -3,11 +3,13 @@
  *
  *   npm run bench:core -- [--size full|small] [--rounds N] [--work DIR] [--out DIR] [--inputs-only]
  *
- * Reading, decoding and writing a raw file with holes; no layer, no digest, no push. qemu-img runs with its defaults and with
- * `-m 2 -W` (all its threads, out of order); targets are against the defaults, the ratio to the better of both is told too.
- * Inputs are those of `npm run bench`, kept in `--work`. Both sides write to `--out` (/dev/shm, so that no disk is measured), into
- * memory that was written to just before: a virtual machine gets its pages from the host one by one, at up to ten times the cost
- * of the whole conversion, and whoever came first would pay for it. Exit codes: 0 measured, 1 a wrong result, 2 usage.
+ * Reading, decoding and writing a raw file with holes; no layer, no digest, no push. qemu-img runs with its defaults
+ * and with
+ * `-m 2 -W` (all its threads, out of order); targets are against the defaults, the ratio to the better of both is told
+ * too. Inputs are those of `npm run bench`, kept in `--work`. Both sides write to `--out` (/dev/shm, so that no disk is
+ * measured), into memory that was written to just before: a virtual machine gets its pages from the host one by one, at
+ * up to ten times the cost of the whole conversion, and whoever came first would pay for it. Exit codes: 0 measured, 1
+ * a wrong result, 2 usage.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -141,7 +143,8 @@ async function main() {
         ([name, { wall, cpu }]) => `${name} ${wall.toFixed(2)} s ${cpu.toFixed(2)} CPU s`,
       );
       say(
-        `${text.padEnd(24)} ${faster.toFixed(2)} times as fast, ${cpuShare.toFixed(2)} of the CPU: ${met ? "met" : "MISSED"}; than its best ${best.faster.toFixed(2)} times (${figures.join(", ")})`,
+        `${text.padEnd(24)} ${faster.toFixed(2)} times as fast, ${cpuShare.toFixed(2)} of the CPU: ` +
+          `${met ? "met" : "MISSED"}; than its best ${best.faster.toFixed(2)} times (${figures.join(", ")})`,
       );
     }
     const record = {

@@ -1,5 +1,6 @@
 /**
- * The input images as data, each made from the one named by `from`, by a bash script that reads "$in" and writes "$out".
+ * The input images as data, each made from the one named by `from`, by a bash script that reads "$in" and writes
+ * "$out".
  * `disk` says how qemu-img gets the raw disk that our image is compared with: by converting the file (or each file of a
  * directory), or from the input it was packed from. `unpack` is how one would do it by hand.
  */

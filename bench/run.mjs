@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: measures us beside the alternatives on the same files in the same run; bench/README.md explains it.
  *
- * Exit codes: 0 measured, 1 a side failed or stored a wrong image, 2 wrong usage. A missed target is a finding, not a failure.
+ * Exit codes: 0 measured, 1 a side failed or stored a wrong image, 2 wrong usage. A missed target is a finding, not a
+ * failure.
  */
 import { spawnSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -25,8 +26,8 @@ import { keepResult, renewPages } from "./lib/results.mjs";
 import { inputNames, runCase } from "./lib/run-case.mjs";
 import { scaling } from "./scaling.mjs";
 
-const usage = `usage: npm run bench -- [CASE…] [--size full|small|smoke] [--rounds N] [--work DIR] [--results DIR] [--profile]
-         [--inputs-only] [--no-setup]
+const usage = `usage: npm run bench -- [CASE…] [--size full|small|smoke] [--rounds N] [--work DIR] [--results DIR]
+         [--profile] [--inputs-only] [--no-setup]
        npm run bench -- --smoke | --page
 
 cases: ${cases.map((one) => one.name).join(" ")}
@@ -182,7 +183,10 @@ async function benchmark({ chosen, size, rounds, work, inputsOnly, profile, resu
   return failures === 0 ? 0 : 1;
 }
 
-/** One import that does not count: the first start after a build reads files for the first time, which writes their times. */
+/**
+ * One import that does not count: the first start after a build reads files for the first time, which writes their
+ * times.
+ */
 async function warmUp(workshop) {
   const image = workshop.path("warm-up");
   await writeFile(image, Buffer.alloc(2 ** 20, 1));

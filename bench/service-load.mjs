@@ -4,8 +4,8 @@
  *
  *   npm run bench:service [-- --imports 50 --watchers 200 --uploads 20]
  *
- * The load's own clients run on the same cores, but give way to the service, as clients elsewhere would take nothing of it.
- * Only the requests whose time is taken, on a thread of their own, have its priority.
+ * The load's own clients run on the same cores, but give way to the service, as clients elsewhere would take nothing of
+ * it. Only the requests whose time is taken, on a thread of their own, have its priority.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -89,8 +89,10 @@ async function measure({ imports, watchers, uploads }, workshop) {
   const ms = (share) => `${percentile(latencies, share).toFixed(1)} ms`;
   process.stdout.write(
     [
-      `${imports} imports queued, ${uploads} uploads at once, ${watchers} watchers: all Ready after ${seconds.toFixed(1)} s`,
-      `list of all images while they ran: ${latencies.length} requests, median ${ms(0.5)}, 99th percentile ${ms(0.99)} (target: ${targetMilliseconds}), slowest ${ms(1)}`,
+      `${imports} imports queued, ${uploads} uploads at once, ${watchers} watchers: all Ready ` +
+        `after ${seconds.toFixed(1)} s`,
+      `list of all images while they ran: ${latencies.length} requests, median ${ms(0.5)}, 99th ` +
+        `percentile ${ms(0.99)} (target: ${targetMilliseconds}), slowest ${ms(1)}`,
       `memory of the service: ${Math.round(idle / mebibyte)} MiB idle, ${Math.round(peak / mebibyte)} MiB at its peak`,
       `events per watcher: ${Math.min(...events)} to ${Math.max(...events)}`,
       "",

@@ -3,15 +3,17 @@
  *
  * `role`: ours, peer (end to end), component (a part of the job), floor (what bounds the job).
  * `needs`: commands, or Debian packages as "command:package". `repository`: where its image is, to be verified.
- * `holds`: what /disk/disk.img must be (raw: what qemu-img gives; verbatim: the input itself). `origin`: http or https, a server
- * for the input. `input`: another one than the case's. `count`: it stores so many images. `latency`: /metrics is asked meanwhile.
+ * `holds`: what /disk/disk.img must be (raw: what qemu-img gives; verbatim: the input itself). `origin`: http or https,
+ * a server for the input. `input`: another one than the case's. `count`: it stores so many images. `latency`: /metrics
+ * is asked meanwhile.
  * `after`: the side whose stored image it works on ($LAYOUT, $LAYER, $LAYER_DIGEST).
  *
- * The scripts see DVCR (the checkout), IMAGE (the input), RAW and EXTENTS (its disk), URL and CERTIFICATES (the origin),
- * REGISTRY (host:port) and what lib/run-case.mjs documents.
+ * The scripts see DVCR (the checkout), IMAGE (the input), RAW and EXTENTS (its disk), URL and CERTIFICATES (the
+ * origin), REGISTRY (host:port) and what lib/run-case.mjs documents.
  */
 const ours = (source, options = "") =>
-  `"$DVCR/bin/dvcr" import --quiet --json --scratch-dir "$TMPDIR" ${options} ${source} "docker://$REGISTRY/bench/ours:1" --dest-tls-verify=false`;
+  `"$DVCR/bin/dvcr" import --quiet --json --scratch-dir "$TMPDIR" ${options} ${source} ` +
+  `"docker://$REGISTRY/bench/ours:1" --dest-tls-verify=false`;
 
 const oursSide = (label, source, options, more = {}) => ({
   role: "ours",
@@ -33,18 +35,21 @@ upload() { curl -sSf -D - -o /dev/null -X POST "$base/blobs/uploads/" | tr -d '\
 mkfifo tar layer
 openssl dgst -sha256 -r < tar > diffid & openssl dgst -sha256 -r < layer > digest &
 location=$(upload)
-tar -c --format=gnu --mtime=@0 --sort=name --owner=107 --group=107 --numeric-owner disk | tee tar | ${compress} | tee layer |
+tar -c --format=gnu --mtime=@0 --sort=name --owner=107 --group=107 --numeric-owner disk | tee tar |
+  ${compress} | tee layer |
   curl -sSf -D head -o /dev/null -X PATCH -H 'Content-Type: application/octet-stream' -T - "$location"
 wait
 diffid=$(cut -c1-64 diffid); digest=$(cut -c1-64 digest)
 location=$(tr -d '\\r' < head | sed -n 's/^[Ll]ocation: //p'); size=$(tr -d '\\r' < head | sed -n 's/^[Rr]ange: 0-//p')
 curl -sSf -X PUT "$location&digest=sha256:$digest"
-echo '{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:'$diffid'"]}}' > config
+printf '{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \\
+  $diffid > config
 config=$(sha256sum config | cut -c1-64)
 curl -sSf -X PUT -H 'Content-Type: application/octet-stream' --data-binary @config "$(upload)&digest=sha256:$config"
 oci=application/vnd.oci.image
-printf '{"schemaVersion":2,"mediaType":"%s.manifest.v1+json","config":{"mediaType":"%s.config.v1+json","digest":"sha256:%s","size":%d},"layers":[{"mediaType":"%s","digest":"sha256:%s","size":%d}]}' \\
-  $oci $oci $config $(stat -c %s config) $oci.layer.v1.${mediaType} $digest $((size + 1)) > manifest
+descriptor='{"mediaType":"%s","digest":"sha256:%s","size":%d}'
+printf '{"schemaVersion":2,"mediaType":"%s.manifest.v1+json","config":'"$descriptor"',"layers":['"$descriptor"']}' \\
+  $oci $oci.config.v1+json $config $(stat -c %s config) $oci.layer.v1.${mediaType} $digest $((size + 1)) > manifest
 curl -sSf -X PUT -H "Content-Type: $oci.manifest.v1+json" --data-binary @manifest "$base/manifests/1"
 `;
 
@@ -64,7 +69,9 @@ export IMPORTER_DESTINATION_ENDPOINT="$REGISTRY/bench/importer:1" IMPORTER_DESTI
 export DVCR_TERMINATION_LOG="$TMPDIR/termination-log" DVCR_METRICS_PORT="$METRICS_PORT" DVCR_SCRATCH_DIR="$TMPDIR"
 echo '{"auths":{}}' > "$TMPDIR/auth.json"
 `;
-/** A refused import ends with 0, so that no pod is started again: whether there is an image is asked of the registry. */
+/**
+ * A refused import ends with 0, so that no pod is started again: whether there is an image is asked of the registry.
+ */
 const importer = (command) =>
   `${importerEnvironment}${command} > importer.log 2>&1 || { tail -n 20 importer.log >&2; exit 1; }`;
 
@@ -78,10 +85,15 @@ buildah "\${own[@]}" rmi -a > removed
 `;
 
 const upload = `
-LISTEN_ADDRESS=127.0.0.1 LISTEN_PORT=0 HEALTHZ_PORT=0 DVCR_METRICS_PORT=0 OWNER_UID=bench DESTINATION_INSECURE_TLS=true \\
-UPLOADER_DESTINATION_ENDPOINT="$REGISTRY/bench/ours:1" DVCR_TERMINATION_LOG="$TMPDIR/termination-log" DVCR_SCRATCH_DIR="$TMPDIR" \\
+export LISTEN_ADDRESS=127.0.0.1 LISTEN_PORT=0 HEALTHZ_PORT=0 DVCR_METRICS_PORT=0 DVCR_SCRATCH_DIR="$TMPDIR"
+export OWNER_UID=bench DESTINATION_INSECURE_TLS=true DVCR_TERMINATION_LOG="$TMPDIR/termination-log"
+UPLOADER_DESTINATION_ENDPOINT="$REGISTRY/bench/ours:1" \\
   "$DVCR/bin/dvcr-uploader" > uploader.log 2>&1 &
-for i in $(seq 500); do port=$(sed -n 's/.*"uploadPort":\\([0-9]*\\).*/\\1/p' uploader.log); [ -n "$port" ] && break; sleep 0.02; done
+for i in $(seq 500); do
+  port=$(sed -n 's/.*"uploadPort":\\([0-9]*\\).*/\\1/p' uploader.log)
+  [ -n "$port" ] && break
+  sleep 0.02
+done
 curl -sSf -T "$IMAGE" "http://127.0.0.1:$port/upload" || { cat uploader.log >&2; exit 1; }
 wait
 `;
@@ -91,13 +103,15 @@ const concurrent = (count) => `
 images=("$IMAGE"/*.qcow2)
 for i in $(seq 0 ${count - 1}); do
   image="\${images[$((i % \${#images[@]}))]}"
-  "$DVCR/bin/dvcr" import --quiet --scratch-dir "$TMPDIR" "$image" "docker://$REGISTRY/bench/ours$i:1" --dest-tls-verify=false & all+=($!)
+  "$DVCR/bin/dvcr" import --quiet --scratch-dir "$TMPDIR" --dest-tls-verify=false "$image" \\
+    "docker://$REGISTRY/bench/ours$i:1" & all+=($!)
 done
 for pid in "\${all[@]}"; do wait "$pid"; done
 `;
 
 const putBlob = (file, digest) => `
-location=$(curl -sSf -D - -o /dev/null -X POST "http://$REGISTRY/v2/bench/blob/blobs/uploads/" | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')
+location=$(curl -sSf -D - -o /dev/null -X POST "http://$REGISTRY/v2/bench/blob/blobs/uploads/" |
+  tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')
 curl -sSf -T ${file} -H 'Content-Type: application/octet-stream' "$location&digest=sha256:${digest}"
 `;
 
@@ -197,7 +211,8 @@ export const sides = {
     needs: ["skopeo:skopeo"],
     after: "ours",
     script:
-      'skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$LAYOUT:bench" "docker://$REGISTRY/bench/skopeo:1"',
+      'skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$LAYOUT:bench" ' +
+      '"docker://$REGISTRY/bench/skopeo:1"',
   },
   "qemu-img": {
     role: "component",

@@ -1,4 +1,7 @@
-/** Compiles src/ into dist/, from nothing, so that no module of a deleted file stays behind. The console in dist/console stays. */
+/**
+ * Compiles src/ into dist/, from nothing, so that no module of a deleted file stays behind. The console in dist/console
+ * stays.
+ */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 
 import { inRoot } from "./lib/paths.mjs";

@@ -4,8 +4,8 @@ import { dirname, extname, join, relative, resolve, sep } from "node:path";
 import ts from "typescript";
 
 /**
- * Lowest first. A folder, or a file at the root, imports from lower floors only, and not from its neighbours on the same
- * one. A folder stands for all that is in it, but for `service`, whose parts have floors of their own.
+ * Lowest first. A folder, or a file at the root, imports from lower floors only, and not from its neighbours on the
+ * same one. A folder stands for all that is in it, but for `service`, whose parts have floors of their own.
  */
 export const floors = {
   src: [

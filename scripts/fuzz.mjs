@@ -135,7 +135,8 @@ async function fuzz(target, seconds, corpus, flags = []) {
   const number = (pattern) => /** @type {string} */ (pattern.exec(text)?.[1] ?? "?");
   const last = text.match(/cov: \d+ ft: \d+ corp: \d+/g)?.at(-1) ?? "";
   process.stdout.write(
-    `${target.padEnd(16)} ${number(/stat::number_of_executed_units:\s+(\d+)/)} runs, ${number(/stat::average_exec_per_sec:\s+(\d+)/)}/s, ${last}, no finding\n`,
+    `${target.padEnd(16)} ${number(/stat::number_of_executed_units:\s+(\d+)/)} runs, ` +
+      `${number(/stat::average_exec_per_sec:\s+(\d+)/)}/s, ${last}, no finding\n`,
   );
 }
 

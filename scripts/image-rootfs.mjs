@@ -129,7 +129,9 @@ async function copyProgram(target) {
   }
 }
 
-/** Paths of the modules that package-lock.json does not mark as for development; nested ones come with their parents. */
+/**
+ * Paths of the modules that package-lock.json does not mark as for development; nested ones come with their parents.
+ */
 function productionModules() {
   const { packages } = JSON.parse(readFileSync(inRoot("package-lock.json"), "utf8"));
   const top = Object.entries(packages).filter(

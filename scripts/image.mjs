@@ -3,8 +3,8 @@
  *
  *   npm run image -- [--output=build/image] [--node=PATH]
  *
- * The result is an OCI layout tagged with the package's version; `skopeo copy oci:build/image:VERSION docker://...` takes it
- * from there. Node comes from npm's package of its release binaries unless --node names an executable.
+ * The result is an OCI layout tagged with the package's version; `skopeo copy oci:build/image:VERSION docker://...`
+ * takes it from there. Node comes from npm's package of its release binaries unless --node names an executable.
  */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { resolve } from "node:path";

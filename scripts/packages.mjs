@@ -68,7 +68,9 @@ const test = [
 /** `npm run lint`. */
 const lint = ["clang-format"];
 
-/** `npm run fuzz`: libFuzzer with its sanitizers (only recommended by clang), line coverage, the makers of its corpus. */
+/**
+ * `npm run fuzz`: libFuzzer with its sanitizers (only recommended by clang), line coverage, the makers of its corpus.
+ */
 const fuzz = ["clang", "libclang-rt-14-dev", "llvm", "qemu-utils"];
 
 /** `npm run bench`, also as part of CI: the alternatives, and what measures. */

@@ -82,7 +82,8 @@ function explainOtherSystem(purpose, wanted, name) {
   if (missing.length === 0) return;
   throw new Stop(
     `${name} is not Debian, so nothing can be installed for you. Needed are CMake >= 3.25, Ninja, a C++20 compiler, ` +
-      `liblzma >= 5.4, libzstd, libdeflate, libbz2 (each with its static library), ISA-L, zlib, OpenSSL, GoogleTest and ` +
+      "liblzma >= 5.4, libzstd, libdeflate, libbz2 (each with its static library), ISA-L, zlib, " +
+      "OpenSSL, GoogleTest and " +
       `the tools that Debian 12 calls: ${wanted.join(" ")}. Not found: ${missing.join(", ")}.`,
     2,
   );

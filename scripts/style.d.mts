@@ -2,3 +2,6 @@ export const userFacing: readonly string[];
 export function wordsOf(page: string): string[];
 export function textsOf(file: string, source: string): string[];
 export function styleProblems(project: string): string[];
+
+/** Every line of code that is longer than 120 columns, a line each. */
+export function lineProblems(project: string): string[];

@@ -1,4 +1,4 @@
-// Words that user-facing texts do without (docs/style.md lists them), and where they still stand.
+// Words that user-facing texts do without (docs/style.md lists them) and lines that are too long, and where they stand.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
@@ -53,5 +53,24 @@ export function styleProblems(project) {
           (text) => `${file.slice(project.length).replace(/^\//, "")}: "${pattern.exec(text)[0]}" in: ${text.trim()}`,
         ),
     ),
+  );
+}
+
+/** Columns of a line, as in .prettierrc.json; Prettier breaks neither texts nor comments. */
+const columns = 120;
+const code = ["src", "console/src", "test", "bench", "scripts"];
+
+/** Every line of code that is longer than 120 columns, a line each. */
+export function lineProblems(project) {
+  return code.flatMap((folder) =>
+    readdirSync(join(project, folder), { recursive: true })
+      .filter((name) => /\.(tsx?|mjs)$/.test(name))
+      .flatMap((name) =>
+        readFileSync(join(project, folder, name), "utf8")
+          .split("\n")
+          .flatMap((line, index) =>
+            [...line].length > columns ? [`${folder}/${name}:${index + 1}: ${[...line].length} columns`] : [],
+          ),
+      ),
   );
 }

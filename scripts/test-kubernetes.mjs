@@ -4,8 +4,8 @@
  *
  *   npm run test:kubernetes -- [--emulate 1.33] [--keep] [FILE…]
  *
- * --emulate: the API server offers the API of an older version. --keep: the cluster goes on after the tests until Ctrl-C, with the
- * commands that reach it. Exit codes: 0 passed, 1 a test failed, 2 something is missing.
+ * --emulate: the API server offers the API of an older version. --keep: the cluster goes on after the tests until
+ * Ctrl-C, with the commands that reach it. Exit codes: 0 passed, 1 a test failed, 2 something is missing.
  */
 import { rmSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -72,7 +72,8 @@ async function runTests(cluster, files) {
 function untilInterrupted(cluster) {
   const enter = cluster.inNetwork().join(" ");
   process.stdout.write(
-    `\nthe cluster goes on; Ctrl-C ends it:\n  KUBECONFIG=${cluster.kubeconfig} ${enter} ${cluster.parts.kubeBin}/kubectl get pods -A\n`,
+    `\nthe cluster goes on; Ctrl-C ends it:\n  KUBECONFIG=${cluster.kubeconfig} ${enter} ` +
+      `${cluster.parts.kubeBin}/kubectl get pods -A\n`,
   );
   return new Promise((resolve) => process.once("SIGINT", resolve));
 }

@@ -81,7 +81,8 @@ describe("the environment of the importer pod", () => {
     );
     expect(problems).toEqual([
       'IMPORTER_SOURCE: got "ftp", expected http, registry, dvcr, blockDevice or filesystem',
-      'IMPORTER_CHECKSUMS: got "sha256:abc", expected algo:hex[,algo:hex…] with algo one of md5, sha1, sha256, sha512, streebog256, streebog512',
+      'IMPORTER_CHECKSUMS: got "sha256:abc", expected algo:hex[,algo:hex…] with algo one of md5, ' +
+        "sha1, sha256, sha512, streebog256, streebog512",
       "IMPORTER_DESTINATION_ENDPOINT: got nothing, expected a text",
       'DESTINATION_INSECURE_TLS: got "maybe", expected true or false',
       'DVCR_SCRATCH_LIMIT: got "10 GB", expected bytes, plain or with Ki, Mi, Gi, Ti, Pi',

@@ -23,59 +23,64 @@ beforeAll(async () => {
 afterAll(() => browser.close());
 
 describe("the console's files", () => {
-  it("are kept by browsers where their name holds a digest, asked for again where not, and run nothing inline", async () => {
-    await using server = await ServeProcess.start();
-    const page = await fetch(server.url);
-    const html = await page.text();
-    expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
-    expect(page.headers.get("cache-control")).toBe("no-cache");
-    const policy = page.headers.get("content-security-policy") ?? "";
-    expect(policy).toContain("default-src 'none'");
-    expect(policy).toContain("script-src 'self'");
-    expect(policy).not.toContain("unsafe");
-    expect(html).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\son\w+=|https?:/);
-    // Not by fetch, which tells caches on the way not to answer 304.
-    expect(
-      await tool(
-        "curl",
-        "-s",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-        "-H",
-        `If-None-Match: ${page.headers.get("etag")!}`,
-        server.url,
-      ),
-    ).toBe("304");
+  it(
+    "are kept by browsers where their name holds a digest, asked for again where not, and run " + "nothing inline",
+    async () => {
+      await using server = await ServeProcess.start();
+      const page = await fetch(server.url);
+      const html = await page.text();
+      expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
+      expect(page.headers.get("cache-control")).toBe("no-cache");
+      const policy = page.headers.get("content-security-policy") ?? "";
+      expect(policy).toContain("default-src 'none'");
+      expect(policy).toContain("script-src 'self'");
+      expect(policy).not.toContain("unsafe");
+      expect(html).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\son\w+=|https?:/);
+      // Not by fetch, which tells caches on the way not to answer 304.
+      expect(
+        await tool(
+          "curl",
+          "-s",
+          "-o",
+          "/dev/null",
+          "-w",
+          "%{http_code}",
+          "-H",
+          `If-None-Match: ${page.headers.get("etag")!}`,
+          server.url,
+        ),
+      ).toBe("304");
 
-    const assets = [...html.matchAll(/(?:src|href)="\.?(\/assets\/[^"]+)"/g)].map((match) => match[1]!);
-    expect(assets.length).toBeGreaterThanOrEqual(3);
-    for (const asset of assets) {
-      const answer = await fetch(server.url + asset);
-      expect([asset, answer.status, answer.headers.get("cache-control")]).toEqual([
-        asset,
-        200,
-        "public, max-age=31536000, immutable",
-      ]);
-      expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
-    }
-    for (const path of ["/create", "/images/cvi/x", "/images/vi/a/b"])
-      expect(await (await fetch(server.url + path)).text()).toBe(html);
-    for (const path of [
-      "/nothing",
-      "/assets/",
-      "/assets/..%2findex.html",
-      "/assets/%2e%2e/.built-from",
-      "/.built-from",
-    ]) {
-      expect([path, (await fetch(server.url + path)).status]).toEqual([path, 404]);
-    }
-    const bytes = (
-      await Promise.all(assets.map(async (asset) => (await (await fetch(server.url + asset)).arrayBuffer()).byteLength))
-    ).reduce((sum, one) => sum + one, 0);
-    expect(bytes).toBeLessThan(150_000);
-  });
+      const assets = [...html.matchAll(/(?:src|href)="\.?(\/assets\/[^"]+)"/g)].map((match) => match[1]!);
+      expect(assets.length).toBeGreaterThanOrEqual(3);
+      for (const asset of assets) {
+        const answer = await fetch(server.url + asset);
+        expect([asset, answer.status, answer.headers.get("cache-control")]).toEqual([
+          asset,
+          200,
+          "public, max-age=31536000, immutable",
+        ]);
+        expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+      }
+      for (const path of ["/create", "/images/cvi/x", "/images/vi/a/b"])
+        expect(await (await fetch(server.url + path)).text()).toBe(html);
+      for (const path of [
+        "/nothing",
+        "/assets/",
+        "/assets/..%2findex.html",
+        "/assets/%2e%2e/.built-from",
+        "/.built-from",
+      ]) {
+        expect([path, (await fetch(server.url + path)).status]).toEqual([path, 404]);
+      }
+      const bytes = (
+        await Promise.all(
+          assets.map(async (asset) => (await (await fetch(server.url + asset)).arrayBuffer()).byteLength),
+        )
+      ).reduce((sum, one) => sum + one, 0);
+      expect(bytes).toBeLessThan(150_000);
+    },
+  );
 });
 
 describe("a server that asks for tokens", () => {

@@ -1,4 +1,6 @@
-/** Every page of the web console in light, dark and narrow, judged by axe-core, and used with nothing but the keyboard. */
+/**
+ * Every page of the web console in light, dark and narrow, judged by axe-core, and used with nothing but the keyboard.
+ */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
@@ -148,7 +150,8 @@ describe("with the keyboard only", () => {
     throw new Error(`Tab does not reach ${String(name)}`);
   }
   const focusedName =
-    "(() => { const it = document.activeElement; return it.getAttribute('aria-label') ?? it.labels?.[0]?.innerText ?? it.innerText ?? ''; })()";
+    "(() => { const it = document.activeElement; return it.getAttribute('aria-label') ?? " +
+    "it.labels?.[0]?.innerText ?? it.innerText ?? ''; })()";
 
   it("an image is created, found and deleted, and the focus is never lost", async () => {
     await using opened = await ConsolePage.open(browser, server.url);

@@ -1,4 +1,6 @@
-/** Uploads from the web console in real Chromium: paused, interrupted by a reload, gone on with; and what is refused. */
+/**
+ * Uploads from the web console in real Chromium: paused, interrupted by a reload, gone on with; and what is refused.
+ */
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -76,56 +78,59 @@ async function throttle(page: Page, bytesPerSecond: number): Promise<void> {
 }
 
 describe("an upload of 300 MiB", () => {
-  it("is paused, goes on, survives a reload once the same file is chosen again, and no other file is taken for it", async () => {
-    const path = await bigDisk();
-    await using opened = await ConsolePage.open(browser, server.url, "/create");
-    const { page, ranges } = opened;
-    await throttle(page, throttled);
-    await page.getByLabel("Upload from Computer").check();
-    await page.getByLabel("Choose a file").setInputFiles(path);
-    await page.getByText("big.raw, 300 MiB").waitFor();
-    await page.getByRole("button", { name: "Create Image" }).click();
-    await untilSent(page, 40);
-    await page.locator(".upload-figures").getByText("/s").waitFor();
-    await opened.picture("upload-sending");
+  it(
+    "is paused, goes on, survives a reload once the same file is chosen again, and no other " + "file is taken for it",
+    async () => {
+      const path = await bigDisk();
+      await using opened = await ConsolePage.open(browser, server.url, "/create");
+      const { page, ranges } = opened;
+      await throttle(page, throttled);
+      await page.getByLabel("Upload from Computer").check();
+      await page.getByLabel("Choose a file").setInputFiles(path);
+      await page.getByText("big.raw, 300 MiB").waitFor();
+      await page.getByRole("button", { name: "Create Image" }).click();
+      await untilSent(page, 40);
+      await page.locator(".upload-figures").getByText("/s").waitFor();
+      await opened.picture("upload-sending");
 
-    await page.getByRole("button", { name: "Pause" }).click();
-    await page.getByRole("heading", { name: "Paused" }).waitFor();
-    await opened.picture("upload-paused");
-    await page.getByRole("button", { name: "Resume" }).click();
-    await untilSent(page, 100);
-    await page.reload();
+      await page.getByRole("button", { name: "Pause" }).click();
+      await page.getByRole("heading", { name: "Paused" }).waitFor();
+      await opened.picture("upload-paused");
+      await page.getByRole("button", { name: "Resume" }).click();
+      await untilSent(page, 100);
+      await page.reload();
 
-    await page.getByRole("heading", { name: "Go on with the upload" }).waitFor();
-    await opened.picture("upload-interrupted");
-    const small = await makeRawDisk(join(directory.path, "small.raw"), 8);
-    await page.getByLabel("Choose the file again").setInputFiles(small);
-    await page.getByText("it is named small.raw, the upload began with big.raw").waitFor();
-    await opened.picture("upload-other-file");
-    await page.getByLabel("Choose the file again").setInputFiles(await changedCopy(path));
-    await page.getByText("its content has changed since the upload began").waitFor();
-    expect(ranges).toHaveLength(2);
-    await page.getByLabel("Choose the file again").setInputFiles(path);
-    await page.locator(".phase-card [data-phase=Ready]").waitFor({ timeout: 90_000 });
+      await page.getByRole("heading", { name: "Go on with the upload" }).waitFor();
+      await opened.picture("upload-interrupted");
+      const small = await makeRawDisk(join(directory.path, "small.raw"), 8);
+      await page.getByLabel("Choose the file again").setInputFiles(small);
+      await page.getByText("it is named small.raw, the upload began with big.raw").waitFor();
+      await opened.picture("upload-other-file");
+      await page.getByLabel("Choose the file again").setInputFiles(await changedCopy(path));
+      await page.getByText("its content has changed since the upload began").waitFor();
+      expect(ranges).toHaveLength(2);
+      await page.getByLabel("Choose the file again").setInputFiles(path);
+      await page.locator(".phase-card [data-phase=Ready]").waitFor({ timeout: 90_000 });
 
-    const starts = ranges.map((range) => Number(/^bytes (\d+)-\d+\/314572800$/.exec(range)?.[1]));
-    expect(starts[0]).toBe(0);
-    // What had arrived was not sent again.
-    expect(starts[1]).toBeGreaterThan(mebi);
-    expect(starts[2]).toBeGreaterThan(starts[1]!);
-    expect(starts).toHaveLength(3);
-    const pulled = join(directory.path, "pulled");
-    const [{ registryURL }] = [
-      (
-        await server.json<{ status: { target: { registryURL: string } } }>(
-          "/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualimages/big",
-        )
-      ).status.target,
-    ];
-    await tool("skopeo", "copy", "-q", "--src-tls-verify=false", `docker://${registryURL}`, `oci:${pulled}:big`);
-    expect(await umociDiskDigest(pulled, "big", directory.path)).toBe(await fileDigest(path));
-    expect(opened.faults).toEqual([]);
-  });
+      const starts = ranges.map((range) => Number(/^bytes (\d+)-\d+\/314572800$/.exec(range)?.[1]));
+      expect(starts[0]).toBe(0);
+      // What had arrived was not sent again.
+      expect(starts[1]).toBeGreaterThan(mebi);
+      expect(starts[2]).toBeGreaterThan(starts[1]!);
+      expect(starts).toHaveLength(3);
+      const pulled = join(directory.path, "pulled");
+      const [{ registryURL }] = [
+        (
+          await server.json<{ status: { target: { registryURL: string } } }>(
+            "/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualimages/big",
+          )
+        ).status.target,
+      ];
+      await tool("skopeo", "copy", "-q", "--src-tls-verify=false", `docker://${registryURL}`, `oci:${pulled}:big`);
+      expect(await umociDiskDigest(pulled, "big", directory.path)).toBe(await fileDigest(path));
+      expect(opened.faults).toEqual([]);
+    },
+  );
 });
 
 describe("errors are shown in the words of the server", () => {

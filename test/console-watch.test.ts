@@ -1,4 +1,6 @@
-/** The console's live list in real Chromium, when the server no longer knows what came after the last thing it was told. */
+/**
+ * The console's live list in real Chromium, when the server no longer knows what came after the last thing it was told.
+ */
 import type { Socket } from "node:net";
 import { afterEach, beforeEach, expect, it } from "vitest";
 

@@ -59,7 +59,8 @@ async function pulledDisk(page: Page, name: string): Promise<string> {
 function dropOf(name: string, content: Buffer): string {
   return `(() => {
     const transfer = new DataTransfer();
-    transfer.items.add(new File([Uint8Array.from(atob("${content.toString("base64")}"), (char) => char.charCodeAt(0))], ${JSON.stringify(name)}));
+    const bytes = Uint8Array.from(atob("${content.toString("base64")}"), (char) => char.charCodeAt(0));
+    transfer.items.add(new File([bytes], ${JSON.stringify(name)}));
     return transfer;
   })()`;
 }

@@ -1,4 +1,6 @@
-/** Web servers that behave as people report of real ones, each of which curl passes; here both read from the same one. */
+/**
+ * Web servers that behave as people report of real ones, each of which curl passes; here both read from the same one.
+ */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Socket } from "node:net";
@@ -188,15 +190,18 @@ test.each([
   expect(lower(asked)).toEqual(lower(["/disk", wanted, "/disk", wanted]));
 });
 
-test("who takes a request and never answers is given up after the limit to the first byte, and asked once", async () => {
-  let asked = 0;
-  await using server = await rawServer(() => {
-    asked += 1;
-    return undefined;
-  });
-  await expect(read(`${server.url}/disk`, { firstByteMs: 1000 })).rejects.toMatchObject({
-    code: "E_SOURCE_IO",
-    message: expect.stringContaining("answered nothing for 1 seconds") as string,
-  });
-  expect(asked).toBe(1);
-});
+test(
+  "who takes a request and never answers is given up after the limit to the first byte, and " + "asked once",
+  async () => {
+    let asked = 0;
+    await using server = await rawServer(() => {
+      asked += 1;
+      return undefined;
+    });
+    await expect(read(`${server.url}/disk`, { firstByteMs: 1000 })).rejects.toMatchObject({
+      code: "E_SOURCE_IO",
+      message: expect.stringContaining("answered nothing for 1 seconds") as string,
+    });
+    expect(asked).toBe(1);
+  },
+);

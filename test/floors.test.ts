@@ -60,7 +60,8 @@ it("lint names each forbidden import: one for every pair of folders", async () =
         const specifier = `./${relative(dirname(path), target)}`.replace("./..", "..");
         appendFileSync(path, line.replace("SPEC", specifier));
         added.push(
-          `${relative(copy.path, path)}: ${from.unit} imports ${to.unit}, which is not on a lower floor (docs/architecture.md, "Floors")`,
+          `${relative(copy.path, path)}: ${from.unit} imports ${to.unit}, which is not on a lower ` +
+            `floor (docs/architecture.md, "Floors")`,
         );
       }
     }

@@ -1,4 +1,6 @@
-/** What stands at the end of a file is asked for first where the server gives ranges: nothing goes to scratch for it. */
+/**
+ * What stands at the end of a file is asked for first where the server gives ranges: nothing goes to scratch for it.
+ */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -179,14 +181,17 @@ test("without ranges the same files are imported too, by scratch or as declared"
   expect((await importFrom(vhd, { script, sourceFormat: "vpc" })).digest).toBe(await fileDigest(plain));
 });
 
-test("a gzip trailer that no partition table confirms is a hint: what would be lost with it stays in scratch", async () => {
-  const content = await gzipped(plain);
-  const { report, digest, served } = await importFrom(content, {});
-  expect(report).toMatchObject({ sizeFrom: "gzip-isize" });
-  expect(report.scratchPeak).toBeGreaterThan(0);
-  expect(digest).toBe(await fileDigest(plain));
-  expect(served).toBeLessThanOrEqual(content.length + readAhead);
-});
+test(
+  "a gzip trailer that no partition table confirms is a hint: what would be lost with it " + "stays in scratch",
+  async () => {
+    const content = await gzipped(plain);
+    const { report, digest, served } = await importFrom(content, {});
+    expect(report).toMatchObject({ sizeFrom: "gzip-isize" });
+    expect(report.scratchPeak).toBeGreaterThan(0);
+    expect(digest).toBe(await fileDigest(plain));
+    expect(served).toBeLessThanOrEqual(content.length + readAhead);
+  },
+);
 
 test("a gzip trailer and a partition table that are both wrong cost a second download, and no scratch", async () => {
   const disk = Buffer.concat([await readFile(mbr), textBytes(44 * mebibyte, 3)]);

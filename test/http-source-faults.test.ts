@@ -58,7 +58,8 @@ function seeded(seed: number): () => number {
 }
 
 test.each([1, 2, 3, 4, 5])(
-  "a server that cuts every megabyte or two at random (seed %i) gives the file, and nothing twice but what was in flight",
+  "a server that cuts every megabyte or two at random (seed %i) gives the file, and nothing " +
+    "twice but what was in flight",
   async (seed) => {
     const random = seeded(seed);
     let cuts = 0;
@@ -287,15 +288,18 @@ test("metadata is read by ranges beside the stream, and goes on after a cut", as
 
 const parallel = { connections: 4, pieceBytes: MIB / 2, watchMs: 50, slowBelow: 1 << 30 };
 
-test("where one connection is the limit, four ranges are fetched at once, in order and within their window", async () => {
-  await using origin = await Origin.start(file, () => ({ trickle: true }));
-  const { bytes, notices } = await read(`${origin.url}/disk`, { clock: systemClock, parallel });
-  expect(same(bytes, file)).toBe(true);
-  expect(notices).toEqual([expect.stringContaining("4 ranges are fetched at once")]);
-  expect(origin.mostActive).toBeGreaterThan(2);
-  // Those that give way to pieces are still being closed when these begin.
-  expect(origin.mostActive).toBeLessThanOrEqual(8);
-});
+test(
+  "where one connection is the limit, four ranges are fetched at once, in order and within " + "their window",
+  async () => {
+    await using origin = await Origin.start(file, () => ({ trickle: true }));
+    const { bytes, notices } = await read(`${origin.url}/disk`, { clock: systemClock, parallel });
+    expect(same(bytes, file)).toBe(true);
+    expect(notices).toEqual([expect.stringContaining("4 ranges are fetched at once")]);
+    expect(origin.mostActive).toBeGreaterThan(2);
+    // Those that give way to pieces are still being closed when these begin.
+    expect(origin.mostActive).toBeLessThanOrEqual(8);
+  },
+);
 
 test("ranges that are cut go on where they stopped", async () => {
   const random = seeded(9);

@@ -1,4 +1,6 @@
-/** Imports that read their source a second time: an archive looked ahead into, a size counted first, a tag that stands. */
+/**
+ * Imports that read their source a second time: an archive looked ahead into, a size counted first, a tag that stands.
+ */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";

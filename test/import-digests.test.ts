@@ -33,7 +33,8 @@ async function pacedImport(path: string, tag: string): Promise<ImportReport> {
     "sh",
     [
       "-c",
-      'size=$(stat -c %s "$1"); at=0; while [ $at -lt $size ]; do tail -c +$((at + 1)) "$1" | head -c 1048576 | dd bs=7777 status=none; at=$((at + 1048576)); sleep 0.05; done',
+      'size=$(stat -c %s "$1"); at=0; while [ $at -lt $size ]; do tail -c +$((at + 1)) "$1" | ' +
+        "head -c 1048576 | dd bs=7777 status=none; at=$((at + 1048576)); sleep 0.05; done",
       "sh",
       path,
     ],
@@ -165,7 +166,9 @@ describe("golden digests", () => {
 /** What the codec libraries call themselves inside a given Node. */
 async function versionsIn(node: string): Promise<{ addon: Record<string, string>; node: NodeJS.ProcessVersions }> {
   const path = fileURLToPath(new URL("../build/native/dvcr.node", import.meta.url));
-  const script = `process.stdout.write(JSON.stringify({ addon: require(${JSON.stringify(path)}).libraryVersions(), node: process.versions }))`;
+  const script =
+    `process.stdout.write(JSON.stringify({ addon: require(${JSON.stringify(path)}).libraryVersions(), ` +
+    "node: process.versions }))";
   return JSON.parse(await tool(node, "-e", script)) as { addon: Record<string, string>; node: NodeJS.ProcessVersions };
 }
 

@@ -143,7 +143,9 @@ async function makeLargeRaw(path: string): Promise<string> {
 /** Runs an import and gives its report and the peak of its resident memory (VmHWM), in MiB. */
 async function measured(source: string, ...flags: string[]): Promise<{ report: ImportReport; peak: number }> {
   const target = at("status");
-  const note = `import { readFileSync, writeFileSync } from "node:fs"; process.on("exit", () => writeFileSync(${JSON.stringify(target)}, readFileSync("/proc/self/status")));`;
+  const note =
+    `import { readFileSync, writeFileSync } from "node:fs"; process.on("exit", () => ` +
+    `writeFileSync(${JSON.stringify(target)}, readFileSync("/proc/self/status")));`;
   const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(note)}` };
   const report = await dvcrImportWith({ env }, source, `docker://${registry.host}/memory:1`, ...flags);
   const peak = Number(/^VmHWM:\s+(\d+) kB$/m.exec(await readFile(target, "utf8"))?.[1]) / 1024;

@@ -87,24 +87,27 @@ test("5xx and 429 are waited out, Retry-After as it says", async () => {
   expect(it.clock.sleeps).toEqual([1000, 7000, 1000, 1000]);
 });
 
-test("a read-only window is waited out for 17 minutes, then the session is removed and the error says read-only", async () => {
-  const closed = [
-    { method: "PATCH", path: session, status: 405, headers: { allow: "GET, HEAD" }, body: "Method not allowed\n" },
-    holds("0-999"),
-  ];
-  // 1 + 3 + 9 + 27 s, then a minute each.
-  const tries = 4 + Math.ceil((17 * 60 - 40) / 60);
-  await using it = await setup([
-    opened,
-    patched(1000),
-    ...Array.from({ length: tries }, () => closed).flat(),
-    closed[0] as ScriptedExchange,
-    ...dropped,
-  ]);
-  expect(await failure(push(it))).toMatchObject({ code: "E_REGISTRY_READONLY" });
-  followed(it.fake);
-  expect(it.clock.now()).toBe(17 * 60_000);
-});
+test(
+  "a read-only window is waited out for 17 minutes, then the session is removed and the " + "error says read-only",
+  async () => {
+    const closed = [
+      { method: "PATCH", path: session, status: 405, headers: { allow: "GET, HEAD" }, body: "Method not allowed\n" },
+      holds("0-999"),
+    ];
+    // 1 + 3 + 9 + 27 s, then a minute each.
+    const tries = 4 + Math.ceil((17 * 60 - 40) / 60);
+    await using it = await setup([
+      opened,
+      patched(1000),
+      ...Array.from({ length: tries }, () => closed).flat(),
+      closed[0] as ScriptedExchange,
+      ...dropped,
+    ]);
+    expect(await failure(push(it))).toMatchObject({ code: "E_REGISTRY_READONLY" });
+    followed(it.fake);
+    expect(it.clock.now()).toBe(17 * 60_000);
+  },
+);
 
 test.each([
   ["2.8", { DriverName: "filesystem", Enclosed: { Op: "write", Path: "/x", Err: 28 } }],

@@ -1,6 +1,6 @@
 /**
- * Registries as people report of them. What is pushed is read back and pushed on to the same registry by skopeo: what skopeo
- * can do there, dvcr can.
+ * Registries as people report of them. What is pushed is read back and pushed on to the same registry by skopeo: what
+ * skopeo can do there, dvcr can.
  */
 import { expect, test, vi } from "vitest";
 

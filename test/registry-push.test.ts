@@ -121,24 +121,27 @@ test("a wrong digest is refused and leaves nothing", async () => {
   expect(await registry.sessions("vi/a")).toEqual([]);
 });
 
-test("Basic credentials are used, from a docker config too; wrong ones are E_REGISTRY_DENIED without showing them", async () => {
-  await using registry = await startRegistry({ auth: true });
-  await using work = await temporaryDirectory();
-  const authFile = join(work.path, "config.json");
-  const auth = Buffer.from(`${testUser.name}:${testUser.password}`).toString("base64");
-  await writeFile(authFile, JSON.stringify({ auths: { [registry.host]: { auth } } }));
-  const good = destination(registry, { credentials: credentialSource(registry.host, "vi/a", { authFile }) });
-  await push(good, await sampleImage());
-  await good.close();
-  for (const userPassword of [`${testUser.name}:wrong-secret`, undefined]) {
-    const source = credentialSource(registry.host, "vi/a", userPassword === undefined ? {} : { userPassword });
-    const bad = destination(registry, { credentials: source });
-    const error: unknown = await bad.beginLayer(signal).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: "E_REGISTRY_DENIED" });
-    expect(String(error)).not.toMatch(/wrong-secret|d3Jvbmctc2VjcmV0/);
-    await bad.close();
-  }
-});
+test(
+  "Basic credentials are used, from a docker config too; wrong ones are E_REGISTRY_DENIED " + "without showing them",
+  async () => {
+    await using registry = await startRegistry({ auth: true });
+    await using work = await temporaryDirectory();
+    const authFile = join(work.path, "config.json");
+    const auth = Buffer.from(`${testUser.name}:${testUser.password}`).toString("base64");
+    await writeFile(authFile, JSON.stringify({ auths: { [registry.host]: { auth } } }));
+    const good = destination(registry, { credentials: credentialSource(registry.host, "vi/a", { authFile }) });
+    await push(good, await sampleImage());
+    await good.close();
+    for (const userPassword of [`${testUser.name}:wrong-secret`, undefined]) {
+      const source = credentialSource(registry.host, "vi/a", userPassword === undefined ? {} : { userPassword });
+      const bad = destination(registry, { credentials: source });
+      const error: unknown = await bad.beginLayer(signal).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: "E_REGISTRY_DENIED" });
+      expect(String(error)).not.toMatch(/wrong-secret|d3Jvbmctc2VjcmV0/);
+      await bad.close();
+    }
+  },
+);
 
 test("a private CA is trusted by its directory; without it the error is E_REGISTRY_TLS", async () => {
   await using registry = await startRegistry({ tls: true });

@@ -32,40 +32,43 @@ function expectStored(registry: FieldRegistry): void {
   expect(registry.tags("team/disk")).toContain("1");
 }
 
-test("a token service that grants pull only where the repository exists is asked for pull,push throughout", async () => {
-  const asked: string[] = [];
-  const first = (request: IncomingMessage, response: ServerResponse, url: URL): boolean => {
-    const [, actions] = /^Bearer repository:.*:([a-z,]+)$/.exec(request.headers.authorization ?? "") ?? [];
-    if (url.pathname === "/token") {
-      const scope = url.searchParams.get("scope") ?? "";
-      asked.push(scope);
-      // Pull alone, of what does not exist, is granted to nobody.
-      const token = scope.endsWith(":pull") ? "nothing" : scope;
-      response.end(JSON.stringify({ token }));
+test(
+  "a token service that grants pull only where the repository exists is asked for pull,push " + "throughout",
+  async () => {
+    const asked: string[] = [];
+    const first = (request: IncomingMessage, response: ServerResponse, url: URL): boolean => {
+      const [, actions] = /^Bearer repository:.*:([a-z,]+)$/.exec(request.headers.authorization ?? "") ?? [];
+      if (url.pathname === "/token") {
+        const scope = url.searchParams.get("scope") ?? "";
+        asked.push(scope);
+        // Pull alone, of what does not exist, is granted to nobody.
+        const token = scope.endsWith(":pull") ? "nothing" : scope;
+        response.end(JSON.stringify({ token }));
+        return true;
+      }
+      if (actions?.includes("push") === true) return false;
+      const challenge = `Bearer realm="http://${request.headers.host ?? ""}/token",service="field"`;
+      const status = request.headers.authorization === undefined ? 401 : 403;
+      response.writeHead(status, { "www-authenticate": challenge }).end();
       return true;
-    }
-    if (actions?.includes("push") === true) return false;
-    const challenge = `Bearer realm="http://${request.headers.host ?? ""}/token",service="field"`;
-    const status = request.headers.authorization === undefined ? 401 : 403;
-    response.writeHead(status, { "www-authenticate": challenge }).end();
-    return true;
-  };
-  await using registry = await FieldRegistry.start({ first });
-  await push(registry.host);
-  expectStored(registry);
-  expect(asked).toEqual(["repository:team/disk:pull,push"]);
-  await tool(
-    "skopeo",
-    "copy",
-    "--dest-tls-verify=false",
-    "--src-tls-verify=false",
-    `docker://${registry.host}/team/disk:1`,
-    `docker://${registry.host}/team/disk:2`,
-  ).catch((error: unknown) => {
-    // skopeo reads with pull alone, which this service refuses: writing is what it has to show here.
-    expect(String(error)).toMatch(/denied|403|unauthorized/i);
-  });
-});
+    };
+    await using registry = await FieldRegistry.start({ first });
+    await push(registry.host);
+    expectStored(registry);
+    expect(asked).toEqual(["repository:team/disk:pull,push"]);
+    await tool(
+      "skopeo",
+      "copy",
+      "--dest-tls-verify=false",
+      "--src-tls-verify=false",
+      `docker://${registry.host}/team/disk:1`,
+      `docker://${registry.host}/team/disk:2`,
+    ).catch((error: unknown) => {
+      // skopeo reads with pull alone, which this service refuses: writing is what it has to show here.
+      expect(String(error)).toMatch(/denied|403|unauthorized/i);
+    });
+  },
+);
 
 test.each([301, 302, 307, 308])("GET /v2/ answered with %i is followed", async (status) => {
   await using registry = await FieldRegistry.start({

@@ -70,11 +70,13 @@ test("what means a read-only registry means nothing to a source", () => {
 test.each([
   [
     "2.8",
-    `{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"mkdir","Path":"/x","Err":28}}}]}`,
+    `{"errors":[{"code":"UNKNOWN","message":"unknown ` +
+      `error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"mkdir","Path":"/x","Err":28}}}]}`,
   ],
   [
     "3.x",
-    `{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"filesystem: mkdir /x: no space left on device"}]}`,
+    `{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"filesystem: mkdir /x: no ` +
+      `space left on device"}]}`,
   ],
 ])("a full registry of distribution %s is told in the words that the controller looks for", (_, body) => {
   const error = errorFromAnswer(exchange, 500, body);

@@ -145,21 +145,24 @@ test("a read-only window in the middle of a push is waited out", async () => {
   expect((await pullDisk(`docker://${registry.host}/r:v1`, directory)).digest).toBe(digest);
 });
 
-test("SIGTERM in a read-only window: the removal is tried until the grace time ends, then the session is named", async () => {
-  await using registry = await startRegistry();
-  await using proxy = await FaultProxy.start(registry.host, () => "pass");
-  const running = new RunningDvcr("import", ...flags(), "-", `docker://${proxy.host}/r:v1`);
-  createReadStream(disk, { end: 40 * mebibyte - 1 }).pipe(running.input, { end: false });
-  // Between two PATCHes: the session outlives the restart.
-  await until(running, async () => (await registry.uploadedBytes("r")) > 36 * mebibyte && proxy.inFlight === 0);
-  await registry.restart(true);
-  createReadStream(disk, { start: 40 * mebibyte, end: 50 * mebibyte }).pipe(running.input, { end: false });
-  await until(running, () => running.stderr.includes("HTTP 405"));
-  running.signal("SIGTERM");
-  expect(await running.exit(), running.stderr).toBe(143);
-  expect(running.stderr).toMatch(/"session":"\/v2\/r\/blobs\/uploads\/[0-9a-f-]+"/);
-  await expectNothingLeft(registry);
-});
+test(
+  "SIGTERM in a read-only window: the removal is tried until the grace time ends, then the " + "session is named",
+  async () => {
+    await using registry = await startRegistry();
+    await using proxy = await FaultProxy.start(registry.host, () => "pass");
+    const running = new RunningDvcr("import", ...flags(), "-", `docker://${proxy.host}/r:v1`);
+    createReadStream(disk, { end: 40 * mebibyte - 1 }).pipe(running.input, { end: false });
+    // Between two PATCHes: the session outlives the restart.
+    await until(running, async () => (await registry.uploadedBytes("r")) > 36 * mebibyte && proxy.inFlight === 0);
+    await registry.restart(true);
+    createReadStream(disk, { start: 40 * mebibyte, end: 50 * mebibyte }).pipe(running.input, { end: false });
+    await until(running, () => running.stderr.includes("HTTP 405"));
+    running.signal("SIGTERM");
+    expect(await running.exit(), running.stderr).toBe(143);
+    expect(running.stderr).toMatch(/"session":"\/v2\/r\/blobs\/uploads\/[0-9a-f-]+"/);
+    await expectNothingLeft(registry);
+  },
+);
 
 test("a registry whose disk is full is told at once and holds nothing that could be removed", async () => {
   const storage = await mkdtemp(join(tmpdir(), "dvcr-full-"));

@@ -24,41 +24,44 @@ import {
 
 const { signal } = new AbortController();
 
-test("tokens are asked for with the user's password, kept, and renewed when they expire in the middle of a push", async () => {
-  const token = (value: string): ScriptedExchange => ({
-    method: "GET",
-    path: "/token",
-    body: JSON.stringify({ token: value, expires_in: 300 }),
-  });
-  const challenged = { status: 401, body: spec("UNAUTHORIZED") };
-  await using auth = await FakeRegistry.start([token("token-one"), token("token-two")]);
-  const realm = `Bearer realm="http://${auth.host}/token",service="svc"`;
-  const headers = { "www-authenticate": realm };
-  await using it = await setup(
-    [
-      { method: "GET", path: "/v2/", ...challenged, headers },
-      opened,
-      patched(1000),
-      { ...patched(3000), ...challenged, headers },
-      patched(3000),
-      ...stored,
-    ],
-    { credentials: credentialSource("h", "r", { userPassword: "me:hunter22" }) },
-  );
-  await push(it);
-  followed(it.fake);
-  expect(it.fake.requests.map((one) => one.headers.authorization)).toEqual([
-    undefined,
-    ...Array.from({ length: 3 }, () => "Bearer token-one"),
-    ...Array.from({ length: 3 }, () => "Bearer token-two"),
-  ]);
-  expect(ranges(it.fake)).toEqual(["0-999", "1000-2999", "1000-2999"]);
-  expect(auth.requests[0]?.headers.authorization).toBe(`Basic ${Buffer.from("me:hunter22").toString("base64")}`);
-  expect(Object.fromEntries(auth.requests[0]?.query ?? [])).toEqual({
-    service: "svc",
-    scope: "repository:r:pull,push",
-  });
-});
+test(
+  "tokens are asked for with the user's password, kept, and renewed when they expire in the " + "middle of a push",
+  async () => {
+    const token = (value: string): ScriptedExchange => ({
+      method: "GET",
+      path: "/token",
+      body: JSON.stringify({ token: value, expires_in: 300 }),
+    });
+    const challenged = { status: 401, body: spec("UNAUTHORIZED") };
+    await using auth = await FakeRegistry.start([token("token-one"), token("token-two")]);
+    const realm = `Bearer realm="http://${auth.host}/token",service="svc"`;
+    const headers = { "www-authenticate": realm };
+    await using it = await setup(
+      [
+        { method: "GET", path: "/v2/", ...challenged, headers },
+        opened,
+        patched(1000),
+        { ...patched(3000), ...challenged, headers },
+        patched(3000),
+        ...stored,
+      ],
+      { credentials: credentialSource("h", "r", { userPassword: "me:hunter22" }) },
+    );
+    await push(it);
+    followed(it.fake);
+    expect(it.fake.requests.map((one) => one.headers.authorization)).toEqual([
+      undefined,
+      ...Array.from({ length: 3 }, () => "Bearer token-one"),
+      ...Array.from({ length: 3 }, () => "Bearer token-two"),
+    ]);
+    expect(ranges(it.fake)).toEqual(["0-999", "1000-2999", "1000-2999"]);
+    expect(auth.requests[0]?.headers.authorization).toBe(`Basic ${Buffer.from("me:hunter22").toString("base64")}`);
+    expect(Object.fromEntries(auth.requests[0]?.query ?? [])).toEqual({
+      service: "svc",
+      scope: "repository:r:pull,push",
+    });
+  },
+);
 
 test("an expired token is replaced before it is used; an identity token is exchanged by POST", async () => {
   const token = { method: "POST", path: "/token", body: JSON.stringify({ access_token: "fresh", expires_in: 60 }) };

@@ -1,4 +1,7 @@
-/** When the alert rules fire and what they say: judged by promtool over made-up series, as some take a quarter of an hour. */
+/**
+ * When the alert rules fire and what they say: judged by promtool over made-up series, as some take a quarter of an
+ * hour.
+ */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

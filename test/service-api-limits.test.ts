@@ -20,7 +20,8 @@ const image = (name: string, metadata: Json = {}): Json => ({
   spec: { dataSource: { type: "Upload" } },
 });
 const yamlOf = (name: string, lines: string): string =>
-  `apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata:\n  name: ${name}\nspec: {dataSource: {type: Upload}}\n${lines}`;
+  "apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata:\n  " +
+  `name: ${name}\nspec: {dataSource: {type: Upload}}\n${lines}`;
 const numbered = (count: number, name = "l"): [string, string][] =>
   Array.from({ length: count }, (_, index) => [`${name}${String(index)}`, "v"]);
 const labels = (count: number): Json => Object.fromEntries(numbered(count));
@@ -139,7 +140,8 @@ describe("a body", () => {
 
   it("that a JSON patch makes too deep is refused", async () => {
     const level = `${'{"a":'.repeat(40)}1${"}".repeat(40)}`;
-    const body = `[{"op":"add","path":"/spec/x","value":${level}},{"op":"copy","from":"/spec","path":"/spec/x${"/a".repeat(39)}"}]`;
+    const copy = `{"op":"copy","from":"/spec","path":"/spec/x${"/a".repeat(39)}"}`;
+    const body = `[{"op":"add","path":"/spec/x","value":${level}},${copy}]`;
     expect(await call("PATCH", `${cvis}/live`, body, forms.jsonPatch)).toMatchObject({
       status: 400,
       json: { message: expect.stringContaining("nested too deeply") as unknown },
@@ -208,7 +210,9 @@ describe("metadata", () => {
 
   it("of too many labels is refused as YAML, applied and as protobuf", async () => {
     const lines = numbered(300).map(([name]) => `    ${name}: v\n`);
-    const yaml = `apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata:\n  name: a\n  labels:\n${lines.join("")}spec: {dataSource: {type: Upload}}\n`;
+    const yaml =
+      "apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata:\n  " +
+      `name: a\n  labels:\n${lines.join("")}spec: {dataSource: {type: Upload}}\n`;
     const sent = await call("POST", cvis, yaml, "application/yaml");
     expect([sent.status, fieldsOf(sent.json)]).toEqual([422, tooMany("labels")]);
     const applied = await call("PATCH", `${cvis}/a?fieldManager=m`, yaml, forms.apply);

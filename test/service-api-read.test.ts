@@ -134,7 +134,9 @@ describe("lists", () => {
     });
     await api.store.create("events", event("a.1", "a") as never);
     await api.store.create("events", event("b.1", "b") as never);
-    const query = `fieldSelector=${encodeURIComponent("involvedObject.kind=ClusterVirtualImage,involvedObject.name=b,involvedObject.namespace=,involvedObject.uid=uid-b")}`;
+    const fields = { kind: "ClusterVirtualImage", name: "b", namespace: "", uid: "uid-b" };
+    const selector = Object.entries(fields).map(([field, value]) => `involvedObject.${field}=${value}`);
+    const query = `fieldSelector=${encodeURIComponent(selector.join(","))}`;
     expect(names(await list(query, "/api/v1/events"))).toEqual(["b.1"]);
     const table = (await api.request("GET", `/api/v1/namespaces/default/events?${query}`, undefined, asTable)).json<{
       rows: { cells: unknown[] }[];

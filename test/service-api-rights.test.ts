@@ -166,7 +166,9 @@ describe("rights", () => {
       json: {
         reason: "Forbidden",
         message:
-          'virtualimages.virtualization.deckhouse.io is forbidden: User "vera" cannot create resource "virtualimages" in API group "virtualization.deckhouse.io" in the namespace "team-a"',
+          'virtualimages.virtualization.deckhouse.io is forbidden: User "vera" cannot create ' +
+          'resource "virtualimages" in API group "virtualization.deckhouse.io" in the namespace ' +
+          '"team-a"',
       },
     });
     expect(await call("GET", vis("team-b"), undefined, {}, viewer)).toMatchObject({ status: 403 });

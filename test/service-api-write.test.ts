@@ -52,7 +52,9 @@ describe("update", () => {
       json: {
         reason: "Conflict",
         message:
-          'Operation cannot be fulfilled on clustervirtualimages.virtualization.deckhouse.io "update": the object has been modified; please apply your changes to the latest version and try again',
+          "Operation cannot be fulfilled on clustervirtualimages.virtualization.deckhouse.io " +
+          '"update": the object has been modified; please apply your changes to the latest version ' +
+          "and try again",
       },
     });
   });
@@ -102,7 +104,8 @@ describe("update", () => {
       json: {
         reason: "Invalid",
         message:
-          'ClusterVirtualImage.virtualization.deckhouse.io "ready" is invalid: spec: Forbidden: ClusterVirtualImage is in a Ready state: configuration changes are not available',
+          'ClusterVirtualImage.virtualization.deckhouse.io "ready" is invalid: spec: Forbidden: ' +
+          "ClusterVirtualImage is in a Ready state: configuration changes are not available",
         details: { causes: [{ field: "spec", reason: "FieldValueForbidden" }] },
       },
     });

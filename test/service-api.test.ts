@@ -267,7 +267,9 @@ describe("unknown and repeated fields", () => {
       json: {
         reason: "BadRequest",
         message:
-          'ClusterVirtualImage in version "v1alpha2" cannot be handled as a ClusterVirtualImage: strict decoding error: duplicate field "spec.dataSource.type", unknown field "metadata.foo", unknown field "spec.dataSource.typ"',
+          'ClusterVirtualImage in version "v1alpha2" cannot be handled as a ClusterVirtualImage: ' +
+          'strict decoding error: duplicate field "spec.dataSource.type", unknown field ' +
+          '"metadata.foo", unknown field "spec.dataSource.typ"',
       },
     });
   });
@@ -344,7 +346,8 @@ describe("create", () => {
 
   it("takes YAML, and answers in it", async () => {
     const yaml =
-      "apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata: {name: from-yaml}\nspec:\n  dataSource:\n    type: Upload\n";
+      "apiVersion: virtualization.deckhouse.io/v1alpha2\nkind: ClusterVirtualImage\nmetadata: " +
+      "{name: from-yaml}\nspec:\n  dataSource:\n    type: Upload\n";
     const response = await api.request("POST", cvis, yaml, {
       "content-type": "application/yaml",
       accept: "application/yaml",

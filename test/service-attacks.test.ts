@@ -219,7 +219,8 @@ describe("requests that are not honest", () => {
   ])("by the path %s reach no file", async (path) => {
     const { hostname, port } = new URL(service.url);
     const answer = await raw(
-      `GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nAuthorization: Bearer ${admin}\r\nConnection: close\r\n\r\n`,
+      `GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nAuthorization: Bearer ${admin}\r\nConnection: ` +
+        "close\r\n\r\n",
     );
     expect(answer).toMatch(/^HTTP\/1\.1 40[0-9] /);
     expect(answer).not.toContain("root:");

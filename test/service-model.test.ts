@@ -181,21 +181,24 @@ describe("validation of an image", () => {
       "another type",
       { type: "FTP" },
       [
-        'spec.dataSource.type: Unsupported value: "FTP": supported values: "HTTP", "ContainerImage", "ObjectRef", "Upload"',
+        'spec.dataSource.type: Unsupported value: "FTP": supported values: "HTTP", ' +
+          '"ContainerImage", "ObjectRef", "Upload"',
       ],
     ],
     [
       "a malformed URL",
       { type: "HTTP", http: { url: "ftp://x" } },
       [
-        `spec.dataSource.http.url: Invalid value: "ftp://x": spec.dataSource.http.url in body should match '${crdPatterns.url}'`,
+        `spec.dataSource.http.url: Invalid value: "ftp://x": spec.dataSource.http.url in body ` +
+          `should match '${crdPatterns.url}'`,
       ],
     ],
     [
       "a URL that is a number",
       { type: "HTTP", http: { url: 5 } },
       [
-        'spec.dataSource.http.url: Invalid value: "integer": spec.dataSource.http.url in body must be of type string: "integer"',
+        'spec.dataSource.http.url: Invalid value: "integer": spec.dataSource.http.url in body must ' +
+          'be of type string: "integer"',
       ],
     ],
     ["no URL", { type: "HTTP", http: {} }, ["spec.dataSource.http.url: Required value"]],
@@ -203,8 +206,10 @@ describe("validation of an image", () => {
       "a short md5",
       { type: "HTTP", http: { url, checksum: { md5: "f3" } } },
       [
-        'spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 in body should be at least 32 chars long',
-        `spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 in body should match '^[0-9a-fA-F]{32}$'`,
+        'spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 ' +
+          "in body should be at least 32 chars long",
+        `spec.dataSource.http.checksum.md5: Invalid value: "f3": spec.dataSource.http.checksum.md5 ` +
+          "in body should match '^[0-9a-fA-F]{32}$'",
       ],
     ],
     [
@@ -212,7 +217,8 @@ describe("validation of an image", () => {
       { type: "HTTP", http: { url, checksum: { sha256: "0".repeat(65) } } },
       [
         "spec.dataSource.http.checksum.sha256: Too long: may not be more than 64 bytes",
-        `spec.dataSource.http.checksum.sha256: Invalid value: "${"0".repeat(65)}": spec.dataSource.http.checksum.sha256 in body should match '^[0-9a-fA-F]{64}$'`,
+        `spec.dataSource.http.checksum.sha256: Invalid value: "${"0".repeat(65)}": ` +
+          "spec.dataSource.http.checksum.sha256 in body should match '^[0-9a-fA-F]{64}$'",
       ],
     ],
     [
@@ -248,21 +254,24 @@ describe("validation of an image", () => {
       "no member",
       { type: "HTTP" },
       [
-        'spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, objectRef, upload must not be set',
+        'spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, ' +
+          "objectRef, upload must not be set",
       ],
     ],
     [
       "another type's member",
       { type: "Upload", http: { url } },
       [
-        'spec.dataSource: Invalid value: "object": type Upload allows upload, and http, containerImage, objectRef must not be set',
+        'spec.dataSource: Invalid value: "object": type Upload allows upload, and http, ' +
+          "containerImage, objectRef must not be set",
       ],
     ],
     [
       "two members",
       { type: "HTTP", http: { url }, upload: {} },
       [
-        'spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, objectRef, upload must not be set',
+        'spec.dataSource: Invalid value: "object": type HTTP requires http, and containerImage, ' +
+          "objectRef, upload must not be set",
       ],
     ],
   ])("refuses %s", (_, dataSource, expected) => {
@@ -280,7 +289,8 @@ describe("validation of an image", () => {
       ),
     ).toEqual([]);
     expect(lines(namespaced({ type: "Upload" }, { storage: "Floppy" }))).toEqual([
-      'spec.storage: Unsupported value: "Floppy": supported values: "ContainerRegistry", "Kubernetes", "PersistentVolumeClaim"',
+      'spec.storage: Unsupported value: "Floppy": supported values: "ContainerRegistry", ' +
+        '"Kubernetes", "PersistentVolumeClaim"',
     ]);
     expect(
       unknownFields("ClusterVirtualImage", cluster({ type: "Upload", extra: 1 }, { storage: "ContainerRegistry" })),

@@ -46,21 +46,25 @@ const bytesFor = (images: number): Record<string, string> => ({
 });
 
 describe("a namespace's bytes", () => {
-  it("hold for images that were created together: the one that would go beyond them is refused, and nothing of it is kept", async () => {
-    const { create, until, store } = bound(await begin(bytesFor(1.5)));
-    for (const name of ["one", "two"]) await create(name);
-    const ended = [await until("one"), await until("two")];
-    expect(ended.map(({ status }) => status?.phase).sort()).toEqual(["Failed", "Ready"]);
-    const refused = ended.find(({ status }) => status?.phase === "Failed")!;
-    const stored = ended.find(({ status }) => status?.phase === "Ready")!;
-    expect(reasonOf(refused)).toBe("QuotaExceeded");
-    expect(messageOf(refused)).toMatch(/^E_QUOTA_EXCEEDED: the image takes .*; namespace team-a may hold/);
-    await eventually(async () => (await service!.events(refused.metadata.name)).includes("DataSourceQuotaExceed"));
-    expect(await service!.stored()).toEqual([`vi/team-a/${stored.metadata.name}:${stored.metadata.uid}`]);
-    expect(
-      await store.get({ resource: "virtualimages", namespace: "team-a", name: refused.metadata.name }),
-    ).toMatchObject({ status: { phase: "Failed" } });
-  });
+  it(
+    "hold for images that were created together: the one that would go beyond them is refused, " +
+      "and nothing of it is kept",
+    async () => {
+      const { create, until, store } = bound(await begin(bytesFor(1.5)));
+      for (const name of ["one", "two"]) await create(name);
+      const ended = [await until("one"), await until("two")];
+      expect(ended.map(({ status }) => status?.phase).sort()).toEqual(["Failed", "Ready"]);
+      const refused = ended.find(({ status }) => status?.phase === "Failed")!;
+      const stored = ended.find(({ status }) => status?.phase === "Ready")!;
+      expect(reasonOf(refused)).toBe("QuotaExceeded");
+      expect(messageOf(refused)).toMatch(/^E_QUOTA_EXCEEDED: the image takes .*; namespace team-a may hold/);
+      await eventually(async () => (await service!.events(refused.metadata.name)).includes("DataSourceQuotaExceed"));
+      expect(await service!.stored()).toEqual([`vi/team-a/${stored.metadata.name}:${stored.metadata.uid}`]);
+      expect(
+        await store.get({ resource: "virtualimages", namespace: "team-a", name: refused.metadata.name }),
+      ).toMatchObject({ status: { phase: "Failed" } });
+    },
+  );
 
   it("do not count what was refused, nor what is deleted", async () => {
     const { create, until } = bound(await begin(bytesFor(1.5)));

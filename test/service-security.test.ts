@@ -87,16 +87,19 @@ describe("roles", () => {
     expect(may(viewer, { ...images, verb: "delete", namespace: "a" })).toBe(false);
   });
 
-  it("edit changes images and secrets where it was granted, and no image of the cluster from within a namespace", () => {
-    const editor = user({ role: "edit", namespaces: ["a"] });
-    expect(may(editor, { ...images, verb: "create", namespace: "a" })).toBe(true);
-    expect(may(editor, { verb: "create", resource: "secrets", namespace: "a" })).toBe(true);
-    expect(may(editor, { ...images, verb: "create", namespace: "b" })).toBe(false);
-    expect(may(editor, { verb: "create", resource: "clustervirtualimages" })).toBe(false);
-    expect(may(editor, { ...images, verb: "patch", subresource: "status", namespace: "a" })).toBe(false);
-    expect(may(user({ role: "edit" }), { verb: "create", resource: "clustervirtualimages" })).toBe(true);
-    expect(may(user({ role: "edit" }), { verb: "create", resource: "gc" })).toBe(false);
-  });
+  it(
+    "edit changes images and secrets where it was granted, and no image of the cluster from " + "within a namespace",
+    () => {
+      const editor = user({ role: "edit", namespaces: ["a"] });
+      expect(may(editor, { ...images, verb: "create", namespace: "a" })).toBe(true);
+      expect(may(editor, { verb: "create", resource: "secrets", namespace: "a" })).toBe(true);
+      expect(may(editor, { ...images, verb: "create", namespace: "b" })).toBe(false);
+      expect(may(editor, { verb: "create", resource: "clustervirtualimages" })).toBe(false);
+      expect(may(editor, { ...images, verb: "patch", subresource: "status", namespace: "a" })).toBe(false);
+      expect(may(user({ role: "edit" }), { verb: "create", resource: "clustervirtualimages" })).toBe(true);
+      expect(may(user({ role: "edit" }), { verb: "create", resource: "gc" })).toBe(false);
+    },
+  );
 
   it("admin may everything, nobody nothing", () => {
     expect(may(user({ role: "admin" }), { verb: "create", resource: "gc" })).toBe(true);
@@ -352,7 +355,8 @@ describe("a body that comes too slowly", () => {
     await app.listen({ host: "127.0.0.1", port: 0 });
     const socket = connect((app.server.address() as AddressInfo).port, "127.0.0.1");
     socket.write(
-      "POST /upload/one HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: text/x\r\nContent-Length: 2\r\n\r\n{",
+      "POST /upload/one HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: " +
+        "text/x\r\nContent-Length: 2\r\n\r\n{",
     );
     setTimeout(() => {
       socket.write("}");

@@ -60,26 +60,29 @@ describe("TLS from files", () => {
   });
   afterAll(() => rm(certificates.directory, { recursive: true, force: true }));
 
-  it("is spoken with the certificate and the lowest version that were named, and nothing else on the port", async () => {
-    const { cert, key } = certificates.issue("images.test");
-    const config = await configured(`tlsCertFile: ${cert}\ntlsKeyFile: ${key}\ntlsMinVersion: TLSv1.3\n`);
-    service = await ServeProcess.start("--config", config);
-    expect(service.url).toMatch(/^https:/);
-    const dispatcher = new Agent({ connect: { ca: await readFile(certificates.ca, "utf8") } });
-    const answer = await request(`${service.url}/readyz`, { dispatcher });
-    expect([answer.statusCode, await answer.body.text()]).toEqual([200, "ok\n"]);
-    expect(answer.headers["strict-transport-security"]).toContain("max-age");
-    await dispatcher.close();
-    await expect(request(`${service.url}/readyz`)).rejects.toMatchObject({
-      code: expect.stringMatching(/UNABLE_TO_VERIFY|SELF_SIGNED/) as string,
-    });
-    await expect(request(service.url.replace("https", "http"))).rejects.toThrow();
-    const old = new Agent({ connect: { ca: await readFile(certificates.ca, "utf8"), maxVersion: "TLSv1.2" } });
-    await expect(request(`${service.url}/readyz`, { dispatcher: old })).rejects.toMatchObject({
-      code: "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION",
-    });
-    await old.close();
-  });
+  it(
+    "is spoken with the certificate and the lowest version that were named, and nothing else " + "on the port",
+    async () => {
+      const { cert, key } = certificates.issue("images.test");
+      const config = await configured(`tlsCertFile: ${cert}\ntlsKeyFile: ${key}\ntlsMinVersion: TLSv1.3\n`);
+      service = await ServeProcess.start("--config", config);
+      expect(service.url).toMatch(/^https:/);
+      const dispatcher = new Agent({ connect: { ca: await readFile(certificates.ca, "utf8") } });
+      const answer = await request(`${service.url}/readyz`, { dispatcher });
+      expect([answer.statusCode, await answer.body.text()]).toEqual([200, "ok\n"]);
+      expect(answer.headers["strict-transport-security"]).toContain("max-age");
+      await dispatcher.close();
+      await expect(request(`${service.url}/readyz`)).rejects.toMatchObject({
+        code: expect.stringMatching(/UNABLE_TO_VERIFY|SELF_SIGNED/) as string,
+      });
+      await expect(request(service.url.replace("https", "http"))).rejects.toThrow();
+      const old = new Agent({ connect: { ca: await readFile(certificates.ca, "utf8"), maxVersion: "TLSv1.2" } });
+      await expect(request(`${service.url}/readyz`, { dispatcher: old })).rejects.toMatchObject({
+        code: "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION",
+      });
+      await old.close();
+    },
+  );
 
   it("is what upload URLs and our own commands use", async () => {
     const { cert, key } = certificates.issue("images.test");

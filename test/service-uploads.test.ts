@@ -96,7 +96,8 @@ describe("an upload URL", () => {
         expect(said, `${args.join(" ")} ${path}`).toBe(
           args[0] === "-I"
             ? "\n404"
-            : "E_NOT_FOUND: nothing is uploaded here, or not any more. Check the path; an uploader takes uploads at /upload.\n\n404",
+            : "E_NOT_FOUND: nothing is uploaded here, or not any more. Check the path; an uploader takes " +
+                "uploads at /upload.\n\n404",
         );
       }
     }

@@ -1,4 +1,6 @@
-/** What a server keeps an eye on by itself, seen on the real process: who changed what, who guesses, who may still come. */
+/**
+ * What a server keeps an eye on by itself, seen on the real process: who changed what, who guesses, who may still come.
+ */
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";

@@ -58,7 +58,8 @@ describe("the message of a failure", () => {
 
   it("carries no secret", () => {
     const text =
-      "GET https://user:pa55word@host.example/path?X-Signature=abc123: Authorization: Basic dXNlcjpwYTU1d29yZA== token eyJhbGciOi.eyJpc3MiOi.c2ln and hunter2!";
+      "GET https://user:pa55word@host.example/path?X-Signature=abc123: Authorization: Basic " +
+      "dXNlcjpwYTU1d29yZA== token eyJhbGciOi.eyJpc3MiOi.c2ln and hunter2!";
     const message = textOf(errorLine(text, ["hunter2!"]));
     expect(message).toBe("GET https://host.example/path?***: Authorization: Basic *** token *** and ***");
   });

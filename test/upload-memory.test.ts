@@ -1,4 +1,7 @@
-/** What many uploads hold together that were begun and left: a total, a share for each owner, and who is imported goes on. */
+/**
+ * What many uploads hold together that were begun and left: a total, a share for each owner, and who is imported goes
+ * on.
+ */
 import { describe, expect, it } from "vitest";
 
 import { DvcrError } from "../src/errors/dvcr-error.ts";

@@ -89,7 +89,8 @@ describe("dvcr-uploader", () => {
       `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${String(content.length)}\r\n\r\n`,
       Buffer.concat([content, Buffer.alloc(4096, 1)]),
     );
-    // What follows is read as the next request, which it is not; which answer comes first is open, and a reset may swallow both.
+    // What follows is read as the next request, which it is not; which answer comes first is open, and a reset may
+    // swallow both.
     expect(answer).toMatch(/^(?:HTTP\/1\.1 (?:200|400) |$)/);
     expect(await uploader!.exit).toBe(0);
     const pulled = await pullUploaded(directory, registry, "cvi/more");

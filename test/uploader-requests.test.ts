@@ -71,7 +71,8 @@ describe("an upload", () => {
     await begin();
     const answer = await rawRequest(
       uploader.ports["upload"]!,
-      "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\nExpect: 100-continue\r\nContent-Encoding: gzip\r\n\r\n",
+      "PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000000\r\nExpect: " +
+        "100-continue\r\nContent-Encoding: gzip\r\n\r\n",
     );
     expect(answer).toMatch(/^HTTP\/1\.1 415 /);
     expect(answer).toContain("E_CONTENT_CODING");

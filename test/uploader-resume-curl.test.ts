@@ -43,40 +43,43 @@ afterAll(async () => {
 afterEach(() => uploader?.signal("SIGKILL"));
 
 describe("dvcr-uploader", () => {
-  it("stores the same disk when curl is killed ten times and continues with -C, and no byte is asked for twice", async () => {
-    uploader = await startRegistryUploader(directory, registry, "cvi/resumed", {
-      DVCR_SCRATCH_LIMIT: "64Mi",
-      DVCR_UPLOAD_SILENCE: "1",
-    });
-    await using proxy = await startByteCounter(uploader.uploadPort);
-    const url = `http://127.0.0.1:${proxy.port}/upload`;
-    const { size } = await stat(disk);
-
-    /** The offset to go on from, once the server has noticed the cut. */
-    const offset = (): Promise<number> =>
-      eventually(async () => {
-        const { headers } = await request(url, { method: "HEAD" });
-        return headers["dvcr-upload-state"] === "interrupted" ? Number(headers["upload-offset"]) : undefined;
+  it(
+    "stores the same disk when curl is killed ten times and continues with -C, and no byte is " + "asked for twice",
+    async () => {
+      uploader = await startRegistryUploader(directory, registry, "cvi/resumed", {
+        DVCR_SCRATCH_LIMIT: "64Mi",
+        DVCR_UPLOAD_SILENCE: "1",
       });
+      await using proxy = await startByteCounter(uploader.uploadPort);
+      const url = `http://127.0.0.1:${proxy.port}/upload`;
+      const { size } = await stat(disk);
 
-    const points = patternBytes(4 * rounds, 77);
-    let at = 0;
-    for (let round = 0; round < rounds; round += 1) {
-      const upload = curl(...(at === 0 ? [] : ["-C", String(at)]), "-H", "Expect:", "-T", disk, url);
-      // Up to 1/16 of the file, so that ten rounds never reach its end.
-      proxy.after(1 + (points.readUInt32LE(4 * round) % (size / 16 - 4 * mebibyte)), () => upload.kill());
-      await upload.done;
-      const next = await offset();
-      expect(next).toBeGreaterThanOrEqual(at);
-      at = next;
-    }
-    expect(at).toBeGreaterThan(0);
-    const last = await curl("-C", String(at), "-T", disk, url).done;
-    expect(last.stdout).toMatch(/^stored docker:\/\/.*: qcow2 as raw, /);
-    expect(await uploader.exit).toBe(0);
-    expect(proxy.received()).toBeLessThan(size + rounds * inFlight);
-    const pulled = await pullUploaded(directory, registry, "cvi/resumed");
-    expect(pulled.digest).toBe(diskDigest);
-    expect(await registry.sessions("cvi/resumed")).toEqual([]);
-  });
+      /** The offset to go on from, once the server has noticed the cut. */
+      const offset = (): Promise<number> =>
+        eventually(async () => {
+          const { headers } = await request(url, { method: "HEAD" });
+          return headers["dvcr-upload-state"] === "interrupted" ? Number(headers["upload-offset"]) : undefined;
+        });
+
+      const points = patternBytes(4 * rounds, 77);
+      let at = 0;
+      for (let round = 0; round < rounds; round += 1) {
+        const upload = curl(...(at === 0 ? [] : ["-C", String(at)]), "-H", "Expect:", "-T", disk, url);
+        // Up to 1/16 of the file, so that ten rounds never reach its end.
+        proxy.after(1 + (points.readUInt32LE(4 * round) % (size / 16 - 4 * mebibyte)), () => upload.kill());
+        await upload.done;
+        const next = await offset();
+        expect(next).toBeGreaterThanOrEqual(at);
+        at = next;
+      }
+      expect(at).toBeGreaterThan(0);
+      const last = await curl("-C", String(at), "-T", disk, url).done;
+      expect(last.stdout).toMatch(/^stored docker:\/\/.*: qcow2 as raw, /);
+      expect(await uploader.exit).toBe(0);
+      expect(proxy.received()).toBeLessThan(size + rounds * inFlight);
+      const pulled = await pullUploaded(directory, registry, "cvi/resumed");
+      expect(pulled.digest).toBe(diskDigest);
+      expect(await registry.sessions("cvi/resumed")).toEqual([]);
+    },
+  );
 });

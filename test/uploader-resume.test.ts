@@ -170,21 +170,24 @@ describe("an upload whose client tells which file it sends", () => {
     expect(await known()).toBeUndefined();
   });
 
-  it("is not gone on with as another file, nor as one where none was told; it can be started over as such", async () => {
-    const file = await begin();
-    for (const before of [[named("one")], []]) {
-      await interrupted(...before);
-      const answer = await request(uploader.url, {
-        method: "PUT",
-        headers: { "content-range": range, "dvcr-file-identity": "two" },
-        body: piece,
-      });
-      expect([answer.statusCode, answer.headers["upload-offset"]]).toEqual([409, String(half)]);
-      expect(await answer.body.text()).toMatch(/^E_UPLOAD_OFFSET: .* Send the whole file, without Content-Range\.$/m);
-    }
-    expect((await put(file, "-H", named("two"))).stdout).toMatch(/^stored /);
-    expect(uploader.seen).toMatchObject({ bytes: content.length, sha256: sha256(content).toString("hex") });
-  });
+  it(
+    "is not gone on with as another file, nor as one where none was told; it can be started " + "over as such",
+    async () => {
+      const file = await begin();
+      for (const before of [[named("one")], []]) {
+        await interrupted(...before);
+        const answer = await request(uploader.url, {
+          method: "PUT",
+          headers: { "content-range": range, "dvcr-file-identity": "two" },
+          body: piece,
+        });
+        expect([answer.statusCode, answer.headers["upload-offset"]]).toEqual([409, String(half)]);
+        expect(await answer.body.text()).toMatch(/^E_UPLOAD_OFFSET: .* Send the whole file, without Content-Range\.$/m);
+      }
+      expect((await put(file, "-H", named("two"))).stdout).toMatch(/^stored /);
+      expect(uploader.seen).toMatchObject({ bytes: content.length, sha256: sha256(content).toString("hex") });
+    },
+  );
 
   it("is refused where its word for it is no word", async () => {
     const file = await begin();
@@ -286,7 +289,8 @@ describe("a connection cut after the last byte", () => {
     const socket = connect(uploader.ports["upload"]!, "127.0.0.1");
     socket.on("error", () => undefined);
     socket.write(
-      `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${content.length}\r\nRepr-Digest: ${digestHeader(content)}\r\n\r\n`,
+      `PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${content.length}\r\nRepr-Digest: ` +
+        `${digestHeader(content)}\r\n\r\n`,
     );
     socket.write(content);
     await eventually(async () => (await head())["dvcr-upload-state"] === "importing");

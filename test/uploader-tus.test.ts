@@ -146,19 +146,22 @@ describe("an upload by tus", () => {
       return answer.status === 423 ? undefined : answer;
     });
 
-  it("that was cut after its last byte is 423 until it is stored: a complete offset means success to clients", async () => {
-    const gate = latch();
-    const query = await cutAfterLast({ before: () => gate.opened });
-    expect((await ask("HEAD", query, {})).status).toBe(423);
-    gate.open();
-    const { status, headers } = await verdictOn(query);
-    expect([status, headers["upload-offset"], headers["docker-content-digest"]]).toEqual([
-      200,
-      String(content.length),
-      sampleReport.manifestDigest,
-    ]);
-    expect(await uploader.exit).toBe(0);
-  });
+  it(
+    "that was cut after its last byte is 423 until it is stored: a complete offset means " + "success to clients",
+    async () => {
+      const gate = latch();
+      const query = await cutAfterLast({ before: () => gate.opened });
+      expect((await ask("HEAD", query, {})).status).toBe(423);
+      gate.open();
+      const { status, headers } = await verdictOn(query);
+      expect([status, headers["upload-offset"], headers["docker-content-digest"]]).toEqual([
+        200,
+        String(content.length),
+        sampleReport.manifestDigest,
+      ]);
+      expect(await uploader.exit).toBe(0);
+    },
+  );
 
   it("that was cut after its last byte tells a refusal to who asks", async () => {
     const gate = latch();

@@ -13,8 +13,8 @@ const fromUsr = (bytes) => [{ directory: "/usr", bytes }];
 
 /**
  * Gives the inputs by name, made where they are missing. Each has `path`, `size`, and where it is one disk
- * `virtualSize`, `sha256` (of the disk as qemu-img gives it), `raw` (that disk, sparse) and `extents` (a file with its data ranges);
- * of several disks `disks`, their digests.
+ * `virtualSize`, `sha256` (of the disk as qemu-img gives it), `raw` (that disk, sparse) and `extents` (a file with its
+ * data ranges); of several disks `disks`, their digests.
  */
 export async function prepareInputs(names, { size, directory, workshop, say }) {
   await mkdir(directory, { recursive: true });
@@ -59,7 +59,8 @@ async function one(name, from, context) {
     await rename(out, join(directory, definition.file));
     await writeFile(record, `${JSON.stringify(facts, null, 1)}\n`);
     say(
-      `input ${name}: ${Math.round(facts.size / 1e6)} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+      `input ${name}: ${Math.round(facts.size / 1e6)} MB, made in ` +
+        `${((performance.now() - started) / 1000).toFixed(1)} s`,
     );
     return located(facts, directory);
   } catch (error) {

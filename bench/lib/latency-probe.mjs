@@ -1,4 +1,7 @@
-/** A thread that, told to start, asks for `url` again and again; told to stop, it posts how long each answer took, in milliseconds. */
+/**
+ * A thread that, told to start, asks for `url` again and again; told to stop, it posts how long each answer took, in
+ * milliseconds.
+ */
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";

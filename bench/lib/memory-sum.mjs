@@ -4,7 +4,10 @@ import { readdirSync, readFileSync } from "node:fs";
 const pause = 100;
 const pageSize = 4096;
 
-/** Follows the processes of the group `group`; `stop()` gives the largest sum of their resident sets seen, in bytes. What they share counts in each. */
+/**
+ * Follows the processes of the group `group`; `stop()` gives the largest sum of their resident sets seen, in bytes.
+ * What they share counts in each.
+ */
 export function watchMemory(group) {
   let largest = 0;
   const look = () => (largest = Math.max(largest, residentBytes(group)));

@@ -4,7 +4,10 @@ import { request } from "node:https";
 const pause = 20;
 const limit = 5_000;
 
-/** Starts asking; `stop()` gives the seconds of every answer. Refused connections (not yet or no longer there) do not count. */
+/**
+ * Starts asking; `stop()` gives the seconds of every answer. Refused connections (not yet or no longer there) do not
+ * count.
+ */
 export function watchMetrics(port) {
   const seconds = [];
   let running = true;
@@ -25,7 +28,9 @@ export function watchMetrics(port) {
   };
 }
 
-/** True after an answer and after one that took too long; false where nobody listens, or the process ended meanwhile. */
+/**
+ * True after an answer and after one that took too long; false where nobody listens, or the process ended meanwhile.
+ */
 function ask(port) {
   return new Promise((resolve) => {
     const call = request(

@@ -20,7 +20,10 @@ const kinds = [
   },
 ];
 
-/** Makes such a group; a process enters by writing its id to `procs`. Nothing where the system allows none (it needs root). */
+/**
+ * Makes such a group; a process enters by writing its id to `procs`. Nothing where the system allows none (it needs
+ * root).
+ */
 export async function makeOneCore() {
   for (const { parent, prepare, files } of kinds) {
     const group = join(parent, `dvcr-bench-${process.pid}`);

@@ -16,7 +16,8 @@ export async function startOrigin(kind, path, workshop) {
   await writeFile(
     workshop.path("nginx.conf"),
     `
-daemon off; master_process off; user root; pid ${workshop.path("nginx.pid")}; error_log ${workshop.path("nginx-errors.log")};
+daemon off; master_process off; user root; pid ${workshop.path("nginx.pid")};
+error_log ${workshop.path("nginx-errors.log")};
 events {}
 http {
   access_log off; sendfile on; tcp_nopush on; ${temporary}

@@ -1,20 +1,28 @@
 /** Where the time of our process goes, by what its code is for: perf samples all cores, symbols decide. */
 import { capture, findCommand, Stop } from "../../scripts/lib/process.mjs";
 
+const anyOf = (...patterns) => new RegExp(patterns.map(({ source }) => source).join("|"), "i");
+
 /** The first that matches the symbol or its library names the stage. */
 const stages = [
   ["hash", /sha(1|256|512)|md5_|keccak|stribog/i],
   ["crc", /crc(32|64)/i],
   [
     "inflate",
-    /inflate|deflate_decompress|ZSTD_.*decompress|ZSTD_decode|HUF_decomp|huf_dec|FSE_decomp|lzma_|lz_decode|rc_|BZ2_bzDecompress|chunk_?(copy|memset)/i,
+    anyOf(
+      /inflate|deflate_decompress|chunk_?(copy|memset)/,
+      /ZSTD_.*decompress|ZSTD_decode|HUF_decomp|huf_dec|FSE_decomp|lzma_|lz_decode|rc_|BZ2_bzDecompress/,
+    ),
   ],
   ["deflate", /isal|libisal|deflate|ZSTD_|HUF_|FSE_|hufCompress/i],
   ["zero test", /is_zero|all_zero|isZero/i],
   ["copy", /mem(cpy|move|set)|copy_(to|from)_|_copy_|copyin|copyout|clear_page|rep_(movs|stos)/i],
   [
     "socket",
-    /tcp_|sock|skb|inet_|__ip_|ip_(output|rcv|queue|finish)|loopback|net_rx|netif|napi|sendmsg|recvmsg|aesni|aes_gcm|ghash|ssl3|tls_/i,
+    anyOf(
+      /tcp_|sock|skb|inet_|__ip_|ip_(output|rcv|queue|finish)|loopback|net_rx|netif|napi|sendmsg|recvmsg/,
+      /aesni|aes_gcm|ghash|ssl3|tls_/,
+    ),
   ],
   ["file", /ext4|filemap|folio|page_cache|vfs_read|readahead|xas_|iomap/i],
   ["page faults", /fault|alloc_pages|get_page|charge|mmap|munmap|zap_|rmqueue|free_unref|lru_/i],

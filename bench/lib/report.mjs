@@ -69,10 +69,11 @@ export function caseText(record) {
   const widths = columns.map((_, column) =>
     Math.max(...rows.filter((row) => row.length > 3).map((row) => row[column].length)),
   );
-  const lines = rows.map(
-    (row) =>
-      `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]) : row.length > 3 ? cell.padStart(widths[column]) : cell)).join("  ")}`,
-  );
+  const padded = (row, cell, column) => {
+    if (column === 0) return cell.padEnd(widths[0]);
+    return row.length > 3 ? cell.padStart(widths[column]) : cell;
+  };
+  const lines = rows.map((row) => `  ${row.map((cell, column) => padded(row, cell, column)).join("  ")}`);
   return [
     `\n${titleOf(record)}`,
     ...lines,

@@ -1,4 +1,6 @@
-/** Where results are kept: one JSON file per case, the newest; two pages of docs/ are written from those of full size. */
+/**
+ * Where results are kept: one JSON file per case, the newest; two pages of docs/ are written from those of full size.
+ */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 

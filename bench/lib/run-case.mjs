@@ -1,9 +1,10 @@
 /**
  * Runs one case: every side once a round, in turn, each in fresh processes with a registry of its own.
  *
- * A side's script sees in its environment: DVCR (the checkout), IMAGE and IMAGE_SHA256 (the input), UNPACK (how to unpack it by
- * hand, or empty), RAW, EXTENTS, VIRTUAL_SIZE (its disk), REGISTRY, URL and CERTIFICATES (the origin, for sides that want one),
- * LAYOUT, LAYER, LAYER_DIGEST (what `after` stored), METRICS_PORT, ONE_CORE (a cgroup.procs), TMPDIR (its own, also its cwd).
+ * A side's script sees in its environment: DVCR (the checkout), IMAGE and IMAGE_SHA256 (the input), UNPACK (how to
+ * unpack it by hand, or empty), RAW, EXTENTS, VIRTUAL_SIZE (its disk), REGISTRY, URL and CERTIFICATES (the origin, for
+ * sides that want one), LAYOUT, LAYER, LAYER_DIGEST (what `after` stored), METRICS_PORT, ONE_CORE (a cgroup.procs),
+ * TMPDIR (its own, also its cwd).
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";

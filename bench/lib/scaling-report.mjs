@@ -37,7 +37,8 @@ export function scalingMarkdown(records) {
 }
 
 function rowOf(name, side) {
-  const label = `${sides[name].label}${side.data === undefined ? "" : `: ${bytes(side.virtualSize)} virtual, ${bytes(side.data)} of data`}`;
+  const sizes = side.data === undefined ? "" : `: ${bytes(side.virtualSize)} virtual, ${bytes(side.data)} of data`;
+  const label = `${sides[name].label}${sizes}`;
   if (side.wall === undefined) return row([label, side.absent ?? "FAILED", "", "", "", "", ""]);
   const memory = side.memory === undefined ? "" : bytes(side.memory);
   return row([
@@ -60,6 +61,7 @@ function fitted({ name, sides: results }) {
     return `${intercept.toFixed(2)} s + ${slope.toFixed(3)} s`;
   };
   return [
-    `\nA straight line through them, per ${unit}: wall ${line((side) => side.wall)}, CPU ${line((side) => side.cpu)}, the registry's CPU ${line((side) => side.registryCpu)}.`,
+    `\nA straight line through them, per ${unit}: wall ${line((side) => side.wall)}, CPU ` +
+      `${line((side) => side.cpu)}, the registry's CPU ${line((side) => side.registryCpu)}.`,
   ];
 }

@@ -7,7 +7,9 @@ import { pipeline } from "node:stream/promises";
 
 const MiB = 2 ** 20;
 
-/** Writes the data of the disk `from` into a new qcow2 at `out`, a MiB at a time in a fixed random order, by qemu-io. */
+/**
+ * Writes the data of the disk `from` into a new qcow2 at `out`, a MiB at a time in a fixed random order, by qemu-io.
+ */
 export async function writeShuffled(from, out, workshop) {
   const pieces = workshop.path("pieces");
   await mkdir(pieces);

@@ -17,8 +17,9 @@ export async function extentsOf(path) {
 }
 
 /**
- * SHA-256 of the raw disk `path`; what the file `extents` does not list is zeros and is hashed from one buffer without being read,
- * which is all that a program without decoding, copying or sending could do. `size` is where the disk is longer than the file.
+ * SHA-256 of the raw disk `path`; what the file `extents` does not list is zeros and is hashed from one buffer without
+ * being read, which is all that a program without decoding, copying or sending could do. `size` is where the disk is
+ * longer than the file.
  */
 export function hashDisk(path, extents, size = 0) {
   const hash = createHash("sha256");

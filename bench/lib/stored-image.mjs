@@ -31,7 +31,8 @@ echo "$(cut -c1-64 diffid) $(cut -c1-64 disk)"
 /**
  * Pulls `image` with skopeo into the directory `to` (which checks every digest) and reads its disk with GNU tar.
  * @param wanted SHA-256 by name, \`raw\` and \`verbatim\`; \`holds\` says which it must be, "any" for either.
- * @param known a file that remembers what a layer, named by its digest, holds, so that the same bytes are unpacked once only.
+ * @param known a file that remembers what a layer, named by its digest, holds, so that the same bytes are unpacked once
+ *   only.
  * @returns which it is, and the layer's path and digest.
  * @throws Stop when it is another disk, or the config names another diffID.
  */
@@ -57,7 +58,8 @@ export async function verifyImage(image, { to, holds, wanted, known, workshop })
   const found = Object.keys(wanted).find((name) => wanted[name] === disk);
   if (found === undefined || (holds !== "any" && wanted[holds] !== disk)) {
     throw new Stop(
-      `${image}: WRONG IMAGE: its disk is ${disk} (${found ?? "no disk we know"}), not ${wanted[holds] ?? "the raw or the original one"}`,
+      `${image}: WRONG IMAGE: its disk is ${disk} (${found ?? "no disk we know"}), not ` +
+        `${wanted[holds] ?? "the raw or the original one"}`,
     );
   }
   return { found, layer, digest };

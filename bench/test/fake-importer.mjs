@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * An importer as an outsider may give one in BENCH_IMPORTER: it stores what it downloads as it is, in one layer that is not
- * compressed. What the harness must see of it is set by FAKE_SCRATCH and FAKE_MEMORY (bytes), FAKE_DAMAGE (a byte is changed) and
- * FAKE_EXIT (an exit code instead of an image).
+ * An importer as an outsider may give one in BENCH_IMPORTER: it stores what it downloads as it is, in one layer that is
+ * not compressed. What the harness must see of it is set by FAKE_SCRATCH and FAKE_MEMORY (bytes), FAKE_DAMAGE (a byte
+ * is changed) and FAKE_EXIT (an exit code instead of an image).
  */
 import { createHash } from "node:crypto";
 import { unlinkSync, writeFileSync } from "node:fs";

@@ -1,4 +1,6 @@
-/** What the browser keeps for us between visits. It may refuse (private windows, a full store): then nothing is kept. */
+/**
+ * What the browser keeps for us between visits. It may refuse (private windows, a full store): then nothing is kept.
+ */
 
 /** The JSON value kept under `key`. */
 export function recall(key: string): unknown {

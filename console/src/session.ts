@@ -1,4 +1,7 @@
-/** Who is signed in: a bearer token, kept for this tab only. There is no cookie, and so nothing for another site to ride on. */
+/**
+ * Who is signed in: a bearer token, kept for this tab only. There is no cookie, and so nothing for another site to ride
+ * on.
+ */
 import { signal } from "@preact/signals";
 
 const key = "dvcr.token";

@@ -17,8 +17,8 @@ const seconds = (from) => (performance.now() - from) / 1000;
 const steps = 7;
 
 /**
- * The images service on a real disk: one upload, one import over HTTP, pulled back and compared. With `keep` the service
- * stays up afterwards, until Ctrl-C, so that the console and the printed commands can be tried.
+ * The images service on a real disk: one upload, one import over HTTP, pulled back and compared. With `keep` the
+ * service stays up afterwards, until Ctrl-C, so that the console and the printed commands can be tried.
  */
 export async function tellStory({ keep = false } = {}) {
   const stop = new AbortController();
@@ -108,7 +108,8 @@ async function play(workshop, keep) {
     table([
       [
         "UPLOAD",
-        `${uploadSeconds.toFixed(1)} s: ${bytes(sourceSize / uploadSeconds)}/s of upload, ${bytes(Number(status.size.unpackedBytes) / uploadSeconds)}/s of disk`,
+        `${uploadSeconds.toFixed(1)} s: ${bytes(sourceSize / uploadSeconds)}/s of upload, ` +
+          `${bytes(Number(status.size.unpackedBytes) / uploadSeconds)}/s of disk`,
       ],
       ["DIGEST", pulled.digest],
       ["PULL", `skopeo copy --src-tls-verify=false docker://${registryURL} oci:imported-disk:latest`],
@@ -135,7 +136,8 @@ async function uploadStep(disk, url, workshop, service) {
     });
   } catch (error) {
     throw new Stop(
-      `step 4/${steps}, uploading: ${error.message}\n${tail(response)}\nthe end of the service's log:\n${tail(service.server.log)}`,
+      `step 4/${steps}, uploading: ${error.message}\n${tail(response)}\nthe end of the service's ` +
+        `log:\n${tail(service.server.log)}`,
     );
   }
   return seconds(started);

@@ -72,8 +72,8 @@ export async function installPackages(prefix, packages, log) {
 }
 
 /**
- * Debian starts and enables a package's daemon when it is installed: docker-registry would take port 5000, now and after
- * every boot. While apt-get runs, policy-rc.d forbids starts (a policy that is there already is left alone), and
+ * Debian starts and enables a package's daemon when it is installed: docker-registry would take port 5000, now and
+ * after every boot. While apt-get runs, policy-rc.d forbids starts (a policy that is there already is left alone), and
  * the service we brought in is disabled. The demo and the tests start a registry process of their own.
  */
 const installScript = `

@@ -14,7 +14,8 @@ const demoContents = [
 ];
 
 /**
- * Builds a system disk as a distribution would ship it, a zlib-compressed qcow2 of 4 GiB, from this machine's own files.
+ * Builds a system disk as a distribution would ship it, a zlib-compressed qcow2 of 4 GiB, from this machine's own
+ * files.
  * @returns the bytes of the files on it.
  */
 export async function buildDisk(path, workshop) {
@@ -35,7 +36,9 @@ export async function buildRawDisk(path, { virtualSize, contents }, workshop) {
   const bytes = await copyTrees(contents, tree, workshop.signal);
   const partitionSize = virtualSize - partitionStart - partitionEnd;
   await workshop.run("truncate", ["-s", String(virtualSize), path]);
-  const table = `label: gpt\nstart=${partitionStart / sectorSize}, size=${partitionSize / sectorSize}, type=linux, name=root\n`;
+  const table =
+    `label: gpt\nstart=${partitionStart / sectorSize}, size=${partitionSize / sectorSize}, ` +
+    "type=linux, name=root\n";
   await workshop.run("sfdisk", ["--quiet", path], { input: table });
   const options = ["-q", "-F", "-t", "ext4", "-L", "demo", "-m", "1", "-E", `offset=${partitionStart}`, "-d", tree];
   await workshop.run("mke2fs", [...options, path, `${partitionSize / 1024}k`]);
@@ -54,7 +57,10 @@ export async function copyTrees(contents, to, signal) {
 /** The last files to fill a budget exactly are not worth a walk through all directories. */
 const nearly = 0.98;
 
-/** Copies files below `from` to the same place under `to` until nearly `budget` bytes are reached; skips what may not be read. */
+/**
+ * Copies files below `from` to the same place under `to` until nearly `budget` bytes are reached; skips what may not be
+ * read.
+ */
 async function copyTree(from, to, budget, signal) {
   let bytes = 0;
   const queue = [from];

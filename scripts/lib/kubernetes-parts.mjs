@@ -1,8 +1,8 @@
 /**
- * The parts of a real Kubernetes for `npm run test:kubernetes`, kept outside the checkout under names that hold a digest of
- * what they were made from: one Go executable with kube-apiserver, controller manager, scheduler, kubelet, kube-proxy and
- * kubectl; Debian's etcd, containerd and runc, unpacked and never installed (their packages would start daemons); and the
- * sandbox image of pods.
+ * The parts of a real Kubernetes for `npm run test:kubernetes`, kept outside the checkout under names that hold a
+ * digest of what they were made from: one Go executable with kube-apiserver, controller manager, scheduler, kubelet,
+ * kube-proxy and kubectl; Debian's etcd, containerd and runc, unpacked and never installed (their packages would start
+ * daemons); and the sandbox image of pods.
  */
 import {
   existsSync,

@@ -28,7 +28,10 @@ export async function startRegistry(workshop) {
   return { address, pid: server.child.pid };
 }
 
-/** The images service with a data directory of its own, on a port of the system's choice. Returns `{server, url, workshop}`. */
+/**
+ * The images service with a data directory of its own, on a port of the system's choice. Returns `{server, url,
+ * workshop}`.
+ */
 export async function startService(workshop, flags = [], environment = {}) {
   const server = workshop.start(
     "dvcr-serve",

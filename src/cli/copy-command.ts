@@ -30,7 +30,8 @@ function reportTable(report: CopyReport): string {
     ["digest", report.manifestDigest],
     [
       "blobs",
-      `${copiedBlobs} copied (${formatBytes(report.copiedSize)}), ${mountedBlobs} mounted, ${presentBlobs} there already`,
+      `${copiedBlobs} copied (${formatBytes(report.copiedSize)}), ${mountedBlobs} mounted, ` +
+        `${presentBlobs} there already`,
     ],
     ["time", formatSeconds(report.durationSeconds)],
   ]);

@@ -11,7 +11,9 @@ export interface ImageCommands {
   readonly probing: Command;
 }
 
-/** Adds `import`, `export`, `inspect`, `copy` and `doctor` with all their options and help, and without what they do. */
+/**
+ * Adds `import`, `export`, `inspect`, `copy` and `doctor` with all their options and help, and without what they do.
+ */
 export function addImageCommands(program: Command, scratchDirectory: string, problems: UsageProblems): ImageCommands {
   const importing = addImportFlags(
     addSourceFlags(withOperands(program.command("import"), ["source", "destination"]), scratchDirectory, problems),

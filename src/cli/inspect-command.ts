@@ -10,7 +10,10 @@ export interface InspectOptions {
   readonly limits: { readonly maxVirtualSize: number; readonly maxScratch: number; readonly maxDecoderMemory: number };
 }
 
-/** `dvcr inspect`: what a source is, from its first bytes, as text for stdout. Throws DvcrError with the reason of a refusal. */
+/**
+ * `dvcr inspect`: what a source is, from its first bytes, as text for stdout. Throws DvcrError with the reason of a
+ * refusal.
+ */
 export async function inspect(source: Source, options: InspectOptions, signal: AbortSignal): Promise<string> {
   const opened = await source.open(signal);
   try {

@@ -18,7 +18,9 @@ interface ProcessCommand {
   readonly subcommands?: Readonly<Record<string, string>>;
 }
 
-/** Commands that parse their own flags by a table of src/config. Help and completion are made of the same tables here. */
+/**
+ * Commands that parse their own flags by a table of src/config. Help and completion are made of the same tables here.
+ */
 const commands: readonly ProcessCommand[] = [
   {
     name: "gc",
@@ -54,7 +56,9 @@ const commands: readonly ProcessCommand[] = [
   },
 ];
 
-/** Adds the commands that are processes of their own: for `dvcr help NAME` and for completion; they never run from here. */
+/**
+ * Adds the commands that are processes of their own: for `dvcr help NAME` and for completion; they never run from here.
+ */
 export function addProcessCommands(program: Command): void {
   for (const { name, description, help, flags, subcommands = {} } of commands) {
     const command = addFlags(program.command(name).description(description), flags);

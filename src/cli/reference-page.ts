@@ -11,10 +11,11 @@ const INTRODUCTION = `# Command line
 
 <!-- Written by scripts/gen-docs.mjs from src/cli; changes here are lost. -->
 
-All options of \`dvcr import\`, \`dvcr inspect\` and \`dvcr copy\`. A source is a file, a block device, an \`http(s)://\` URL,
-\`docker://HOST/REPO:TAG\`, or \`-\` for standard input; a destination is \`docker://HOST/REPO:TAG\` or \`oci:DIR:TAG\`. The other
-commands are described where they belong: \`dvcr serve\`, \`gc\`, \`get\`, \`apply\`, \`upload\` and their like with
-[the images service](service.md), the pod processes in [Configuration](configuration.md).
+All options of \`dvcr import\`, \`dvcr inspect\` and \`dvcr copy\`. A source is a file, a block device,
+an \`http(s)://\` URL, \`docker://HOST/REPO:TAG\`, or \`-\` for standard input; a destination is
+\`docker://HOST/REPO:TAG\` or \`oci:DIR:TAG\`. The other commands are described where they belong: \`dvcr serve\`,
+\`gc\`, \`get\`, \`apply\`, \`upload\` and their like with [the images service](service.md), the pod
+processes in [Configuration](configuration.md).
 
 Exit codes: 0 done; 1 failed, trying again may help; 2 wrong usage; 3 the input is refused, trying again cannot help
 ([Errors](errors.md)).
@@ -22,20 +23,23 @@ Exit codes: 0 done; 1 failed, trying again may help; 2 wrong usage; 3 the input 
 ## Examples
 
 A registry with a private CA, as \`ca.crt\` in \`./registry-ca\`, and a password, in a file that \`skopeo login\` or
-\`podman login\` writes. Without \`--authfile\` the files named [below](#environment) are searched; \`docker login\` writes there:
+\`podman login\` writes. Without \`--authfile\` the files named [below](#environment) are searched;
+\`docker login\` writes there:
 
 \`\`\`sh
 skopeo login --cert-dir ./registry-ca --authfile ./auth.json registry.example.com
-dvcr import --dest-cert-dir ./registry-ca --authfile ./auth.json debian-12.qcow2 docker://registry.example.com/disks/debian:12
+dvcr import --dest-cert-dir ./registry-ca --authfile ./auth.json debian-12.qcow2 \\
+  docker://registry.example.com/disks/debian:12
 \`\`\`
 
-\`--dest-creds USER:PASSWORD\` works too, but others on the machine see it in the list of processes. For a \`docker://\` source the
-same are \`--src-cert-dir\`, \`--src-authfile\` and \`--src-creds\`.
+\`--dest-creds USER:PASSWORD\` works too, but others on the machine see it in the list of processes. For a
+\`docker://\` source the same are \`--src-cert-dir\`, \`--src-authfile\` and \`--src-creds\`.
 
 A checksum, over the file as it is published, before it is unpacked:
 
 \`\`\`sh
-dvcr import --checksum "sha512:$(curl -sS https://example.com/SHA512SUMS | awk '$2 == "debian-12.qcow2" { print $1 }')" \\
+sum=$(curl -sS https://example.com/SHA512SUMS | awk '$2 == "debian-12.qcow2" { print $1 }')
+dvcr import --checksum "sha512:$sum" \\
   https://example.com/debian-12.qcow2 oci:images:debian-12
 \`\`\`
 
@@ -68,14 +72,17 @@ function commandSection(command: Command): string {
     const choices = option.argChoices === undefined ? "" : `; one of ${option.argChoices.join(", ")}`;
     return [`\`${option.flags.replaceAll("|", "\\|")}\``, defaultOf(option), escapeCell(option.description + choices)];
   });
-  return `\n## \`dvcr ${command.name()} ${command.usage().replace("[options] ", "")}\`\n\n${command.description()}\n\n${markdownTable(["Option", "Default", "Meaning"], rows)}`;
+  const usage = `dvcr ${command.name()} ${command.usage().replace("[options] ", "")}`;
+  const table = markdownTable(["Option", "Default", "Meaning"], rows);
+  return `\n## \`${usage}\`\n\n${command.description()}\n\n${table}`;
 }
 
 function environmentSection(): string {
   const fields = Object.values<Field<unknown>>(cliFields);
   const rows = fields.map(({ env, description }) => [`\`${env}\``, escapeCell(description)]);
   return (
-    "\n## Environment\n\nCredentials are looked for in `REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`, `containers/auth.json` in\n" +
+    "\n## Environment\n\nCredentials are looked for in `REGISTRY_AUTH_FILE`, " +
+    "`$XDG_RUNTIME_DIR/containers/auth.json`, `containers/auth.json` in\n" +
     "`$XDG_CONFIG_HOME` or `~/.config`, and `config.json` in `$DOCKER_CONFIG` or `~/.docker`.\n\n" +
     markdownTable(["Name", "Meaning"], rows)
   );

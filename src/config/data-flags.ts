@@ -13,7 +13,8 @@ export const gcUsage = `Usage: dvcr gc check|run [--yes] [--force] [--data-dir D
 Images of which the database has never known a resource are listed too, and kept. A run that would remove more than
 DVCR_SERVE_GC_MAX_SHARE percent of all images (50 by default) is refused. --force lifts both limits.
 
-A server that uses the data directory does the work; where none runs, this process does. Every flag of dvcr serve is accepted.
+A server that uses the data directory does the work; where none runs, this process does. Every flag of
+dvcr serve is accepted.
 
 `;
 
@@ -30,10 +31,11 @@ export const restoreUsage = `Usage: dvcr restore check|run [--data-dir DIR] [--c
   check  show what run would do; nothing is changed
   run    recreate the resources that the stored images had: name, namespace and uid, size and format
 
-No server may be using the data directory. Every flag of dvcr serve is accepted: with --registry, the images there are read.
-A database that is damaged, and a log without its database, are kept under another name (resources.db.lost-1). Resources that
-are Ready with an image that is not there become ImageLost. Where secrets.key is lost, pull secrets are dropped: nothing opens
-them any more. What the database alone knew is not recreated: labels, annotations, sources, images that were not stored yet.
+No server may be using the data directory. Every flag of dvcr serve is accepted: with --registry, the images there are
+read. A database that is damaged, and a log without its database, are kept under another name (resources.db.lost-1).
+Resources that are Ready with an image that is not there become ImageLost. Where secrets.key is lost, pull secrets are
+dropped: nothing opens them any more. What the database alone knew is not recreated: labels, annotations, sources,
+images that were not stored yet.
 
 `;
 

@@ -6,7 +6,10 @@ export function helpText(name: string, table: FieldTable): string {
     const dashed = flag === undefined ? "" : `, ${dashes(flag)}`;
     return `  ${env}${dashed}\n      ${description} (${kind.expected})\n`;
   });
-  return `${name}: configured by environment variables; flags, where there are some, win over them.\n\n${entries.join("")}`;
+  return (
+    `${name}: configured by environment variables; flags, where there are some, win over ` +
+    `them.\n\n${entries.join("")}`
+  );
 }
 
 /** As helpText(), for flags alone. */

@@ -1,4 +1,6 @@
-/** What an image may be, and what holds where nothing else is asked for: the same for flags, environment and service. */
+/**
+ * What an image may be, and what holds where nothing else is asked for: the same for flags, environment and service.
+ */
 export const SOURCE_FORMATS = ["raw", "iso", "qcow2", "vmdk", "vdi", "vpc", "vhdx"] as const;
 export const IMAGE_FORMATS = ["raw", "source"] as const;
 export const LAYER_COMPRESSIONS = ["gzip", "zstd", "none"] as const;

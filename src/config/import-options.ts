@@ -3,7 +3,9 @@ import type { ValuesOf } from "./field.ts";
 import type { Checksum } from "./kinds.ts";
 import type { imageFields } from "./shared-fields.ts";
 
-/** The options of one import from a process's configuration; `sourceFormat`, where declared for it alone, comes first. */
+/**
+ * The options of one import from a process's configuration; `sourceFormat`, where declared for it alone, comes first.
+ */
 export function importOptions(
   config: ValuesOf<typeof imageFields>,
   checksums: readonly Checksum[],

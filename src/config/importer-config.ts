@@ -52,7 +52,8 @@ export const importerFields = {
   }),
   destinationCaBundle: optional("IMPORTER_DESTINATION_CA_BUNDLE", path, {
     description:
-      "CA certificates for the destination, a file or a directory of *.crt files; not looked at when verification is off.",
+      "CA certificates for the destination, a file or a directory of *.crt files; not looked at " +
+      "when verification is off.",
   }),
   extraHeadersDir: withDefault("DVCR_EXTRA_HEADERS_DIR", path, "/extraheaders", {
     description: "Directory whose files hold HTTP headers for http sources, one `Name: value` a line; need not exist.",

@@ -34,7 +34,8 @@ function rowsOf(table: FieldTable, withKeys: boolean): string[][] {
 const headings = ["Name", "Value", "Default", "Meaning"];
 
 function section(title: string, intro: string, table: FieldTable, withKeys = false): string {
-  return `## ${title}\n\n${intro}\n\n${markdownTable(withKeys ? [...headings, "In the file"] : headings, rowsOf(table, withKeys))}`;
+  const columns = withKeys ? [...headings, "In the file"] : headings;
+  return `## ${title}\n\n${intro}\n\n${markdownTable(columns, rowsOf(table, withKeys))}`;
 }
 
 /** The fields of `table` that are not shared by both processes. */
@@ -48,9 +49,12 @@ export function configurationPage(): string {
   return [
     "# Configuration\n",
     "<!-- Written by scripts/gen-docs.mjs from src/config; changes here are lost. -->\n",
-    "Both pod processes are configured by environment variables, which are read once at start. The uploader, and of the",
-    "importer the verbosity, can be set by flags too; a flag wins over its variable. The images service (`dvcr serve`) also",
-    "reads a configuration file. An empty variable counts as unset. All problems are reported together as `E_CONFIG`, by name,",
+    "Both pod processes are configured by environment variables, which are read once at start. " +
+      "The uploader, and of the",
+    "importer the verbosity, can be set by flags too; a flag wins over its variable. The " +
+      "images service (`dvcr serve`) also",
+    "reads a configuration file. An empty variable counts as unset. All problems are reported " +
+      "together as `E_CONFIG`, by name,",
     "with what was given and what was expected; secrets are never shown.\n",
     section(
       "Both processes",
@@ -60,12 +64,15 @@ export function configurationPage(): string {
     section("dvcr-uploader", "Ports, TLS and destination of the upload server.", ownFields(uploaderFields)),
     section(
       "dvcr-importer",
-      "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` holds one more HTTP header, `Name: value`, for http sources.",
+      "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` " +
+        "holds one more HTTP header, `Name: value`, for http sources.",
       ownFields(importerFields),
     ),
     section(
       "dvcr serve",
-      "The images service. Flags win over variables, variables over the file that `--config` names. After SIGHUP `capacity`, `nearlyFull`, `namespaceBytes` and `namespaceImages` are read again.",
+      "The images service. Flags win over variables, variables over the file that `--config` " +
+        "names. After SIGHUP `capacity`, `nearlyFull`, `namespaceBytes` and `namespaceImages` are " +
+        "read again.",
       serveFields,
       true,
     ),

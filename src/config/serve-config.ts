@@ -31,7 +31,8 @@ const frontFields = {
   config: optional("DVCR_SERVE_CONFIG", path, {
     flag: "config",
     description:
-      "Configuration file, YAML or JSON: the names of the last column, with the values that the variables take. Variables and flags win over it.",
+      "Configuration file, YAML or JSON: the names of the last column, with the values that the " +
+      "variables take. Variables and flags win over it.",
   }),
   listen: withDefault(
     "DVCR_SERVE_LISTEN",
@@ -42,12 +43,14 @@ const frontFields = {
   publicUrl: optional("DVCR_SERVE_PUBLIC_URL", baseUrl, {
     flag: "public-url",
     description:
-      "URL under which clients reach the service: in status.imageUploadURLs.external, in image names, in the kubeconfig. Without it, that of --listen.",
+      "URL under which clients reach the service: in status.imageUploadURLs.external, in image " +
+      "names, in the kubeconfig. Without it, that of --listen.",
   }),
   tokenFile: optional("DVCR_SERVE_TOKEN_FILE", path, {
     flag: "token-file",
     description:
-      "Users, their tokens and roles, YAML or JSON. Without it nobody is asked for a token, and only loopback addresses are listened on.",
+      "Users, their tokens and roles, YAML or JSON. Without it nobody is asked for a token, and " +
+      "only loopback addresses are listened on.",
   }),
   insecureNoAuth: withDefault("DVCR_SERVE_INSECURE_NO_AUTH", flag, false, {
     flag: "insecure-no-auth",
@@ -72,7 +75,9 @@ const frontFields = {
   }),
   trustedProxies: withDefault("DVCR_SERVE_TRUSTED_PROXIES", texts, [], {
     description:
-      "Addresses and networks of reverse proxies in front of the service: a request from one of them counts, and is logged, as from the address that its X-Forwarded-For names last before such proxies. Without them that header is not looked at.",
+      "Addresses and networks of reverse proxies in front of the service: a request from one of " +
+      "them counts, and is logged, as from the address that its X-Forwarded-For names last " +
+      "before such proxies. Without them that header is not looked at.",
   }),
 };
 
@@ -85,7 +90,8 @@ const placeFields = {
   capacity: optional("DVCR_SERVE_CAPACITY", bytes, {
     flag: "capacity",
     description:
-      "Bytes that the images may take. Without it, the disk's size. Can be changed while the service runs; without effect where a registry keeps the images.",
+      "Bytes that the images may take. Without it, the disk's size. Can be changed while the " +
+      "service runs; without effect where a registry keeps the images.",
   }),
   nearlyFull: withDefault("DVCR_SERVE_NEARLY_FULL", integer(1, 100, "percent"), 95, {
     description: "Percent of the capacity from which on no new image is taken.",
@@ -108,11 +114,13 @@ const placeFields = {
   }),
   gcSchedule: optional("DVCR_SERVE_GC_SCHEDULE", text, {
     description:
-      "Cron expression of the garbage collection, such as `0 2 * * *`. Without it, it runs when asked for. Read at start.",
+      "Cron expression of the garbage collection, such as `0 2 * * *`. Without it, it runs when " +
+      "asked for. Read at start.",
   }),
   gcMaxShare: withDefault("DVCR_SERVE_GC_MAX_SHARE", integer(0, 100, "percent"), 50, {
     description:
-      "Percent of the stored images that one garbage collection may remove; a run that would remove more removes nothing, unless it is `dvcr gc run --force`. Read at start.",
+      "Percent of the stored images that one garbage collection may remove; a run that would " +
+      "remove more removes nothing, unless it is `dvcr gc run --force`. Read at start.",
   }),
 };
 
@@ -120,11 +128,13 @@ const placeFields = {
 const limitFields = {
   maxImports: withDefault("DVCR_SERVE_MAX_IMPORTS", integer(1, 1000), 2, {
     description:
-      "Imports that are converted at the same time; others wait for their turn. The namespaces take turns, and an import to which no bytes come does not hold the others up.",
+      "Imports that are converted at the same time; others wait for their turn. The namespaces " +
+      "take turns, and an import to which no bytes come does not hold the others up.",
   }),
   maxUploads: withDefault("DVCR_SERVE_MAX_UPLOADS", integer(1, 1000), 4, {
     description:
-      "Uploads that are converted at the same time; others are held back. The namespaces take turns, and an upload whose client is gone does not hold the others up.",
+      "Uploads that are converted at the same time; others are held back. The namespaces take " +
+      "turns, and an upload whose client is gone does not hold the others up.",
   }),
   maxUploadSize: withDefault("DVCR_SERVE_MAX_UPLOAD_SIZE", bytes, 1024 * gibi, {
     description: "Largest file that may be uploaded, as it is sent.",
@@ -140,14 +150,16 @@ const limitFields = {
   }),
   uploadIdleTimeout: withDefault("DVCR_SERVE_UPLOAD_IDLE_TIMEOUT", seconds, 120, {
     description:
-      "Seconds that a client may send nothing, or next to nothing, before it is answered 408; its upload can then be continued.",
+      "Seconds that a client may send nothing, or next to nothing, before it is answered 408; " +
+      "its upload can then be continued.",
   }),
   uploadResumeTimeout: withDefault("DVCR_SERVE_UPLOAD_RESUME_TIMEOUT", seconds, 3600, {
     description: "Seconds that an interrupted upload is kept to be continued.",
   }),
   uploadSilence: withDefault("DVCR_SERVE_UPLOAD_SILENCE", seconds, 2, {
     description:
-      "Seconds without a byte after which HEAD ends the connection that sends an upload, so that another can continue it.",
+      "Seconds without a byte after which HEAD ends the connection that sends an upload, so that " +
+      "another can continue it.",
   }),
 };
 
@@ -158,7 +170,8 @@ const sourceFields = {
   }),
   outboundAllowHosts: withDefault("DVCR_SERVE_OUTBOUND_ALLOW_HOSTS", texts, [], {
     description:
-      "Hosts that sources, registries and token services may have; `*.example.com` matches every name below. Empty: all.",
+      "Hosts that sources, registries and token services may have; `*.example.com` matches every " +
+      "name below. Empty: all.",
   }),
   outboundDenyHosts: withDefault("DVCR_SERVE_OUTBOUND_DENY_HOSTS", texts, [], {
     description: "Hosts that they may not have.",
@@ -179,7 +192,8 @@ const sourceFields = {
   retrySeconds: renamed(patienceFields.retrySeconds),
   minSourceSpeed: withDefault("DVCR_SERVE_MIN_SOURCE_SPEED", bytes, 4096, {
     description:
-      "Bytes per second that a source must bring, over two minutes of waiting for it, or its import is ended and tried again; 0: any number.",
+      "Bytes per second that a source must bring, over two minutes of waiting for it, or its " +
+      "import is ended and tried again; 0: any number.",
   }),
   allowPrivateRedirects: renamed(patienceFields.allowPrivateRedirects),
   ...proxyFields,
@@ -193,7 +207,9 @@ const serveImageFields = {
   allowNested: renamed(imageFields.allowNested),
   maxVirtualSize: withDefault("DVCR_SERVE_MAX_VIRTUAL_SIZE", bytes, 1024 * gibi, {
     description:
-      "Largest virtual disk that is accepted. Even an empty one costs the store a thousandth of its size and about ten CPU minutes per TiB: raise it where the store and the cores have that to give.",
+      "Largest virtual disk that is accepted. Even an empty one costs the store a thousandth of " +
+      "its size and about ten CPU minutes per TiB: raise it where the store and the cores have " +
+      "that to give.",
   }),
   maxDecoderMemory: renamed(imageFields.maxDecoderMemory),
   scratchLimit: renamed(imageFields.scratchLimit),
@@ -237,7 +253,8 @@ export function parseServeConfig(environment: Environment, argv: readonly string
     problems.push("DVCR_SERVE_TLS_CERT_FILE and DVCR_SERVE_TLS_KEY_FILE: got one of them, expected both or none");
   if (values.tokenFile === undefined && !values.insecureNoAuth && !isLoopback(values.listen.host)) {
     problems.push(
-      `--listen: got ${JSON.stringify(listenAddress.format(values.listen))}, expected a loopback address where there is no --token-file (or --insecure-no-auth)`,
+      `--listen: got ${JSON.stringify(listenAddress.format(values.listen))}, expected a loopback ` +
+        "address where there is no --token-file (or --insecure-no-auth)",
     );
   }
   failOnProblems(problems);

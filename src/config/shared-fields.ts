@@ -16,7 +16,8 @@ export const earlyFields = {
   verbosity: withDefault("DVCR_VERBOSITY", integer(0, 10, "a level"), 3, {
     flag: "v",
     description:
-      "How much is logged: up to 1 warnings, up to 3 what a person wants to know, 4 and 5 debug, more traces everything.",
+      "How much is logged: up to 1 warnings, up to 3 what a person wants to know, 4 and 5 debug, " +
+      "more traces everything.",
   }),
 };
 
@@ -24,15 +25,18 @@ export const earlyFields = {
 export const patienceFields = {
   allowPrivateRedirects: withDefault("DVCR_ALLOW_PRIVATE_REDIRECTS", flag, false, {
     description:
-      "Follow a registry's redirects to private addresses also where the registry itself is on a public one. To those of its own kind of network they are followed anyway.",
+      "Follow a registry's redirects to private addresses also where the registry itself is on a " +
+      "public one. To those of its own kind of network they are followed anyway.",
   }),
   retrySeconds: withDefault("DVCR_RETRY_SECONDS", seconds, 17 * 60, {
     description:
-      "How long a registry or source that is away or read-only is waited for, in seconds, before the import fails. The default covers the registry's garbage collection.",
+      "How long a registry or source that is away or read-only is waited for, in seconds, before " +
+      "the import fails. The default covers the registry's garbage collection.",
   }),
   stopSeconds: withDefault("DVCR_STOP_SECONDS", seconds, 25, {
     description:
-      "How long, in seconds, the removal of an unfinished upload from the registry is tried after the signal to stop. A little less than the pod's grace period.",
+      "How long, in seconds, the removal of an unfinished upload from the registry is tried " +
+      "after the signal to stop. A little less than the pod's grace period.",
   }),
 };
 
@@ -72,7 +76,8 @@ export const imageFields = {
   }),
   sourceDateEpoch: optional("SOURCE_DATE_EPOCH", integer(0, 253_402_300_799, "seconds since 1970"), {
     description:
-      "Creation time that the image's config carries. Without it that is 1970-01-01T00:00:00Z, so that the digest does not depend on the clock.",
+      "Creation time that the image's config carries. Without it that is 1970-01-01T00:00:00Z, " +
+      "so that the digest does not depend on the clock.",
   }),
 };
 

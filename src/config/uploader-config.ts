@@ -66,7 +66,8 @@ export const uploaderFields = {
   destinationCaBundle: optional("UPLOADER_DESTINATION_CA_BUNDLE", path, {
     flag: "destination-ca-bundle",
     description:
-      "CA certificates for the destination, a file or a directory of *.crt files; not looked at when verification is off.",
+      "CA certificates for the destination, a file or a directory of *.crt files; not looked at " +
+      "when verification is off.",
   }),
   checksums: withDefault("UPLOADER_CHECKSUMS", checksums, [], {
     flag: "checksums",
@@ -74,14 +75,16 @@ export const uploaderFields = {
   }),
   uploadIdleTimeout: withDefault("DVCR_UPLOAD_IDLE_TIMEOUT", seconds, 120, {
     description:
-      "Seconds that a client may send nothing, or next to nothing, before it is answered 408; its upload can then be continued.",
+      "Seconds that a client may send nothing, or next to nothing, before it is answered 408; " +
+      "its upload can then be continued.",
   }),
   uploadResumeTimeout: withDefault("DVCR_UPLOAD_RESUME_TIMEOUT", seconds, 3600, {
     description: "Seconds that an interrupted upload is kept to be continued.",
   }),
   uploadSilence: withDefault("DVCR_UPLOAD_SILENCE", seconds, 2, {
     description:
-      "Seconds without a byte after which HEAD ends the connection that sends an upload, so that another can continue it.",
+      "Seconds without a byte after which HEAD ends the connection that sends an upload, so that " +
+      "another can continue it.",
   }),
   uploadResultTime: withDefault("DVCR_UPLOAD_RESULT_TIME", seconds, 30, {
     description:
@@ -92,7 +95,8 @@ export const uploaderFields = {
   }),
   uploadSipInterval: withDefault("DVCR_UPLOAD_SIP_INTERVAL", seconds, 20, {
     description:
-      "Seconds after which a little more is read from a client that is held back, so that no proxy on the way sees silence.",
+      "Seconds after which a little more is read from a client that is held back, so that no " +
+      "proxy on the way sees silence.",
   }),
   ...imageFields,
   ...patienceFields,

@@ -1,4 +1,6 @@
-/** An image from one repository to another, unchanged: manifests byte for byte, blobs mounted where the registry allows. */
+/**
+ * An image from one repository to another, unchanged: manifests byte for byte, blobs mounted where the registry allows.
+ */
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import { BlobUpload, type BlobUploadOptions } from "../registry/blob-upload.ts";
 import { mountBlob, readBlob, statBlob, type BlobDescriptor } from "../registry/blobs.ts";

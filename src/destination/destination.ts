@@ -14,9 +14,9 @@ export interface Destination {
   /** Puts an image that the destination holds already at the tag too. */
   tagImage?(image: CurrentImage, signal: AbortSignal): Promise<void>;
   /**
-   * Checks access and opens an upload for the layer. What may get lost on the way is kept in `insurance`, if the destination
-   * is of the kind that loses something; without it the caller makes the layer again from its first byte after an error
-   * of which isUploadLost() is true. What the destination cannot take for a while waits in `backlog`.
+   * Checks access and opens an upload for the layer. What may get lost on the way is kept in `insurance`, if the
+   * destination is of the kind that loses something; without it the caller makes the layer again from its first byte
+   * after an error of which isUploadLost() is true. What the destination cannot take for a while waits in `backlog`.
    */
   beginLayer(signal: AbortSignal, insurance?: LayerInsurance, backlog?: LayerBacklog): Promise<LayerUpload>;
   /** Writes config, manifest and, last, the tag. The layer has been committed before. */

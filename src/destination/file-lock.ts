@@ -12,8 +12,8 @@ const pollMs = 25;
 const processToken = randomUUID();
 
 /**
- * Runs `work` while `path` is held as a lock file, waiting for other holders. A lock whose owner has died is taken over.
- * File system errors are passed on as they are.
+ * Runs `work` while `path` is held as a lock file, waiting for other holders. A lock whose owner has died is taken
+ * over. File system errors are passed on as they are.
  */
 export async function withFileLock<T>(path: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   const seen = new Map<string, number>();

@@ -28,7 +28,8 @@ export function parseDestination(text: string): DestinationName {
   const scheme = /^[a-z-]+:/.exec(text)?.[0];
   throw new DvcrError(
     "E_USAGE",
-    `destination ${scheme === undefined ? "has no scheme" : `scheme "${scheme}" is unknown`}: it must be docker://HOST/REPO:TAG or oci:DIR:TAG`,
+    `destination ${scheme === undefined ? "has no scheme" : `scheme "${scheme}" is unknown`}: ` +
+      "it must be docker://HOST/REPO:TAG or oci:DIR:TAG",
   );
 }
 

@@ -2,8 +2,9 @@
 
 export interface LayerUpload {
   /**
-   * Sends the next bytes. Resolves when `chunk` may be reused by the caller, that is, when the destination is sure to hold
-   * it, has made its own copy, or was given no insurance and can do without. Calls may overlap, in order; a rejection is final for the upload.
+   * Sends the next bytes. Resolves when `chunk` may be reused by the caller, that is, when the destination is sure to
+   * hold it, has made its own copy, or was given no insurance and can do without. Calls may overlap, in order; a
+   * rejection is final for the upload.
    */
   write(chunk: Uint8Array): Promise<void>;
   /** Nothing follows what was written: what is left can be sent off. Optional before commit(). */

@@ -24,7 +24,9 @@ function levelOf(verbosity: number): "warn" | "info" | "debug" | "trace" {
   return verbosity <= 5 ? "debug" : "trace";
 }
 
-/** An error as one flat object: its code, its redacted text, its cause's text, its stack where it is a defect of ours. */
+/**
+ * An error as one flat object: its code, its redacted text, its cause's text, its stack where it is a defect of ours.
+ */
 function errorFields(error: unknown, secrets: readonly string[]): unknown {
   if (!(error instanceof Error)) return redactText(String(error), secrets);
   const code = (error as { code?: unknown }).code;

@@ -143,7 +143,10 @@ export interface NativeJob {
 
 declare const nativeMemory: unique symbol;
 
-/** The core's part of ImportMemory (src/pipeline/import-memory.ts): counts the windows in flight of all jobs that hold it. */
+/**
+ * The core's part of ImportMemory (src/pipeline/import-memory.ts): counts the windows in flight of all jobs that hold
+ * it.
+ */
 export interface NativeMemory {
   readonly [nativeMemory]: true;
 }
@@ -163,7 +166,8 @@ interface Addon {
   freeChunks(chunks: readonly Uint8Array[]): void;
   /**
    * For a process that answers requests while jobs run, for long: they use the cores that nothing of ordinary priority
-   * wants, at most `turns` of their threads compute at the same time, and the memory that they free is the system's again.
+   * wants, at most `turns` of their threads compute at the same time, and the memory that they free is the system's
+   * again.
    */
   runInService(turns: number): void;
   /** A new EC key and a certificate of its own signing for `commonName`, both PEM. */

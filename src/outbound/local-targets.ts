@@ -1,4 +1,7 @@
-/** What a server must not fetch from on behalf of others: this machine, its link, and the clouds' services for their machines. */
+/**
+ * What a server must not fetch from on behalf of others: this machine, its link, and the clouds' services for their
+ * machines.
+ */
 
 /**
  * RFC 6890 where nothing else is said. The addresses of metadata services are those that the providers document:
@@ -25,7 +28,8 @@ export const localNetworks: readonly string[] = [
   "100.100.100.200/32",
   // Volcengine: metadata. volcengine.com/docs/6396/101933
   "100.96.0.96/32",
-  // AWS: metadata (::254), pod identity (::23), time and names. docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+  // AWS: metadata (::254), pod identity (::23), time and names.
+  // docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
   "fd00:ec2::/32",
   // Google: metadata. cloud.google.com/compute/docs/metadata/querying-metadata
   "fd20:ce::/32",

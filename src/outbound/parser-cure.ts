@@ -3,8 +3,8 @@ import { subscribe } from "node:diagnostics_channel";
 
 /**
  * Has `change` applied once to the parsers' prototype, when the first connection is made. Where undici is built
- * otherwise, and for HTTP/2, nothing is changed. To be called as a module is loaded: a channel calls a listener as often
- * as it was subscribed.
+ * otherwise, and for HTTP/2, nothing is changed. To be called as a module is loaded: a channel calls a listener as
+ * often as it was subscribed.
  *
  * @param method one that the parser must have
  */

@@ -1,7 +1,8 @@
 /**
- * Keeps undici 7 from ending the process: where a server closes its connection while the reader of the body is behind, the
- * parser is paused, and undici asserts in an event handler that it is not (nodejs/undici#5360). The cure is in undici 8,
- * which needs Node 22.19; here the parser goes on before it is finished. What it still holds, a few KiB, is handed over.
+ * Keeps undici 7 from ending the process: where a server closes its connection while the reader of the body is behind,
+ * the parser is paused, and undici asserts in an event handler that it is not (nodejs/undici#5360). The cure is in
+ * undici 8, which needs Node 22.19; here the parser goes on before it is finished. What it still holds, a few KiB, is
+ * handed over.
  *
  * To be imported, for that alone, by whoever makes a dispatcher.
  */

@@ -20,8 +20,8 @@ export interface OutboundRules {
 }
 
 /**
- * Judges names as they are written and addresses as they are connected to: the address that was judged is the one that is
- * used, so that a name that resolves differently the next time gains nothing. Every redirect and token realm passes
+ * Judges names as they are written and addresses as they are connected to: the address that was judged is the one that
+ * is used, so that a name that resolves differently the next time gains nothing. Every redirect and token realm passes
  * here too, since each is a request of its own.
  */
 export class OutboundPolicy {
@@ -51,7 +51,9 @@ export class OutboundPolicy {
     throw refusal(name);
   }
 
-  /** For net.connect: the addresses of a name, less those that may not be reached; E_TARGET_REFUSED where none is left. */
+  /**
+   * For net.connect: the addresses of a name, less those that may not be reached; E_TARGET_REFUSED where none is left.
+   */
   readonly lookup: LookupFunction = (hostname, options, callback) => {
     systemLookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
       const usable = error === null ? addresses.filter(({ address }) => this.#mayReach(address)) : [];

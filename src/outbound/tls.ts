@@ -22,7 +22,10 @@ const systemBundle = "/etc/ssl/certs/ca-certificates.crt";
 const mostKept = 8;
 const kept = new Map<string, SecureContext>();
 
-/** One context for all connections of the same certificates: parsing a bundle blocks the event loop for tens of milliseconds. */
+/**
+ * One context for all connections of the same certificates: parsing a bundle blocks the event loop for tens of
+ * milliseconds.
+ */
 export async function secureContext(options: TlsOptions): Promise<SecureContext> {
   const system = await readFile(systemBundle, "utf8").catch(() => "");
   const own = options.certDirectory === undefined ? undefined : await readCertDirectory(options.certDirectory);

@@ -1,7 +1,7 @@
 /**
  * Keeps undici 7 from dropping a connection on which a server says `100 Continue` although nobody waits for it: that
- * status is informational like every 1xx, and a client that did not ask for it ignores it (RFC 9110, section 15.2.1). It is
- * passed to undici's own code as 102, which is.
+ * status is informational like every 1xx, and a client that did not ask for it ignores it (RFC 9110, section 15.2.1).
+ * It is passed to undici's own code as 102, which is.
  *
  * To be imported, for that alone, by whoever makes a dispatcher.
  */

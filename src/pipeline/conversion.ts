@@ -110,7 +110,8 @@ export class Conversion {
       throw this.#error ?? error;
     } finally {
       signal.removeEventListener("abort", cancel);
-      // Where nothing more is wanted, a waiting feed is not waited for: a client may send nothing for minutes. Closing the source ends it.
+      // Where nothing more is wanted, a waiting feed is not waited for: a client may send nothing for minutes. Closing
+      // the source ends it.
       this.#feed.close();
       await Promise.allSettled(this.#writes);
     }

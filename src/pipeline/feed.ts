@@ -101,7 +101,9 @@ export class Feed {
   }
 }
 
-/** The core's threads read the chunk where it is, so nobody may move its memory away or change it from another thread. */
+/**
+ * The core's threads read the chunk where it is, so nobody may move its memory away or change it from another thread.
+ */
 function keepInPlace(chunk: Uint8Array): void {
   if (chunk.buffer instanceof ArrayBuffer) markAsUntransferable(chunk.buffer);
   else throw new DvcrError("E_INTERNAL", "a chunk of the source is in memory that threads share");

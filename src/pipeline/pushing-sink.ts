@@ -7,7 +7,9 @@ import type { Scratch } from "./scratch.ts";
 
 export interface PushingSinkParts {
   readonly onAcknowledged: (bytes: number) => void;
-  /** Asked for each layer: where it is kept for a destination that may lose it, and where it waits for one that is away. */
+  /**
+   * Asked for each layer: where it is kept for a destination that may lose it, and where it waits for one that is away.
+   */
   readonly scratch: () => Scratch | undefined;
 }
 

@@ -116,7 +116,9 @@ class ImportRun {
     return await this.#commit(made.result, false);
   }
 
-  /** A server that says so is asked for a byte: a link may be good for one request, which is not to be spent in vain. */
+  /**
+   * A server that says so is asked for a byte: a link may be good for one request, which is not to be spent in vain.
+   */
   async #provesReadAgain(opened: OpenSource): Promise<boolean> {
     if (this.#source.replayable) return true;
     if (!this.#canReadAgain) return false;
@@ -146,8 +148,8 @@ class ImportRun {
       onAcknowledged: (bytes) => {
         this.#layerBytes += bytes;
       },
-      // What can be asked for again waits at its origin, and scratch of the layer's size for every import would cost more
-      // than reading a source again after the rare fault.
+      // What can be asked for again waits at its origin, and scratch of the layer's size for every import would cost
+      // more than reading a source again after the rare fault.
       scratch: () => (this.#canReadAgain ? undefined : this.#scratch),
     });
     try {
@@ -196,7 +198,8 @@ class ImportRun {
       declaredSize = end.actualSize;
       if (!this.#source.replayable)
         this.#notice(
-          `the disk has ${String(declaredSize)} bytes and not what its beginning and the file's end say; the source is read again`,
+          `the disk has ${String(declaredSize)} bytes and not what its beginning and the file's end ` +
+            "say; the source is read again",
         );
       source = await this.#source.open(this.#signal);
     }
@@ -210,7 +213,8 @@ class ImportRun {
   #changedBetween(first: number, second: number): DvcrError {
     return new DvcrError(
       "E_SOURCE_CHANGED",
-      `${this.#source.description} held a disk of ${String(first)} bytes when it was first read, and one of ${String(second)} the second time`,
+      `${this.#source.description} held a disk of ${String(first)} bytes when it was first read, ` +
+        `and one of ${String(second)} the second time`,
     );
   }
 

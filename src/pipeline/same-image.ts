@@ -27,8 +27,8 @@ export function imageOf(result: NativeResult, options: ImportOptions): ImageMani
 }
 
 /**
- * True when what stands at a tag may well be this import's own result: same options, same encoder, same source size. Only
- * the layer's digest proves it.
+ * True when what stands at a tag may well be this import's own result: same options, same encoder, same source size.
+ * Only the layer's digest proves it.
  */
 export function maySameImage(current: CurrentImage, options: ImportOptions, sourceSize: number | undefined): boolean {
   const { labels } = current;

@@ -47,7 +47,10 @@ export async function openUnlinked(directory: string): Promise<FileHandle> {
   }
 }
 
-/** Writes `chunks` one after the other from `position`. The kernel may take less than it was given, on a disk that is nearly full for one. */
+/**
+ * Writes `chunks` one after the other from `position`. The kernel may take less than it was given, on a disk that is
+ * nearly full for one.
+ */
 export async function writeFully(file: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<void> {
   let at = position;
   for (const chunk of chunks) {

@@ -14,7 +14,10 @@ export interface SignalOrigin {
   off(name: StopSignal, listener: () => void): unknown;
 }
 
-/** Listens for SIGTERM and SIGINT; as process 1 of a container there is no other handler. `onStop` is told the first one. */
+/**
+ * Listens for SIGTERM and SIGINT; as process 1 of a container there is no other handler. `onStop` is told the first
+ * one.
+ */
 export function stopSignals(origin: SignalOrigin, onStop: (error: DvcrError) => void): StopSignals {
   const controller = new AbortController();
   let first: StopSignal | undefined;

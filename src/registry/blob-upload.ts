@@ -27,8 +27,8 @@ export interface BlobUploadOptions extends Partial<DeliveryOptions>, Partial<Rec
   /** How long abort() may take. Default 10 s. */
   readonly abortGraceMs?: number;
   /**
-   * Where sent bytes are kept, if the registry may lose them. Missing: the caller can write the blob again from its first
-   * byte, and does so when an error has `sessionLost`.
+   * Where sent bytes are kept, if the registry may lose them. Missing: the caller can write the blob again from its
+   * first byte, and does so when an error has `sessionLost`.
    */
   readonly insurance?: LayerInsurance;
   /** Where bytes wait while the registry takes none. Missing: their writers wait. */

@@ -32,7 +32,8 @@ export async function statBlob(
  * Looks for a blob that was just committed: a registry's yes proves nothing where it kept a part of what it was sent.
  *
  * @returns what should stand in the log, where the registry does not tell
- * @throws RegistryError E_REGISTRY_INCOMPLETE where it has none, or one of another size, which is then removed if it may be
+ * @throws RegistryError E_REGISTRY_INCOMPLETE where it has none, or one of another size, which is then removed if it
+ *   may be
  */
 export async function confirmBlob(
   client: RegistryClient,
@@ -56,7 +57,10 @@ export async function confirmBlob(
   if (response.status === 200 && Number(length) === size) return undefined;
   if (response.status !== 404 && (response.status !== 200 || !/^\d+$/.test(length ?? ""))) {
     const why = response.status === 200 ? "it does not tell" : `HTTP ${String(response.status)}`;
-    return `the size of what registry ${host} has stored could not be checked (${why}); its digest is what the registry was asked to check`;
+    return (
+      `the size of what registry ${host} has stored could not be checked (${why}); its digest is ` +
+      "what the registry was asked to check"
+    );
   }
   const holds = response.status === 404 ? "holds nothing" : `holds ${length ?? ""} bytes`;
   if (response.status === 200) await removeBlob(client, repository, digest);

@@ -39,7 +39,10 @@ export interface RegistryOptions {
   readonly outbound?: OutboundPolicy;
   /** Missing: no proxy. */
   readonly proxies?: ProxySettings;
-  /** Images are written here: what is read is asked for with the right to write too. A token service may grant `pull` alone only for a repository that exists. */
+  /**
+   * Images are written here: what is read is asked for with the right to write too. A token service may grant `pull`
+   * alone only for a repository that exists.
+   */
   readonly forPush?: boolean;
   /** Redirects and Locations may lead to private addresses also where the registry itself is on a public one. */
   readonly allowPrivateRedirects?: boolean;
@@ -133,8 +136,8 @@ export class RegistryClient {
   }
 
   /**
-   * One request, authorised, once more with fresh credentials after a 401. Redirects are followed, of other methods than
-   * GET and HEAD those that keep the method (307, 308); other origins than the registry's see no credentials.
+   * One request, authorised, once more with fresh credentials after a 401. Redirects are followed, of other methods
+   * than GET and HEAD those that keep the method (307, 308); other origins than the registry's see no credentials.
    *
    * @throws RegistryError for any status not in `ok` and for no answer; DvcrError E_CANCELLED.
    */

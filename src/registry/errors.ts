@@ -104,7 +104,8 @@ export function describe(exchange: Exchange): string {
 function registryFull(exchange: Exchange, status: number, reason: string): RegistryError {
   return new RegistryError(
     "E_REGISTRY_FULL",
-    `${describe(exchange)}: HTTP ${String(status)}: no space left on device (upload begun by POST, Err:28 ENOSPC): ${reason}`,
+    `${describe(exchange)}: HTTP ${String(status)}: no space left on device (upload begun by ` +
+      `POST, Err:28 ENOSPC): ${reason}`,
     { status, code: "ENOSPC" },
   );
 }
@@ -117,8 +118,8 @@ function codeOf(status: number, code: string | undefined): ErrorCode {
 }
 
 /**
- * True where a 405 speaks of a registry that takes no writes for now: distribution in maintenance lists the methods that are
- * left, others use words. A plain 405 only says that this request is not answered here.
+ * True where a 405 speaks of a registry that takes no writes for now: distribution in maintenance lists the methods
+ * that are left, others use words. A plain 405 only says that this request is not answered here.
  */
 function saysReadOnly(diagnostic: RegistryDiagnostic | undefined, body: string, allow: string | undefined): boolean {
   if (/read[- ]?only|maintenance|garbage[- ]collection/i.test(body)) return true;

@@ -38,7 +38,10 @@ export async function statManifest(
   return response.status === 404 ? undefined : header(response.headers, "docker-content-digest");
 }
 
-/** The manifest, or nothing where there is none. @throws RegistryError; E_REGISTRY_REFUSED where a digest does not match. */
+/**
+ * The manifest, or nothing where there is none. @throws RegistryError; E_REGISTRY_REFUSED where a digest does not
+ * match.
+ */
 export async function getManifest(
   client: RegistryClient,
   repository: string,

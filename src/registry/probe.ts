@@ -24,8 +24,8 @@ const cleanUpMs = 10_000;
 const mostSkewSeconds = 60;
 
 /**
- * Probes `repository` as an import would use it. Ends with the first finding that makes a push impossible; never throws but for
- * a cancellation.
+ * Probes `repository` as an import would use it. Ends with the first finding that makes a push impossible; never throws
+ * but for a cancellation.
  */
 export async function* probeRegistry(
   client: RegistryClient,
@@ -161,7 +161,8 @@ class Probe {
     const removed = await removeBlob(this.#client, this.#repository, this.#digest);
     const detail = removed
       ? "the probe's blob is removed"
-      : `the probe's blob of ${String(this.#content.length)} bytes stays until the registry's garbage collection: ${this.#digest}`;
+      : `the probe's blob of ${String(this.#content.length)} bytes stays until the registry's ` +
+        `garbage collection: ${this.#digest}`;
     return [{ check: "removal", result: removed ? "ok" : "note", detail }];
   }
 

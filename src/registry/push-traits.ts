@@ -13,13 +13,16 @@ export interface Attempt {
 }
 
 /**
- * `adapted`: the next try is of another kind; `restart`: the session takes nothing more, another one may; `resend`: where the
- * session holds what it should, smaller PATCHes may do.
+ * `adapted`: the next try is of another kind; `restart`: the session takes nothing more, another one may; `resend`:
+ * where the session holds what it should, smaller PATCHes may do.
  */
 export type Lesson = "adapted" | "restart" | "resend";
 
 const smallestPatch = 256 << 10;
-/** Sizes of a PATCH that are tried one after the other, in bytes: GHCR takes 4 MiB, nginx 1 MiB where nobody says otherwise. */
+/**
+ * Sizes of a PATCH that are tried one after the other, in bytes: GHCR takes 4 MiB, nginx 1 MiB where nobody says
+ * otherwise.
+ */
 const smallerPatches = [4 << 20, 1 << 20, 512 << 10, smallestPatch];
 /** Streams cut one after the other: whoever cuts them may be counting their bytes or seconds. */
 const mostCuts = 2;

@@ -5,8 +5,8 @@ import { contains, networkList } from "../outbound/networks.ts";
 import { describe, RegistryError, type Exchange } from "./errors.ts";
 
 /**
- * How far from the public network an address is: `private` is a network of the site's own, `local` this machine. What leads
- * further in than the registry itself is refused; `any` refuses nothing.
+ * How far from the public network an address is: `private` is a network of the site's own, `local` this machine. What
+ * leads further in than the registry itself is refused; `any` refuses nothing.
  */
 export type Reach = "public" | "private" | "local" | "any";
 
@@ -35,8 +35,8 @@ export async function reachOf(hostname: string): Promise<Exclude<Reach, "any">> 
 
 /**
  * A Location resolved against the URL it came from. The registry's own host keeps the registry's scheme and port even
- * where a proxy in front of it made it forget its https. Elsewhere https never becomes http, and an address inside a private
- * network is followed only from a registry that is in one too.
+ * where a proxy in front of it made it forget its https. Elsewhere https never becomes http, and an address inside a
+ * private network is followed only from a registry that is in one too.
  *
  * @throws RegistryError E_REGISTRY_REFUSED.
  */
@@ -60,7 +60,9 @@ export function resolveLocation(location: string, from: URL, rules: RedirectRule
   const target = literalReach(url.hostname);
   if (reach === "any" || (target !== "link" && depth[target] <= depth[reach])) return url;
   throw refuse(
-    `it points to the private address ${url.host}; allow that with --allow-private-redirects (pods: DVCR_ALLOW_PRIVATE_REDIRECTS=true; service: DVCR_SERVE_ALLOW_PRIVATE_REDIRECTS=true) where it is right`,
+    `it points to the private address ${url.host}; allow that with --allow-private-redirects ` +
+      "(pods: DVCR_ALLOW_PRIVATE_REDIRECTS=true; service: " +
+      "DVCR_SERVE_ALLOW_PRIVATE_REDIRECTS=true) where it is right",
   );
 }
 

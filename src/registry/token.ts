@@ -1,4 +1,6 @@
-/** Bearer tokens (distribution spec, token authentication): asked for at the realm, kept per scope until they expire. */
+/**
+ * Bearer tokens (distribution spec, token authentication): asked for at the realm, kept per scope until they expire.
+ */
 import type { Credentials } from "./credentials.ts";
 import type { Challenge } from "./challenge.ts";
 import { errorFromAnswer, RegistryError } from "./errors.ts";

@@ -1,4 +1,6 @@
-/** Single HTTP exchanges with a registry: connections, stall limits, bounded bodies, redirects. No retries, no tokens. */
+/**
+ * Single HTTP exchanges with a registry: connections, stall limits, bounded bodies, redirects. No retries, no tokens.
+ */
 import type { Readable } from "node:stream";
 import { request, type Dispatcher } from "undici";
 import type { IncomingHttpHeaders } from "undici/types/header.d.ts";
@@ -73,8 +75,8 @@ export class Transport {
   }
 
   /**
-   * As send(), following redirects: all of GET and HEAD, of other methods those that keep the method and the body, which is
-   * made anew. `authorize` returns the headers for the origins that may see them.
+   * As send(), following redirects: all of GET and HEAD, of other methods those that keep the method and the body,
+   * which is made anew. `authorize` returns the headers for the origins that may see them.
    */
   async sendFollowing(
     spec: HttpRequest,

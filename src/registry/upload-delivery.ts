@@ -1,4 +1,7 @@
-/** Layer bytes from the feed to a session: one PATCH of open length, or PATCHes of known length where those are called for. */
+/**
+ * Layer bytes from the feed to a session: one PATCH of open length, or PATCHes of known length where those are called
+ * for.
+ */
 import { DvcrError } from "../errors/dvcr-error.ts";
 import { RegistryError } from "./errors.ts";
 import type { Attempt, PushTraits } from "./push-traits.ts";
@@ -17,7 +20,9 @@ export interface DeliveryOptions {
   readonly idleAfterMs: number;
 }
 
-/** The first PATCH after a cut says where its bytes belong, in case the registry is still busy with what came before it. */
+/**
+ * The first PATCH after a cut says where its bytes belong, in case the registry is still busy with what came before it.
+ */
 const firstAfterCut = 1 << 20;
 const none: Attempt = { streamed: false, continued: false, length: 0 };
 /** Smaller chunks are copied: they may wait in Node's own queue when the next one is asked for. */
@@ -177,7 +182,9 @@ export class UploadDelivery {
     return Math.max(Math.min(this.#options.patchBytes, this.#traits.patchBytes), session.leastPatch);
   }
 
-  /** A PATCH of known length, of up to `most` bytes, that says where they belong. False where there was nothing to send. */
+  /**
+   * A PATCH of known length, of up to `most` bytes, that says where they belong. False where there was nothing to send.
+   */
   async #sendPart(session: UploadSession, most: number): Promise<boolean> {
     const from = this.#acknowledged;
     if (!this.#afterCut) await this.#gather(session, from, most);

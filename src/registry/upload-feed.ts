@@ -89,8 +89,8 @@ export class UploadFeed {
   }
 
   /**
-   * The bytes from `offset` to the end of their chunk; nothing where the writers have to bring them first, or where so much
-   * is in hand that some has to be released first. `kept` holds what was released. @throws DvcrError E_SCRATCH_IO.
+   * The bytes from `offset` to the end of their chunk; nothing where the writers have to bring them first, or where so
+   * much is in hand that some has to be released first. `kept` holds what was released. @throws DvcrError E_SCRATCH_IO.
    */
   async next(offset: number, kept: LayerInsurance | undefined): Promise<Uint8Array | undefined> {
     if (offset < this.window.start) return await this.#fromKept(offset, kept);
@@ -100,7 +100,10 @@ export class UploadFeed {
     return bytes;
   }
 
-  /** Brings what waits elsewhere into memory up to `offset`, as far as there is something. @throws DvcrError E_SCRATCH_IO. */
+  /**
+   * Brings what waits elsewhere into memory up to `offset`, as far as there is something. @throws DvcrError
+   * E_SCRATCH_IO.
+   */
   async fill(offset: number): Promise<void> {
     for (let end = -1; this.window.end < offset && this.window.end !== end;) {
       end = this.window.end;

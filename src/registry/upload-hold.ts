@@ -29,7 +29,9 @@ const shortestPause = 20;
 const longestPause = 320;
 /** So often a registry may answer that it holds nothing before it counts as one that does not tell. */
 const emptyAnswers = 6;
-/** A PATCH whose bytes stay unconfirmed for this long, with nothing left to send, is ended: its answer confirms them. */
+/**
+ * A PATCH whose bytes stay unconfirmed for this long, with nothing left to send, is ended: its answer confirms them.
+ */
 const patienceMs = 1000;
 /** A caller's pool is dry after this long, in milliseconds. */
 const starvedMs = 10;
@@ -128,7 +130,10 @@ export class UploadHold {
     this.#release();
   }
 
-  /** The session told `offset` after a fault; `partial` where that is not what it had acknowledged, so that it outlives cuts. */
+  /**
+   * The session told `offset` after a fault; `partial` where that is not what it had acknowledged, so that it outlives
+   * cuts.
+   */
   survived(offset: number, partial: boolean): void {
     if (!partial || this.#mode !== "undecided") return;
     this.#confirmed = offset;

@@ -3,8 +3,8 @@ import type { RegistryClient } from "./client.ts";
 import { discard, header, type BodyFactory, type Headers, type HttpResponse } from "./transport.ts";
 
 /**
- * Bytes a session holds; `unsure` stands for `0-0`, which registries say of one byte and of none, `untold` for a registry
- * that does not answer the question.
+ * Bytes a session holds; `unsure` stands for `0-0`, which registries say of one byte and of none, `untold` for a
+ * registry that does not answer the question.
  */
 export type SessionPosition = number | "unsure" | "gone" | "untold";
 
@@ -24,7 +24,10 @@ export class UploadSession {
   readonly #scopes: readonly string[];
   /** Every answer's Location replaces the one before: it carries the registry's signed state. */
   #location: URL;
-  /** Least bytes of a PATCH that is not the last (distribution specification, "Pushing a blob in chunks"); 0 where the registry names none. */
+  /**
+   * Least bytes of a PATCH that is not the last (distribution specification, "Pushing a blob in chunks"); 0 where the
+   * registry names none.
+   */
   readonly leastPatch: number;
 
   private constructor(client: RegistryClient, scopes: readonly string[], location: URL, leastPatch: number) {
@@ -73,8 +76,8 @@ export class UploadSession {
   }
 
   /**
-   * Sends `length` bytes that belong at `offset`, one try (distribution specification, "Pushing a blob in chunks"). Returns
-   * as stream(). @throws RegistryError, by which decide() knows to ask position().
+   * Sends `length` bytes that belong at `offset`, one try (distribution specification, "Pushing a blob in chunks").
+   * Returns as stream(). @throws RegistryError, by which decide() knows to ask position().
    */
   async chunk(offset: number, length: number, body: BodyFactory, signal: AbortSignal): Promise<boolean> {
     const headers = {
@@ -96,7 +99,9 @@ export class UploadSession {
     );
   }
 
-  /** How much the registry holds, one try. Also renews the Location. @throws RegistryError where asking again may help. */
+  /**
+   * How much the registry holds, one try. Also renews the Location. @throws RegistryError where asking again may help.
+   */
   position(signal: AbortSignal): Promise<SessionPosition> {
     return this.#position(signal, true);
   }
@@ -133,7 +138,8 @@ export class UploadSession {
       { method: "PATCH", target: this.#location, headers, body, ok: [200, 201, 202, 204] },
       signal,
     );
-    // Registries say of themselves what they like here: all bytes, the first part's, the last part's. The digest decides.
+    // Registries say of themselves what they like here: all bytes, the first part's, the last part's. The digest
+    // decides.
     const position = parseRange(header(response.headers, "range"));
     return position === undefined || position === end() || (position === "unsure" && end() === 1);
   }

@@ -64,7 +64,9 @@ export class UploadWindow {
     return count > 0;
   }
 
-  /** Where the newest chunks begin of which there are at most `count` and, unless there is one, `bytes` before `offset`. */
+  /**
+   * Where the newest chunks begin of which there are at most `count` and, unless there is one, `bytes` before `offset`.
+   */
   newest(offset: number, count: number, bytes: number): number {
     let found = offset;
     let left = count;

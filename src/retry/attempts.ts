@@ -7,7 +7,10 @@ export interface AttemptOptions {
   readonly retries: number;
   /** Pauses between attempts; false when it has lasted long enough. */
   readonly backoff?: Pick<Backoff, "wait"> | undefined;
-  /** False: this failure is final though it may pass, because trying again costs too much. Default: all may be tried again. */
+  /**
+   * False: this failure is final though it may pass, because trying again costs too much. Default: all may be tried
+   * again.
+   */
   readonly mayPass?: (error: DvcrError) => boolean;
   /** Told before each pause. */
   readonly onRetry: (error: DvcrError, attempt: number) => void;
@@ -17,8 +20,8 @@ export interface AttemptOptions {
 const INTERNAL_RETRIES = 2;
 
 /**
- * A whole job, such as an import, again and again while its failures may pass by the error catalogue. Single requests are
- * tried again below, by retrying(). Throws the last error, saying how often it was tried.
+ * A whole job, such as an import, again and again while its failures may pass by the error catalogue. Single requests
+ * are tried again below, by retrying(). Throws the last error, saying how often it was tried.
  */
 export async function inAttempts<T>(attempt: () => Promise<T>, options: AttemptOptions): Promise<T> {
   const { signal, backoff = new Backoff() } = options;

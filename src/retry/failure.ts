@@ -32,12 +32,14 @@ export function networkCode(error: unknown): string | undefined {
   return undefined;
 }
 
-const tlsCode =
-  /^(?:CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|PATH_LENGTH_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|EPROTO$|HOSTNAME_MISMATCH)/;
+const tlsCodes = [
+  /^(?:CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|PATH_LENGTH_|HOSTNAME_MISMATCH)/,
+  /^(?:ERR_TLS_|ERR_SSL_|ERR_OSSL_|EPROTO$)/,
+];
 
 /** True for codes that mean the two sides do not trust or understand each other's TLS. */
 export function isTlsCode(code: string): boolean {
-  return tlsCode.test(code);
+  return tlsCodes.some((pattern) => pattern.test(code));
 }
 
 /** Milliseconds to wait by a Retry-After header (RFC 9110, section 10.2.3), seconds or a date. */

@@ -6,7 +6,10 @@ export interface Source {
   readonly description: string;
   /** True when the same bytes can be read again at no cost to a network (a regular file). */
   readonly replayable: boolean;
-  /** True when they could be fetched again at the cost of another download (a server with Range); undefined until open() tells. */
+  /**
+   * True when they could be fetched again at the cost of another download (a server with Range); undefined until open()
+   * tells.
+   */
   readonly refetchable: boolean | undefined;
   open(signal: AbortSignal): Promise<OpenSource>;
 }

@@ -37,7 +37,10 @@ function withoutEmpty(fields: Record<string, number | string | undefined>): Term
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== ""));
 }
 
-/** The message of a finished import. Of a copy only its duration: the controller takes the rest from the source's status. */
+/**
+ * The message of a finished import. Of a copy only its duration: the controller takes the rest from the source's
+ * status.
+ */
 export function successMessage(report: StoredReport): TerminationMessage {
   if (!("storedSize" in report)) return withoutEmpty({ duration: whole(report.durationSeconds * 1e9) });
   return withoutEmpty({

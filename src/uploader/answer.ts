@@ -49,7 +49,10 @@ async function* answerAndDrain(text: string, request: IncomingMessage): AsyncGen
   }
 }
 
-/** Sends `text` so that its reader gets it although it may still be sending: the rest of its body is taken, within bounds. */
+/**
+ * Sends `text` so that its reader gets it although it may still be sending: the rest of its body is taken, within
+ * bounds.
+ */
 export function answerText(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -110,6 +113,8 @@ export function answerReport(request: FastifyRequest, reply: FastifyReply, repor
   addResultHeaders(reply, report);
   if (wantsJson(request))
     return answerText(request, reply, "application/json; charset=utf-8", `${JSON.stringify(report)}\n`);
-  const line = `stored ${report.image}@${report.manifestDigest}: ${report.sourceFormat} as ${report.format}, ${report.virtualSize} bytes, ${report.storedSize} in the registry\n`;
+  const line =
+    `stored ${report.image}@${report.manifestDigest}: ${report.sourceFormat} as ` +
+    `${report.format}, ${report.virtualSize} bytes, ${report.storedSize} in the registry\n`;
   return answerText(request, reply, "text/plain; charset=utf-8", line);
 }

@@ -3,7 +3,10 @@ import type { HeldBytes } from "./upload-memory.ts";
 
 /** Bytes that wait for the import before the client is held back; the import has its own 6 MiB behind them. */
 const highWater = 2 ** 20;
-/** While the import takes nothing, so much is taken from the client at each interval, so that no proxy on the way sees silence. */
+/**
+ * While the import takes nothing, so much is taken from the client at each interval, so that no proxy on the way sees
+ * silence.
+ */
 const sipBytes = 2 ** 19;
 const defaultSipInterval = 20_000;
 /** What all sips together may hold. */
@@ -26,7 +29,10 @@ export class ByteQueue implements AsyncIterableIterator<Uint8Array> {
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
 
-  /** `sipInterval`: milliseconds after which a writer that waits in room() is let on a little. `memory` counts what waits. */
+  /**
+   * `sipInterval`: milliseconds after which a writer that waits in room() is let on a little. `memory` counts what
+   * waits.
+   */
   constructor(sipInterval: number = defaultSipInterval, memory?: HeldBytes) {
     this.#sipInterval = sipInterval;
     this.#memory = memory;

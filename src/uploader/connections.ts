@@ -12,9 +12,9 @@ export interface ConnectionLimits {
 }
 
 /**
- * Holds `server` to the limits. Where all places are taken, the connection that has waited longest without a whole request's head
- * gives way, so that connections which ask for nothing shut nobody out. Addresses are those of TCP: what a proxy forwards for
- * whom is known only once a request has come.
+ * Holds `server` to the limits. Where all places are taken, the connection that has waited longest without a whole
+ * request's head gives way, so that connections which ask for nothing shut nobody out. Addresses are those of TCP: what
+ * a proxy forwards for whom is known only once a request has come.
  */
 export function limitConnections(server: Server, limits: ConnectionLimits): void {
   const places = new Places(limits);
@@ -32,7 +32,10 @@ export function limitConnections(server: Server, limits: ConnectionLimits): void
 class Places {
   readonly #limits: ConnectionLimits;
   readonly #byAddress = new Map<string, number>();
-  /** By their addresses and ports: a request over TLS comes by another socket than its connection. In order of their coming. */
+  /**
+   * By their addresses and ports: a request over TLS comes by another socket than its connection. In order of their
+   * coming.
+   */
   readonly #waiting = new Map<string, Socket>();
   #all = 0;
 

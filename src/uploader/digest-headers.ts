@@ -55,14 +55,17 @@ export function mergeChecksums(known: readonly Checksum[], declared: readonly Ch
   return [...wanted.values()];
 }
 
-/** Throws E_BAD_REQUEST when `declared`, of a request that continues an upload, holds what its first request did not. */
+/**
+ * Throws E_BAD_REQUEST when `declared`, of a request that continues an upload, holds what its first request did not.
+ */
 export function checkDeclaredBefore(known: readonly Checksum[], declared: readonly Checksum[]): void {
   const before = new Set(known.map(keyOf));
   const late = mergeChecksums(known, declared).find((checksum) => !before.has(keyOf(checksum)));
   if (late !== undefined) {
     throw new DvcrError(
       "E_BAD_REQUEST",
-      `the first request of this upload declared no ${late.algorithm} of the whole file, and its bytes have passed; send the file from its beginning`,
+      `the first request of this upload declared no ${late.algorithm} of the whole file, and its ` +
+        "bytes have passed; send the file from its beginning",
     );
   }
 }

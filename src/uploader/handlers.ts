@@ -55,8 +55,8 @@ export function uploadHandlers(routes: UploadRoutes): UploadHandlers {
 }
 
 /**
- * Lets `app`, or a scope of it, take bodies of any type as they are: what they hold shows in their bytes. Forms are read
- * by whoever asks for their file.
+ * Lets `app`, or a scope of it, take bodies of any type as they are: what they hold shows in their bytes. Forms are
+ * read by whoever asks for their file.
  */
 export async function takeRawBodies(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers();

@@ -38,7 +38,8 @@ export function checkSameFormat(begun: SourceFormat | undefined, declared: Sourc
   if (declared === undefined || declared === begun) return;
   throw new DvcrError(
     "E_BAD_REQUEST",
-    `the request declares ${declared}, the upload began with ${begun ?? "no format"} declared; send the file from its beginning`,
+    `the request declares ${declared}, the upload began with ${begun ?? "no format"} declared; ` +
+      "send the file from its beginning",
   );
 }
 

@@ -55,7 +55,8 @@ function partChecksum(request: FastifyRequest): Checksum | undefined {
   if (rest.length > 0 || !Object.hasOwn(checksumBytes, algorithm) || sum.length !== checksumBytes[algorithm]) {
     throw new DvcrError(
       "E_BAD_REQUEST",
-      `the header upload-checksum is malformed, expected one of ${Object.keys(checksumBytes).join(", ")} and the sum in base64`,
+      "the header upload-checksum is malformed, expected one of " +
+        `${Object.keys(checksumBytes).join(", ")} and the sum in base64`,
     );
   }
   return { algorithm, expected: sum.toString("hex") };

@@ -29,7 +29,10 @@ interface UploadHead {
   readonly sourceFormat: SourceFormat | undefined;
 }
 
-/** DVCR-File-Identity: which file the client sends, in its own words. Throws E_BAD_REQUEST for what could not be told back to it. */
+/**
+ * DVCR-File-Identity: which file the client sends, in its own words. Throws E_BAD_REQUEST for what could not be told
+ * back to it.
+ */
 function fileIdentityOf(request: FastifyRequest): string | undefined {
   const text = headerText(request, "dvcr-file-identity");
   if (text !== undefined && !/^[\w.-]{1,128}$/.test(text)) {

@@ -126,9 +126,9 @@ export class UploadSession {
   }
 
   /**
-   * The interrupted upload, taken for receive() or release(), to go on at `offset` of `total` bytes of the file that its
-   * client calls `identity`. Throws E_BUSY, E_UPLOAD_DONE, or E_UPLOAD_OFFSET when it stands elsewhere, is another file,
-   * or there is none.
+   * The interrupted upload, taken for receive() or release(), to go on at `offset` of `total` bytes of the file that
+   * its client calls `identity`. Throws E_BUSY, E_UPLOAD_DONE, or E_UPLOAD_OFFSET when it stands elsewhere, is another
+   * file, or there is none.
    */
   resume(offset: number, total: number | undefined, identity?: string): Upload {
     const { state, offset: reached } = this.status();
@@ -195,7 +195,9 @@ export class UploadSession {
     await this.#drop(reason);
   }
 
-  /** Ends a connection that has brought nothing for some time, and waits for it; one that brings bytes is left alone. */
+  /**
+   * Ends a connection that has brought nothing for some time, and waits for it; one that brings bytes is left alone.
+   */
   async endSilentConnection(): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;
@@ -217,7 +219,9 @@ export class UploadSession {
     await connection.settled;
   }
 
-  /** From now on a client waits for the verdict; `isThere` tells whether it can still be answered. Gives what ends it. */
+  /**
+   * From now on a client waits for the verdict; `isThere` tells whether it can still be answered. Gives what ends it.
+   */
   attend(isThere: () => boolean): () => void {
     this.#audience.add(isThere);
     return () => this.#audience.delete(isThere);

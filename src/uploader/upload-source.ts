@@ -9,7 +9,9 @@ export interface UploadSourceOptions {
   readonly isFramedSnappy: boolean;
 }
 
-/** What the connections of one upload bring, as a source. It comes once: it can be neither replayed nor fetched again. */
+/**
+ * What the connections of one upload bring, as a source. It comes once: it can be neither replayed nor fetched again.
+ */
 export class UploadSource implements Source {
   readonly description = "upload";
   readonly replayable = false;

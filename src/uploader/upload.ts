@@ -142,7 +142,9 @@ export class Upload {
     await this.#queue.room();
   }
 
-  /** Accepts the next bytes of the file. Throws E_BAD_REQUEST for bytes beyond its end, E_TOO_LARGE beyond the limit. */
+  /**
+   * Accepts the next bytes of the file. Throws E_BAD_REQUEST for bytes beyond its end, E_TOO_LARGE beyond the limit.
+   */
   take(chunk: Uint8Array): void {
     this.checkEnd(this.#offset + chunk.byteLength);
     try {

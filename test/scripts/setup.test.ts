@@ -50,7 +50,8 @@ describe("set-up", () => {
 
   it("names only what is missing", async () => {
     const entry = (name: string): string =>
-      `Package: ${name}\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\nMaintainer: x <x@example.com>\nDescription: x\n\n`;
+      `Package: ${name}\nStatus: install ok installed\nVersion: 1\nArchitecture: ` +
+      "amd64\nMaintainer: x <x@example.com>\nDescription: x\n\n";
     await writeFile(join(directory, "status"), entry("cmake") + entry("curl"));
     const env = { DVCR_NO_APT: "1", DPKG_ADMINDIR: directory };
     const { stderr } = await node([join(root, "scripts/setup.mjs")], env, directory);

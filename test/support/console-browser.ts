@@ -23,7 +23,9 @@ export class ConsolePage implements AsyncDisposable {
   readonly page: Page;
   readonly #context: BrowserContext;
   readonly #base: string;
-  /** Errors of scripts, breaches of the content security policy, requests to anywhere else: none may be here at the end. */
+  /**
+   * Errors of scripts, breaches of the content security policy, requests to anywhere else: none may be here at the end.
+   */
   readonly faults: string[] = [];
   /** Content-Range of every PUT. */
   readonly ranges: string[] = [];

@@ -24,7 +24,9 @@ export function textBytes(length: number, seed: number): Buffer {
   const noise = patternBytes(Math.ceil(length / 8), seed);
   const lines: string[] = [];
   for (let i = 0, total = 0; total < length; i += 1) {
-    const line = `${i} ${noise.readUInt8(i % noise.length).toString(2)} the quick brown fox ${noise.readUInt8((i * 7) % noise.length)}\n`;
+    const line =
+      `${i} ${noise.readUInt8(i % noise.length).toString(2)} the quick brown fox ` +
+      `${noise.readUInt8((i * 7) % noise.length)}\n`;
     lines.push(line);
     total += line.length;
   }

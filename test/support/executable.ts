@@ -18,7 +18,10 @@ export interface PodExecutable {
 
 const nodeDirectory = fileURLToPath(new URL(".", `file://${process.execPath}`));
 
-/** Starts bin/NAME with `-v=3`; its termination log, scratch and metrics are its own. `wrapper` must end up being it by exec. */
+/**
+ * Starts bin/NAME with `-v=3`; its termination log, scratch and metrics are its own. `wrapper` must end up being it by
+ * exec.
+ */
 export function startExecutable(
   name: string,
   directory: string,

@@ -4,9 +4,9 @@ import { createServer, request as forward, type IncomingMessage, type Server, ty
 import type { AddressInfo } from "node:net";
 
 /**
- * `pass`: untouched. `drop`: the connection ends before the registry has seen anything. `cut`: it ends after half of the
- * body, of one of open length after 24 MiB. `hold`: nothing is forwarded and nothing
- * answered; `stall`: nothing is read either.
+ * `pass`: untouched. `drop`: the connection ends before the registry has seen anything. `cut`: it ends after half of
+ * the body, of one of open length after 24 MiB. `hold`: nothing is forwarded and nothing answered; `stall`: nothing is
+ * read either.
  */
 export type Order = "pass" | "drop" | "cut" | "hold" | "stall";
 

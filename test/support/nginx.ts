@@ -40,7 +40,9 @@ daemon off; master_process off; pid ${directory}/pid; error_log ${directory}/err
 events {}
 http {
   access_log off;
-  client_body_temp_path ${directory}/b; proxy_temp_path ${directory}/p; fastcgi_temp_path ${directory}/f; uwsgi_temp_path ${directory}/u; scgi_temp_path ${directory}/s;
+  client_body_temp_path ${directory}/b;
+  proxy_temp_path ${directory}/p; fastcgi_temp_path ${directory}/f; uwsgi_temp_path ${directory}/u;
+  scgi_temp_path ${directory}/s;
   server {
     listen ${address}:${String(port)}${tls ? " ssl" : ""};
     ${tls ? `ssl_certificate ${tls.cert}; ssl_certificate_key ${tls.key};` : ""}

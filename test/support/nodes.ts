@@ -1,4 +1,6 @@
-/** Other releases of Node, from npm. They are large, so they are fetched when first needed and kept beside the packages. */
+/**
+ * Other releases of Node, from npm. They are large, so they are fetched when first needed and kept beside the packages.
+ */
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,7 +36,8 @@ export async function nodeOf(version: string): Promise<string> {
     `${packageName}@${version}`,
   ).catch((error: unknown) => {
     throw new Error(
-      `this test needs Node ${version} as the npm package ${packageName}, and the npm registry did not give it: ${String(error)}`,
+      `this test needs Node ${version} as the npm package ${packageName}, and the npm registry ` +
+        `did not give it: ${String(error)}`,
     );
   });
   return path;

@@ -21,7 +21,10 @@ interface Manifest {
   readonly layers: readonly { readonly digest: string; readonly mediaType: string }[];
 }
 
-/** Pulls an image with skopeo and digests its disk; the layer is unpacked by the system's gzip or zstd. `flags` for skopeo copy. */
+/**
+ * Pulls an image with skopeo and digests its disk; the layer is unpacked by the system's gzip or zstd. `flags` for
+ * skopeo copy.
+ */
 export async function pullDisk(reference: string, directory: string, ...flags: string[]): Promise<PulledDisk> {
   const target = join(directory, `pulled-${createHash("sha256").update(reference).digest("hex").slice(0, 12)}`);
   await tool("skopeo", "copy", "--src-tls-verify=false", "--preserve-digests", ...flags, reference, `dir:${target}`);

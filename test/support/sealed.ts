@@ -38,7 +38,10 @@ export interface SealedPod extends PodExecutable {
   dispose(): void;
 }
 
-/** Mounts are made in a namespace of the process's own and go with it. All processes up to the pod's own are exec'ed: one pid. */
+/**
+ * Mounts are made in a namespace of the process's own and go with it. All processes up to the pod's own are exec'ed:
+ * one pid.
+ */
 const seal = `
 set -eu
 root=$1 pod=$2; shift 2
@@ -67,7 +70,9 @@ if [ -n "$SEALED_DEVICE" ]; then
   chown ${podUser} "$root/dev/xvda"
 fi
 mount --bind /proc "$root/proc"
-for name in dvcr-src-auth dvcr-auth certs proxycerts; do [ ! -d "$pod/$name" ] || mount --bind -o ro "$pod/$name" "$root/$name"; done
+for name in dvcr-src-auth dvcr-auth certs proxycerts; do
+  [ ! -d "$pod/$name" ] || mount --bind -o ro "$pod/$name" "$root/$name"
+done
 mount -o remount,bind,ro "$root"
 unset SEALED_IMAGE SEALED_NODE SEALED_CHECKOUT SEALED_MODULES SEALED_DEVICE
 exec setpriv --no-new-privs taskset -c 0 chroot --userspec=${podUser}:${podUser} --groups=${podUser} "$root" "$@"

@@ -136,7 +136,10 @@ export class Kubectl {
     this.#home = home;
   }
 
-  /** Listens with `api` and makes a kubectl for it: that of DVCR_TEST_KUBECTL, or the one in the PATH. Throws where there is none. */
+  /**
+   * Listens with `api` and makes a kubectl for it: that of DVCR_TEST_KUBECTL, or the one in the PATH. Throws where
+   * there is none.
+   */
   static async for(api: TestApi, program?: string): Promise<Kubectl> {
     return await Kubectl.at(await api.listen(), api.directory, program);
   }
@@ -208,7 +211,8 @@ async function requireKubectl(program: string): Promise<void> {
       else
         reject(
           new Error(
-            `${program} cannot be run (${error.message}); install Debian's package kubernetes-client, or name a kubectl in DVCR_TEST_KUBECTL`,
+            `${program} cannot be run (${error.message}); install Debian's package kubernetes-client, ` +
+              "or name a kubectl in DVCR_TEST_KUBECTL",
           ),
         );
     });

@@ -262,7 +262,8 @@ export class Reconciled implements AsyncDisposable {
 
   /** `oci:…` of a stored image, for skopeo. */
   reference({ status }: ImageObject): string {
-    return `oci:${join(this.directory, "data/images")}:${status?.target?.registryURL?.replace("images.test/", "") ?? ""}`;
+    const tag = status?.target?.registryURL?.replace("images.test/", "") ?? "";
+    return `oci:${join(this.directory, "data/images")}:${tag}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -65,7 +65,8 @@ export async function startTokenService(): Promise<TokenService> {
       access,
     };
     const signed = `${base64({ typ: "JWT", alg: "ES256", x5c })}.${base64(claims)}`;
-    return `${signed}.${sign("sha256", Buffer.from(signed), { key: privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+    const signature = sign("sha256", Buffer.from(signed), { key: privateKey, dsaEncoding: "ieee-p1363" });
+    return `${signed}.${signature.toString("base64url")}`;
   };
 
   const expected = `Basic ${Buffer.from(`${testUser.name}:${testUser.password}`).toString("base64")}`;

@@ -3,7 +3,9 @@
 const firstMs = 1000;
 const longestMs = 30_000;
 
-/** Milliseconds to wait after `failures` in a row: doubling, with jitter so that many browsers do not come back at once. */
+/**
+ * Milliseconds to wait after `failures` in a row: doubling, with jitter so that many browsers do not come back at once.
+ */
 export function backoffMs(failures: number, retryAfterMs = 0): number {
   const exponential = Math.min(longestMs, firstMs * 2 ** Math.min(failures - 1, 10));
   return Math.max(retryAfterMs, exponential * (0.75 + Math.random() / 2));

@@ -49,8 +49,8 @@ export function DeleteDialog({ image, onClose }: DeleteDialogProps) {
         {isUnfinished(image)
           ? "Its import is stopped, and what was stored of it is removed."
           : "The image is removed from the store."}{" "}
-        {namespace === undefined ? "It is gone for all namespaces." : `It is gone from the namespace ${namespace}.`}{" "}
-        This cannot be undone.
+        {`It is gone ${namespace === undefined ? "for all namespaces" : `from the namespace ${namespace}`}.`} This
+        cannot be undone.
       </p>
       {error.value !== undefined && <Problem error={error.value} />}
       <div class="actions end">

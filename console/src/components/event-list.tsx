@@ -10,7 +10,10 @@ import { Problem } from "./notice.tsx";
 /** A change of the object and its event do not come at the same moment. */
 const settleMs = 500;
 
-/** What happened to the image. Asked for anew whenever its conditions change: a connection more to watch it is not worth it. */
+/**
+ * What happened to the image. Asked for anew whenever its conditions change: a connection more to watch it is not worth
+ * it.
+ */
 export function EventList({ image }: { readonly image: ImageObject }) {
   const events = useSignal<readonly EventObject[] | undefined>(undefined);
   const error = useSignal<ApiError | undefined>(undefined);

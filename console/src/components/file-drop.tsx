@@ -13,7 +13,9 @@ interface FileDropProps {
   readonly onFile: (file: File) => void;
 }
 
-/** Takes one file, dropped or chosen. The control itself is the browser's own, so that a keyboard and a reader know it. */
+/**
+ * Takes one file, dropped or chosen. The control itself is the browser's own, so that a keyboard and a reader know it.
+ */
 export function FileDrop({ id, label, file, hint, error, onFile }: FileDropProps) {
   const input = useRef<HTMLInputElement>(null);
   const isOver = useSignal(false);

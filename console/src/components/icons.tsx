@@ -35,7 +35,7 @@ export const TrashIcon = () => (
 export const SunIcon = () => (
   <Icon>
     <circle cx="10" cy="10" r="3.5" />
-    <path d="M10 2v2M10 16v2M2 10h2M16 10h2M4.3 4.300l1.4 1.400M14.3 14.300l1.4 1.400M4.3 15.700l1.4-1.400M14.3 5.700l1.4-1.4" />
+    <path d="M10 2v2m0 12v2M2 10h2m12 0h2M4.3 4.3l1.4 1.4m8.6 8.6l1.4 1.4M4.3 15.7l1.4-1.4M14.3 5.7l1.4-1.4" />
   </Icon>
 );
 

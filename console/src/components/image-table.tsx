@@ -27,7 +27,9 @@ interface ImageTableProps {
   readonly onDelete: (image: ImageObject) => void;
 }
 
-/** Images as rows; narrow screens show each as a card. The roles stand here since the cards are no table to a browser. */
+/**
+ * Images as rows; narrow screens show each as a card. The roles stand here since the cards are no table to a browser.
+ */
 export function ImageTable({ images, onDelete }: ImageTableProps) {
   const order = useSignal<{ readonly by: Column; readonly isReversed: boolean }>({ by: "name", isReversed: false });
   const { by, isReversed } = order.value;
@@ -132,7 +134,10 @@ function ImageRow({
   );
 }
 
-/** The line below the phase: how far it is, or why it does not go on. It is there in every phase, so that rows keep their height. */
+/**
+ * The line below the phase: how far it is, or why it does not go on. It is there in every phase, so that rows keep
+ * their height.
+ */
 function PhaseDetail({ image }: { readonly image: ImageObject }) {
   const phase = phaseOf(image);
   if (phase === "Provisioning") {

@@ -130,10 +130,8 @@ function ExistingImageField({ draft, onChange, errors }: SourceFieldsProps) {
   const options = (images.value ?? []).map((image) => {
     const { name, namespace } = image.metadata;
     const phase = phaseOf(image);
-    return [
-      referenceOf(image),
-      `${namespace === undefined ? name : `${namespace} / ${name}`}${phase === "Ready" ? "" : ` (${lookOf(phase).text})`}`,
-    ] as const;
+    const state = phase === "Ready" ? "" : ` (${lookOf(phase).text})`;
+    return [referenceOf(image), `${namespace === undefined ? name : `${namespace} / ${name}`}${state}`] as const;
   });
   return (
     <>

@@ -38,7 +38,9 @@ export function uploadCommands(image: ImageObject): readonly Command[] {
     { title: "Upload a file", text: `curl ${word} --progress-bar -T FILE | cat` },
     {
       title: "Go on after an interruption",
-      text: `OFFSET=$(curl -sI ${word} | awk 'tolower($1) == "upload-offset:" { print $2 + 0 }')\ncurl ${word} --progress-bar -C "$OFFSET" -T FILE | cat`,
+      text:
+        `OFFSET=$(curl -sI ${word} | awk 'tolower($1) == "upload-offset:" { print $2 + 0 }')\ncurl ` +
+        `${word} --progress-bar -C "$OFFSET" -T FILE | cat`,
     },
   ];
 }

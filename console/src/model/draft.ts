@@ -111,7 +111,10 @@ function pullSecretOf(draft: Draft): { name: string; namespace?: string } {
   return draft.kind === "VirtualImage" ? { name } : { name, namespace: secretNamespaceOf(draft) };
 }
 
-/** A name made of what the image comes from: `https://h/jammy-server-cloudimg-amd64.img` gives `jammy-server-cloudimg-amd64`. */
+/**
+ * A name made of what the image comes from: `https://h/jammy-server-cloudimg-amd64.img` gives
+ * `jammy-server-cloudimg-amd64`.
+ */
 export function suggestedName({ source, url, image, from, file }: Draft): string {
   const origin = {
     HTTP: url,

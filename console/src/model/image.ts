@@ -79,8 +79,8 @@ export function sourceOf({ spec }: ImageObject): { readonly type: string; readon
 }
 
 /**
- * Where this page sends an upload: the path of the URL in the status, at the server that the page came from. One process
- * serves both, and the policy of the page allows no other.
+ * Where this page sends an upload: the path of the URL in the status, at the server that the page came from. One
+ * process serves both, and the policy of the page allows no other.
  */
 export function uploadPath({ status }: ImageObject): string | undefined {
   const url = status?.imageUploadURLs?.external ?? status?.imageUploadURLs?.inCluster;

@@ -22,6 +22,9 @@ import {
 import { imagePath, navigate } from "../router.ts";
 import { uploadWhenReady } from "../uploads/uploads.ts";
 
+const manifestOf = (draft: Draft): string =>
+  JSON.stringify(imageManifest(draftKey(draft), specOf(draft)), undefined, 2);
+
 /** The form for a new image. */
 export function CreatePage() {
   const draft = useSignal(emptyDraft);
@@ -124,11 +127,7 @@ export function CreatePage() {
         </div>
         <details class="card manifest">
           <summary>The same with kubectl</summary>
-          <CopyText
-            text={`kubectl apply -f - <<'END'\n${JSON.stringify(imageManifest(draftKey(draft.value), specOf(draft.value)), undefined, 2)}\nEND`}
-            name="Manifest"
-            isBlock
-          />
+          <CopyText text={`kubectl apply -f - <<'END'\n${manifestOf(draft.value)}\nEND`} name="Manifest" isBlock />
         </details>
         {error.value !== undefined && <Problem error={error.value} />}
         <div class="actions end">

@@ -33,7 +33,10 @@ export async function identityOf(file: File): Promise<FileIdentity> {
 export function differenceOf(begun: FileIdentity, chosen: FileIdentity): string | undefined {
   if (begun.name !== chosen.name) return `it is named ${chosen.name}, the upload began with ${begun.name}`;
   if (begun.size !== chosen.size)
-    return `it has ${bytesText(chosen.size)} (${chosen.size} bytes), the upload began with ${bytesText(begun.size)} (${begun.size} bytes)`;
+    return (
+      `it has ${bytesText(chosen.size)} (${chosen.size} bytes), the upload began with ` +
+      `${bytesText(begun.size)} (${begun.size} bytes)`
+    );
   if (begun.ends !== chosen.ends) return "its content has changed since the upload began";
   if (begun.lastModified !== chosen.lastModified)
     return `it was changed on ${timeText(new Date(chosen.lastModified).toISOString())}, after the upload began`;

@@ -49,9 +49,9 @@ export async function describe(
   ]);
   const section = (title: string, content: object | undefined): string =>
     content === undefined ? "" : `${title}:\n${stringify(content).replace(/^/gm, "  ").trimEnd()}\n`;
-  const events =
-    items.length === 0
-      ? "Events:  <none>\n"
-      : `Events:\n${items.map((event) => `  ${event.type}  ${event.reason}  ${event.lastTimestamp ?? ""}  ${event.message}\n`).join("")}`;
+  const lines = items.map(
+    ({ type, reason, lastTimestamp, message }) => `  ${type}  ${reason}  ${lastTimestamp ?? ""}  ${message}\n`,
+  );
+  const events = items.length === 0 ? "Events:  <none>\n" : `Events:\n${lines.join("")}`;
   return head + section("Spec", spec) + section("Status", status) + events;
 }

@@ -46,7 +46,8 @@ export function kindOf(name: string): Kind {
   if (found === undefined)
     throw new DvcrError(
       "E_USAGE",
-      `${JSON.stringify(name)} is not a kind; there are ${kinds.map(({ shortName, plural }) => shortName ?? plural).join(", ")}`,
+      `${JSON.stringify(name)} is not a kind; there are ` +
+        kinds.map(({ shortName, plural }) => shortName ?? plural).join(", "),
     );
   return found;
 }

@@ -39,7 +39,9 @@ export class LocalFile {
     }
   }
 
-  /** Its bytes from `start` on. @throws DvcrError E_SOURCE_CHANGED where it was written to, or is another file by now. */
+  /**
+   * Its bytes from `start` on. @throws DvcrError E_SOURCE_CHANGED where it was written to, or is another file by now.
+   */
   async read(start: number): Promise<Readable> {
     const handle = await openFile(this.#path);
     const { size, mtimeNs, ino } = await handle.stat({ bigint: true });
@@ -73,8 +75,8 @@ async function formatOf(handle: FileHandle, { size }: BigIntStats): Promise<"vpc
 }
 
 /**
- * Without reading all of it, which takes minutes for a large disk. The times tell what the ends do not: two disks of one
- * make may differ in their middle alone. `ctime` is among them because no tool can set it.
+ * Without reading all of it, which takes minutes for a large disk. The times tell what the ends do not: two disks of
+ * one make may differ in their middle alone. `ctime` is among them because no tool can set it.
  */
 async function identityOf(handle: FileHandle, { size, mtimeNs, ctimeNs, ino }: BigIntStats): Promise<string> {
   const hash = createHash("sha256").update([size, mtimeNs, ctimeNs, ino].join(" "));

@@ -22,7 +22,10 @@ export interface UploadContext {
   readonly pause: () => Promise<void>;
 }
 
-/** Resolves to the text for stdout. @throws DvcrError: of the API, of the upload, or what the image's Ready condition tells. */
+/**
+ * Resolves to the text for stdout. @throws DvcrError: of the API, of the upload, or what the image's Ready condition
+ * tells.
+ */
 export async function upload(
   client: ServiceClient,
   path: string,
@@ -69,7 +72,9 @@ export async function upload(
   return summary(await watch.until((image) => image.status?.phase === "Ready"));
 }
 
-/** Where this client reaches the server, the upload's path is the same: the public URL may not be reachable from here. */
+/**
+ * Where this client reaches the server, the upload's path is the same: the public URL may not be reachable from here.
+ */
 function uploadUrlOf({ status }: ImageObject): string | undefined {
   const given = status?.imageUploadURLs?.external ?? status?.imageUploadURLs?.inCluster;
   return given === undefined ? undefined : new URL(given).pathname;

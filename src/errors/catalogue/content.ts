@@ -16,7 +16,8 @@ export const contentErrors = {
   E_DECODER_MEMORY: refused(
     422,
     "Unpacking needs more memory than allowed",
-    "Compress it again with a smaller window, for example `xz -6` or `zstd -19` without --long, or raise --max-decoder-memory (pods: DVCR_MAX_DECODER_MEMORY).",
+    "Compress it again with a smaller window, for example `xz -6` or `zstd -19` without " +
+      "--long, or raise --max-decoder-memory (pods: DVCR_MAX_DECODER_MEMORY).",
   ),
   E_TOO_LARGE: refused(
     413,

@@ -25,7 +25,8 @@ export const imageErrors = {
   E_UNSUPPORTED_FEATURE: refused(
     422,
     "The image, or what it is packed in, uses a feature we do not support",
-    "Rewrite the image with `qemu-img convert -O qcow2 IN OUT`; pack an archive or an xz file again with plain options.",
+    "Rewrite the image with `qemu-img convert -O qcow2 IN OUT`; pack an archive or an xz file " +
+      "again with plain options.",
   ),
   E_FORMAT_MISMATCH: refused(
     422,
@@ -35,7 +36,8 @@ export const imageErrors = {
   E_AMBIGUOUS: refused(
     422,
     "The content can be read as two formats",
-    "Convert it again from its origin: no honest tool writes that. --src-format raw (pods: DVCR_SOURCE_FORMAT=raw) stores it as it is.",
+    "Convert it again from its origin: no honest tool writes that. --src-format raw (pods: " +
+      "DVCR_SOURCE_FORMAT=raw) stores it as it is.",
   ),
   E_CORRUPT_IMAGE: refused(422, "The image's metadata is damaged", "Run `qemu-img check` on it, or fetch it again."),
   E_CORRUPT_CLUSTER: refused(

@@ -32,12 +32,14 @@ export const serviceErrors = {
   E_STORE_LOST: refused(
     500,
     "The database of the resources and the stored images do not belong together",
-    "Put the missing part back from a backup, or run `dvcr restore check` to see what can be made again from what is there.",
+    "Put the missing part back from a backup, or run `dvcr restore check` to see what can be " +
+      "made again from what is there.",
   ),
   E_STORE_DAMAGED: refused(
     500,
     "The database of the resources is damaged",
-    "Put a backup of the data directory back, or run `dvcr restore run`: it keeps the damaged file and makes the resources again from the stored images.",
+    "Put a backup of the data directory back, or run `dvcr restore run`: it keeps the damaged " +
+      "file and makes the resources again from the stored images.",
   ),
   E_GC_REFUSED: refused(
     409,

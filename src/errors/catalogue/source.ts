@@ -6,7 +6,8 @@ export const sourceErrors = {
   E_SOURCE_DENIED: refused(
     403,
     "The source refuses access",
-    "Check the credentials: --src-creds or --src-authfile (pods: IMPORTER_ACCESS_KEY_ID and IMPORTER_SECRET_KEY, or IMPORTER_AUTH_CONFIG).",
+    "Check the credentials: --src-creds or --src-authfile (pods: IMPORTER_ACCESS_KEY_ID and " +
+      "IMPORTER_SECRET_KEY, or IMPORTER_AUTH_CONFIG).",
   ),
   E_SOURCE_HTTP: refused(
     502,
@@ -18,7 +19,8 @@ export const sourceErrors = {
   E_SOURCE_TLS: refused(
     502,
     "The source's certificate is not trusted",
-    "Give its CA with --src-cert-dir (pods: IMPORTER_CERT_DIR), or --src-tls-verify=false (pods: INSECURE_TLS=true) where you accept the risk.",
+    "Give its CA with --src-cert-dir (pods: IMPORTER_CERT_DIR), or --src-tls-verify=false " +
+      "(pods: INSECURE_TLS=true) where you accept the risk.",
   ),
   E_SOURCE_SLOW: retry(
     502,

@@ -46,7 +46,8 @@ function configOf({ place, body, subresource }: ApiRequest): Fields {
   const { value: config, repeated } = objectOf(decodeYamlOrJson(body));
   if (repeated.length > 0)
     throw badRequest(
-      `error strict decoding YAML: ${repeated.map((path) => `key ${JSON.stringify(path)} already set in map`).join(", ")}`,
+      "error strict decoding YAML: " +
+        repeated.map((path) => `key ${JSON.stringify(path)} already set in map`).join(", "),
     );
   if (config["apiVersion"] === undefined || config["kind"] === undefined)
     throw badRequest("invalid object type: apiVersion and kind must be set");
@@ -59,7 +60,8 @@ function configOf({ place, body, subresource }: ApiRequest): Fields {
   if (unknown !== undefined) {
     const path = unknown.slice(unknown.indexOf('"') + 1, -1);
     throw badRequest(
-      `failed to create typed patch object (${namespace === "" ? "" : namespace}/${name}; ${apiVersionOf(type)}, Kind=${type.kind}): .${path}: field not declared in schema`,
+      `failed to create typed patch object (${namespace === "" ? "" : namespace}/${name}; ` +
+        `${apiVersionOf(type)}, Kind=${type.kind}): .${path}: field not declared in schema`,
     );
   }
   pruneMetadata(metadata);

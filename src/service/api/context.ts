@@ -58,7 +58,10 @@ export async function liveObject({ deps, place }: Pick<ApiRequest, "deps" | "pla
   return asFields(found);
 }
 
-/** The object as this user may see it: upload URLs let whoever knows them send data, so that only those who may change the image see them. */
+/**
+ * The object as this user may see it: upload URLs let whoever knows them send data, so that only those who may change
+ * the image see them.
+ */
 export function visibleTo(
   { deps, user, place: { type } }: Pick<ApiRequest, "deps" | "user" | "place">,
   object: KubeObject,

@@ -94,7 +94,8 @@ async function removeOne(request: ApiRequest, { dryRun, uid, resourceVersion }: 
     throw conflict(
       type,
       name,
-      `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ResourceVersion in object meta: ${live.metadata.resourceVersion}`,
+      `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ResourceVersion ` +
+        `in object meta: ${live.metadata.resourceVersion}`,
     );
   }
   if (dryRun) return live;

@@ -7,7 +7,10 @@ import { unknownMetadata } from "./metadata.ts";
 import type { WriteOptions } from "./request-options.ts";
 import type { StatusError } from "./status.ts";
 
-/** What `fieldValidation` complains of, in the API server's words, the first hundred; `repeated`: as the body was decoded. */
+/**
+ * What `fieldValidation` complains of, in the API server's words, the first hundred; `repeated`: as the body was
+ * decoded.
+ */
 export function fieldComplaints(kind: Kind, object: Fields, repeated: readonly string[] = []): string[] {
   const unknown = [...unknownMetadata(object), ...unknownFields(kind, object)].map(
     (path) => `unknown field ${JSON.stringify(path)}`,

@@ -5,7 +5,10 @@ import { badRequest, StatusError } from "./status.ts";
 
 /** As in the API server. */
 const mostOperations = 10_000;
-/** Values that all operations together may copy, shift or compare: each is a few bytes of the patch and may cost the whole object. */
+/**
+ * Values that all operations together may copy, shift or compare: each is a few bytes of the patch and may cost the
+ * whole object.
+ */
 const mostWork = 200_000;
 
 interface Operation {
@@ -20,7 +23,10 @@ class NotPossible extends Error {}
 
 const tooMuch = (message: string): StatusError => new StatusError(413, "RequestEntityTooLarge", message);
 
-/** The patched object; `target` stays as it is. Throws 400 for what is no patch, 413 beyond its limits, 422 where an operation cannot be done. */
+/**
+ * The patched object; `target` stays as it is. Throws 400 for what is no patch, 413 beyond its limits, 422 where an
+ * operation cannot be done.
+ */
 export function jsonPatch(target: Fields, operations: unknown): Fields {
   const checked = operationsIn(operations);
   const patched = new Patched(structuredClone(target));
@@ -149,7 +155,10 @@ class Patched {
     return tokens.reduce(childOf, this.root);
   }
 
-  /** A value of the patch is not shared with the object: a later operation may change it, and the patch may be done over. */
+  /**
+   * A value of the patch is not shared with the object: a later operation may change it, and the patch may be done
+   * over.
+   */
   #copyOf(value: unknown): unknown {
     if (value === undefined) throw new NotPossible();
     this.#count(value);

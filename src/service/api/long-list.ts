@@ -7,8 +7,8 @@ import { without, type Fields } from "./json.ts";
 import { shaped } from "./table/table.ts";
 
 /**
- * The text of a list: `first` is its beginning in the form that is wanted, `list` the same as objects, `more` the items after
- * those. Where these can no longer be read, the connection is cut, so that nobody takes a part for the whole.
+ * The text of a list: `first` is its beginning in the form that is wanted, `list` the same as objects, `more` the items
+ * after those. Where these can no longer be read, the connection is cut, so that nobody takes a part for the whole.
  */
 export function longAnswer(
   request: ApiRequest,

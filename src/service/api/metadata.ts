@@ -31,7 +31,10 @@ export interface RequestTarget {
   readonly name: string;
 }
 
-/** Throws 400 where the object is not the one that the request's path names, or metadata has members of wrong types. Completes what may be missing. */
+/**
+ * Throws 400 where the object is not the one that the request's path names, or metadata has members of wrong types.
+ * Completes what may be missing.
+ */
 export function settleIdentity(object: Fields, { type, namespace, name }: RequestTarget): void {
   const apiVersion = apiVersionOf(type);
   // The API server knows the types of its own kinds; a custom resource must say what it is.
@@ -47,13 +50,15 @@ export function settleIdentity(object: Fields, { type, namespace, name }: Reques
     );
   if (object["apiVersion"] !== apiVersion)
     throw badRequest(
-      `the API version in the data (${textOf(object["apiVersion"])}) does not match the expected API version (${apiVersion})`,
+      `the API version in the data (${textOf(object["apiVersion"])}) does not match the expected ` +
+        `API version (${apiVersion})`,
     );
   object["metadata"] ??= {};
   const wrong = wrongType(object["metadata"], objectMeta, "metadata");
   if (wrong !== undefined)
     throw badRequest(
-      `${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ${type.kind}: json: cannot unmarshal ${wrong}`,
+      `${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ` +
+        `${type.kind}: json: cannot unmarshal ${wrong}`,
     );
   const metadata = object["metadata"] as Fields;
   if (type.namespaced) {

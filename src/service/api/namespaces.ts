@@ -18,7 +18,10 @@ const label = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 /** Holds a namespace that is being deleted until it is empty. */
 const finalizer = "virtualization.deckhouse.io/namespace-content";
 
-/** Makes the namespace of a new object where there is none. Throws 403 where it is being deleted, 422 for a name that is none. */
+/**
+ * Makes the namespace of a new object where there is none. Throws 403 where it is being deleted, 422 for a name that is
+ * none.
+ */
 export async function openForContent(
   store: ResourceStore,
   { type, namespace }: RequestTarget,
@@ -31,7 +34,8 @@ export async function openForContent(
       invalidField(
         "metadata.namespace",
         namespace,
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and " +
+          "must start and end with an alphanumeric character",
       ),
     ]);
   }

@@ -80,7 +80,10 @@ export function listAll(request: ApiRequest, selector: Selector | undefined): Pr
 /** Objects that are read at a time where all are sent: other requests get their turn in between. */
 const pageSize = 50;
 
-/** Everything that matches, page by page as it is asked for, all as of the version of the first page. Throws 410 where that is too old to go on. */
+/**
+ * Everything that matches, page by page as it is asked for, all as of the version of the first page. Throws 410 where
+ * that is too old to go on.
+ */
 export async function* pagesOf(
   request: ApiRequest,
   selector: Selector | undefined,
@@ -125,7 +128,8 @@ async function storedPage(
     if (isCode(error, "E_BAD_REQUEST")) throw badRequest("continue key is not valid");
     if (!isCode(error, "E_VERSION_EXPIRED")) throw error;
     throw expired(
-      "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+      "The provided continue parameter is too old to display a consistent list result. You can " +
+        "start a new list without the continue parameter.",
     );
   }
 }

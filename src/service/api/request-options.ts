@@ -46,7 +46,8 @@ function count(query: Query, name: string): number {
 export function checkVersion(version: string): void {
   if (version !== "" && !/^\d{1,18}$/.test(version))
     throw badRequest(
-      `resourceVersion: Invalid value: ${JSON.stringify(version)}: strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`,
+      `resourceVersion: Invalid value: ${JSON.stringify(version)}: strconv.ParseUint: parsing ` +
+        `${JSON.stringify(version)}: invalid syntax`,
     );
 }
 
@@ -127,7 +128,9 @@ export function writeOptions(kind: string, query: Query, userAgent: string | und
     problems.push({
       field,
       reason: "FieldValueNotSupported",
-      message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${values.map((one) => JSON.stringify(one)).join(", ")}`,
+      message:
+        `Unsupported value: ${JSON.stringify(value)}: supported values: ` +
+        values.map((one) => JSON.stringify(one)).join(", "),
     });
   const dryRun = parameter(query, "dryRun");
   if (dryRun !== "" && dryRun !== "All") unsupported("dryRun", dryRun, ["All"]);

@@ -218,6 +218,7 @@ function refusal(
   return forbidden(
     type,
     name,
-    `User ${JSON.stringify(user)} cannot ${verb} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(type.group)} ${where}`,
+    `User ${JSON.stringify(user)} cannot ${verb} resource ${JSON.stringify(resource)} in API ` +
+      `group ${JSON.stringify(type.group)} ${where}`,
   );
 }

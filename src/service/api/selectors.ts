@@ -63,13 +63,16 @@ export function labelSelector(text: string): Selector | undefined {
   for (const { key, values } of requirements) {
     if (!isLabelName(key))
       throw badRequest(
-        `unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(key)}: a label's name must consist of alphanumeric characters, '-', '_' or '.'`,
+        `unable to parse requirement: <nil>: Invalid value: ${JSON.stringify(key)}: a label's name ` +
+          "must consist of alphanumeric characters, '-', '_' or '.'",
       );
     const wrong = [...values].find((value) => !isLabelValue(value));
     if (values.size > mostTermValues) throw badRequest(`a selector compares with at most ${mostTermValues} values`);
     if (wrong !== undefined)
       throw badRequest(
-        `unable to parse requirement: values[0][${key}]: Invalid value: ${JSON.stringify(wrong)}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'`,
+        `unable to parse requirement: values[0][${key}]: Invalid value: ${JSON.stringify(wrong)}: ` +
+          "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or " +
+          "'.'",
       );
   }
   return ({ metadata }) => requirements.every((requirement) => meets(requirement, metadata.labels ?? {}));

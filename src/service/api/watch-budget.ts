@@ -20,7 +20,10 @@ export interface BudgetLimits {
 const mebibyte = 2 ** 20;
 const defaultLimits: BudgetLimits = { each: 8 * mebibyte, user: 32 * mebibyte, all: 96 * mebibyte };
 
-/** Ends the watch that is furthest behind whenever a limit is passed: of the user who holds the most where it is that of all. */
+/**
+ * Ends the watch that is furthest behind whenever a limit is passed: of the user who holds the most where it is that of
+ * all.
+ */
 export class WatchBudget {
   readonly #limits: BudgetLimits;
   readonly #holders = new Set<Holder>();

@@ -19,15 +19,24 @@ import { isCode } from "./write.ts";
 type EventType = "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
 
 const bookmarkMilliseconds = 60_000;
-/** A client is sent no more than ten pieces a second, of as many changes as there are: with hundreds of clients pieces are what costs. */
+/**
+ * A client is sent no more than ten pieces a second, of as many changes as there are: with hundreds of clients pieces
+ * are what costs.
+ */
 const flushMilliseconds = 100;
-/** Without `timeoutSeconds` a watch ends after this and up to as much again, so that clients do not come back all at once. */
+/**
+ * Without `timeoutSeconds` a watch ends after this and up to as much again, so that clients do not come back all at
+ * once.
+ */
 const defaultTimeoutMilliseconds = 30 * 60_000;
 /** Longer ones overflow Node's timers. */
 const longestMilliseconds = 24 * 3_600_000;
 /** Bytes that are handed to a connection at a time. */
 const pieceLength = 64 * 1024;
-/** A client that has not taken a piece of the state at the beginning by then is ended: what comes next would no longer fit to it. */
+/**
+ * A client that has not taken a piece of the state at the beginning by then is ended: what comes next would no longer
+ * fit to it.
+ */
 const stateMilliseconds = 60_000;
 /** A client that was ended may take the reason for so long. */
 const partingMilliseconds = 10_000;
@@ -45,7 +54,10 @@ function documentOf(object: object): string {
 
 /** One watch. Of its own accord it ends after its timeout, or when its client is too far behind. */
 export class Watch implements Holder {
-  /** Asks for the next piece when its connection takes one; until then changes wait here, where equal ones are held once. */
+  /**
+   * Asks for the next piece when its connection takes one; until then changes wait here, where equal ones are held
+   * once.
+   */
   readonly body = new Readable({
     highWaterMark: 0,
     read: () => {
@@ -103,7 +115,9 @@ export class Watch implements Holder {
     });
   }
 
-  /** What is there already, as additions, a page whenever the client has taken the one before; then what changed since. */
+  /**
+   * What is there already, as additions, a page whenever the client has taken the one before; then what changed since.
+   */
   async #sendState(): Promise<void> {
     for await (const { items, resourceVersion } of pagesOf(this.#request, this.#selector)) {
       if (this.#isOver) return;
@@ -275,7 +289,10 @@ export class Watch implements Holder {
     this.#flushSoon();
   }
 
-  /** At the end of this turn of the event loop, but not sooner after the last time than clients notice, unless much waits. */
+  /**
+   * At the end of this turn of the event loop, but not sooner after the last time than clients notice, unless much
+   * waits.
+   */
   #flushSoon(): void {
     if (this.#flushTimer !== undefined) return;
     const wait = this.#held >= pieceLength ? 0 : this.#flushedAt + flushMilliseconds - performance.now();

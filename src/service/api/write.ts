@@ -200,7 +200,10 @@ async function storeChange(
   }
 }
 
-/** Stores what was made of `live`, or answers as if. Gives nothing where somebody else was faster and it `mayTryAgain`. Throws 404 and 409. */
+/**
+ * Stores what was made of `live`, or answers as if. Gives nothing where somebody else was faster and it `mayTryAgain`.
+ * Throws 404 and 409.
+ */
 export async function storeUpdate(
   { deps: { store }, place }: ApiRequest,
   object: Fields,

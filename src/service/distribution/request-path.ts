@@ -9,7 +9,10 @@ export type DistributionPath =
   | { readonly kind: "manifest"; readonly repository: string; readonly tag?: string; readonly digest?: string }
   | { readonly kind: "blob"; readonly repository: string; readonly digest: string };
 
-/** `path`: decoded, without `/v2/`. @throws DistributionError NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, UNSUPPORTED. */
+/**
+ * `path`: decoded, without `/v2/`. @throws DistributionError NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN,
+ * UNSUPPORTED.
+ */
 export function parsePath(path: string): DistributionPath {
   if (path === "") return { kind: "base" };
   if (path === "_catalog") return { kind: "catalog" };

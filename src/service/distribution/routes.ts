@@ -1,4 +1,7 @@
-/** `/v2/`: the embedded store for `skopeo`, `buildah` and container runtimes, to be read only (OCI distribution-spec 1.1, "Pull"). */
+/**
+ * `/v2/`: the embedded store for `skopeo`, `buildah` and container runtimes, to be read only (OCI distribution-spec
+ * 1.1, "Pull").
+ */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { send } from "@fastify/send";

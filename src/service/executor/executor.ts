@@ -80,7 +80,8 @@ export interface JobState {
 }
 
 /**
- * `turn`: others have the places; `client`: an upload was cut, and may be continued; `source`: nothing comes from it, whose
+ * `turn`: others have the places; `client`: an upload was cut, and may be continued; `source`: nothing comes from it,
+ * whose
  * `name` tells which.
  */
 export type WaitsFor =

@@ -61,7 +61,8 @@ async function requireImages({ registry, dataDir }: ServeConfig): Promise<void> 
   if (registry !== undefined) {
     throw new DvcrError(
       "E_USAGE",
-      `gc: the images are kept in the registry ${registry}, which others may use too; its own garbage collection cleans it`,
+      `gc: the images are kept in the registry ${registry}, which others may use too; its own ` +
+        "garbage collection cleans it",
     );
   }
   const found = await stat(dataDir).catch(() => undefined);

@@ -1,4 +1,6 @@
-/** Garbage collection through the control socket of the data directory: whoever may open the directory may ask for it. */
+/**
+ * Garbage collection through the control socket of the data directory: whoever may open the directory may ask for it.
+ */
 import { request, type RequestListener, type ServerResponse } from "node:http";
 import { DvcrError, toDvcrError } from "../../errors/dvcr-error.ts";
 import { isErrorCode } from "../../errors/catalogue.ts";
@@ -27,7 +29,10 @@ export function controlListener(collector: GarbageCollector): RequestListener {
   };
 }
 
-/** Asks the process that holds the data directory. @throws DvcrError of that process, E_STORE_IO where it does not answer. */
+/**
+ * Asks the process that holds the data directory. @throws DvcrError of that process, E_STORE_IO where it does not
+ * answer.
+ */
 export function askServer(dataDirectory: string, what: "check"): Promise<GcReport>;
 export function askServer(dataDirectory: string, what: "run", options?: GcRunOptions): Promise<GcResult>;
 export function askServer(

@@ -31,12 +31,15 @@ export function runText({ removed, freed, report }: GcResult): string {
 function keptTable(unknown: readonly StaleImage[]): string[] {
   if (unknown.length === 0) return [];
   return [
-    "Images kept, since the database has never known their resources (dvcr restore run makes them again, dvcr gc run --force removes the images):",
+    "Images kept, since the database has never known their resources (dvcr restore run makes " +
+      "them again, dvcr gc run --force removes the images):",
     ...table(unknown),
   ];
 }
 
-/** Three digits and a suffix: `36.3GiB`, `1.20MiB`, `512B`. Cut, not rounded, so that free space is never overstated. */
+/**
+ * Three digits and a suffix: `36.3GiB`, `1.20MiB`, `512B`. Cut, not rounded, so that free space is never overstated.
+ */
 export function shortBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;

@@ -37,12 +37,15 @@ export function startGcService({ directory, schedule, ...deps }: GcServiceDeps):
   };
 }
 
-/** Images that the database has never known are kept; that it is an older one should not go unseen until the next run. */
+/**
+ * Images that the database has never known are kept; that it is an older one should not go unseen until the next run.
+ */
 async function warnOfUnknown(collector: GarbageCollector, log: Logger): Promise<void> {
   const { unknown } = await collector.check();
   if (unknown.length === 0) return;
   log.warn(
     { images: unknown.length, first: unknown[0]?.image.repository },
-    "images are stored whose resources this database has never known: they are kept, dvcr restore makes the resources again",
+    "images are stored whose resources this database has never known: they are kept, dvcr " +
+      "restore makes the resources again",
   );
 }

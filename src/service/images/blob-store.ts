@@ -1,6 +1,6 @@
 /**
- * The blobs of an OCI layout, and when one may go: when no tagged manifest refers to it and no import in flight holds it.
- * This process is the only writer of the layout (the data directory is its own).
+ * The blobs of an OCI layout, and when one may go: when no tagged manifest refers to it and no import in flight holds
+ * it. This process is the only writer of the layout (the data directory is its own).
  */
 import { readdir, readFile, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -92,8 +92,8 @@ export class BlobStore {
   }
 
   /**
-   * Blobs that nobody needs: of `candidates`, or of all. For use inside of exclusively(). None where that cannot be told:
-   * while the manifest of a tag cannot be read, any blob may be its layer.
+   * Blobs that nobody needs: of `candidates`, or of all. For use inside of exclusively(). None where that cannot be
+   * told: while the manifest of a tag cannot be read, any blob may be its layer.
    *
    * @throws DvcrError E_LAYOUT_IO where there is no index: it does not mean that there are no tags.
    */

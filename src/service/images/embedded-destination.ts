@@ -1,4 +1,6 @@
-/** An import's way into the embedded store: what it writes is counted against the capacity and held until it is tagged. */
+/**
+ * An import's way into the embedded store: what it writes is counted against the capacity and held until it is tagged.
+ */
 import { OciLayoutDestination } from "../../destination/oci.ts";
 import { readTag } from "../../destination/oci-index.ts";
 import type { CurrentImage, Destination } from "../../destination/destination.ts";

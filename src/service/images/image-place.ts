@@ -8,7 +8,10 @@ export interface ImagePlace {
   urlOf(name: ImageName): string;
   /** `onRetry` is told of what the place failed with, before it is tried again. */
   destination(name: ImageName, onRetry?: (error: DvcrError) => void): Destination;
-  /** Puts the stored image `from` at `to` too; nothing passes through us that need not. Throws E_SOURCE_NOT_FOUND where `from` is gone. */
+  /**
+   * Puts the stored image `from` at `to` too; nothing passes through us that need not. Throws E_SOURCE_NOT_FOUND where
+   * `from` is gone.
+   */
   copy(from: ImageName, to: ImageName, signal: AbortSignal): Promise<void>;
   /** Removes the image and, where the place allows, what only it used. No error when it is not there. */
   remove(name: ImageName, signal: AbortSignal): Promise<void>;
@@ -16,7 +19,10 @@ export interface ImagePlace {
   has(name: ImageName, signal: AbortSignal): Promise<boolean>;
   /** Every image of ours that is there, whether or not a resource stands for it. */
   list(signal: AbortSignal): AsyncIterable<ImageName>;
-  /** Bytes; Infinity where the place does not tell. `capacity` is what it may hold: the limit that was set, or what the disk has for it. */
+  /**
+   * Bytes; Infinity where the place does not tell. `capacity` is what it may hold: the limit that was set, or what the
+   * disk has for it.
+   */
   usage(): Promise<PlaceUsage>;
   close(): Promise<void>;
 }

@@ -1,4 +1,7 @@
-/** The embedded store and the database next to it belong together: opened otherwise, each would take the other's content for lost. */
+/**
+ * The embedded store and the database next to it belong together: opened otherwise, each would take the other's content
+ * for lost.
+ */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readTags, replaceFile } from "../../destination/oci-index.ts";
@@ -22,7 +25,8 @@ export async function requirePair(directory: string, database: KnownDatabase): P
   if (marker !== undefined && marker !== database.identity)
     throw new DvcrError(
       "E_STORE_LOST",
-      `the images in "${directory}" were stored by another database (${marker}) than the one next to them (${database.identity})`,
+      `the images in "${directory}" were stored by another database (${marker}) than the one ` +
+        `next to them (${database.identity})`,
     );
   const ready = await readyImages(database);
   const tags = await readTags(directory).catch((error: unknown) => {

@@ -81,7 +81,9 @@ const objectRef = (scope: Scope): JsonSchema =>
       ? {
           "x-kubernetes-validations": [
             {
-              rule: "self.kind == 'ClusterVirtualImage' || (has(self.__namespace__) && size(self.__namespace__) > 0 && size(self.__namespace__) < 64)",
+              rule:
+                "self.kind == 'ClusterVirtualImage' || (has(self.__namespace__) && " +
+                "size(self.__namespace__) > 0 && size(self.__namespace__) < 64)",
               message: namespaceRequired,
             },
           ],
@@ -100,7 +102,10 @@ export const memberOf = {
 /** What is said of a data source whose members do not fit its type. */
 export function memberRule(type: keyof typeof memberOf): string {
   const others = Object.values(memberOf).filter((member) => member !== memberOf[type]);
-  return `type ${type} ${type === "Upload" ? "allows" : "requires"} ${memberOf[type]}, and ${others.join(", ")} must not be set`;
+  return (
+    `type ${type} ${type === "Upload" ? "allows" : "requires"} ${memberOf[type]}, and ` +
+    `${others.join(", ")} must not be set`
+  );
 }
 
 const memberValidations = (Object.keys(memberOf) as (keyof typeof memberOf)[]).map((type) => {
@@ -116,7 +121,8 @@ const dataSource = (scope: Scope): JsonSchema =>
     "Where the image comes from.",
     {
       type: text(
-        "HTTP: downloaded from a URL. ContainerImage: taken from a registry. ObjectRef: made from another resource. Upload: sent by the user to the URL in status.imageUploadURLs.",
+        "HTTP: downloaded from a URL. ContainerImage: taken from a registry. ObjectRef: made from " +
+          "another resource. Upload: sent by the user to the URL in status.imageUploadURLs.",
         {
           enum: Object.keys(memberOf),
         },
@@ -131,7 +137,8 @@ const dataSource = (scope: Scope): JsonSchema =>
   );
 
 export const clusterVirtualImageSchema: JsonSchema = resource(
-  "A disk image for all namespaces, stored as a container image. Before it is Ready its spec may change and the import starts again; afterwards the spec is fixed.",
+  "A disk image for all namespaces, stored as a container image. Before it is Ready its spec " +
+    "may change and the import starts again; afterwards the spec is fixed.",
   {
     spec: object("What the image is made of.", { dataSource: dataSource("cluster") }, ["dataSource"]),
     status: imageStatusSchema,
@@ -140,14 +147,17 @@ export const clusterVirtualImageSchema: JsonSchema = resource(
 );
 
 export const virtualImageSchema: JsonSchema = resource(
-  "A disk image of one namespace, stored as a container image. Before it is Ready its spec may change and the import starts again; afterwards the spec is fixed.",
+  "A disk image of one namespace, stored as a container image. Before it is Ready its spec " +
+    "may change and the import starts again; afterwards the spec is fixed.",
   {
     spec: object(
       "What the image is made of, and where it is kept.",
       {
         dataSource: dataSource("namespace"),
         storage: text(
-          "ContainerRegistry: in the store for container images. PersistentVolumeClaim: on a volume of the cluster, which this service does not have; such an image stays Pending. Kubernetes: the old name of PersistentVolumeClaim.",
+          "ContainerRegistry: in the store for container images. PersistentVolumeClaim: on a volume " +
+            "of the cluster, which this service does not have; such an image stays Pending. " +
+            "Kubernetes: the old name of PersistentVolumeClaim.",
           {
             enum: ["ContainerRegistry", "Kubernetes", "PersistentVolumeClaim"],
             default: "ContainerRegistry",

@@ -19,7 +19,10 @@ const condition = object(
 
 export const imageStatusSchema: JsonSchema = object("State of the image; written by the service.", {
   phase: text(
-    "Pending: waits for something named in the conditions. WaitForUserUpload: waits for the upload to begin. Provisioning: being imported. Ready: stored. Failed: see the Ready condition. Terminating: being deleted. ImageLost: was stored and is there no more. PVCLost: the same of a volume, which this service has none of.",
+    "Pending: waits for something named in the conditions. WaitForUserUpload: waits for the " +
+      "upload to begin. Provisioning: being imported. Ready: stored. Failed: see the Ready " +
+      "condition. Terminating: being deleted. ImageLost: was stored and is there no more. " +
+      "PVCLost: the same of a volume, which this service has none of.",
     {
       enum: ["Pending", "WaitForUserUpload", "Provisioning", "Ready", "Failed", "Terminating", "ImageLost", "PVCLost"],
     },

@@ -26,7 +26,10 @@ export function repositoryOf({ kind, metadata }: Pick<ImageObject, "kind" | "met
   return `${prefix}${metadata.name.slice(0, room - hash.length - 1).replace(/[-.]+$/, "")}-${hash}`;
 }
 
-/** Where the image of a resource is stored: the tag is the resource's uid, so that a new one of the same name is another. */
+/**
+ * Where the image of a resource is stored: the tag is the resource's uid, so that a new one of the same name is
+ * another.
+ */
 export function imageNameOf(image: Pick<ImageObject, "kind" | "metadata">): ImageName {
   return { repository: repositoryOf(image), tag: image.metadata.uid };
 }

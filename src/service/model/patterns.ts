@@ -6,7 +6,12 @@
 /** As in the CRD; `(?P<` is RE2's. */
 export const crdPatterns = {
   url: String.raw`^http[s]?:\/\/(?:[a-zA-Z]|[0-9]|[$-_@.&+]|[!*\(\),]|(?:%[0-9a-fA-F][0-9a-fA-F]))+$`,
-  image: String.raw`^(?P<name>(?:(?P<domain>(?:(?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d+)?)|[\w]+:\d+)/)?(?P<image>[a-z0-9_.-]+(?:/[a-z0-9_.-]+)*))(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[+.-_][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?$`,
+  image: [
+    String.raw`^(?P<name>(?:(?P<domain>(?:(?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d+)?)|[\w]+:\d+)/)?`,
+    String.raw`(?P<image>[a-z0-9_.-]+(?:/[a-z0-9_.-]+)*))`,
+    String.raw`(?::(?P<tag>[\w][\w.-]{0,127}))?`,
+    String.raw`(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[+.-_][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?$`,
+  ].join(""),
   hex: (digits: number) => `^[0-9a-fA-F]{${digits}}$`,
 } as const;
 

@@ -120,7 +120,9 @@ function nameProblems({ kind, metadata }: KubeObject): FieldProblem[] {
   const why =
     name.length > most
       ? `must be no more than ${most} characters`
-      : `a lowercase RFC 1123 ${kind === "Namespace" ? "label" : "subdomain"} must consist of lower case alphanumeric characters${kind === "Namespace" ? " or '-'" : ", '-' or '.'"}, and must start and end with an alphanumeric character`;
+      : `a lowercase RFC 1123 ${kind === "Namespace" ? "label" : "subdomain"} must consist of ` +
+        `lower case alphanumeric characters${kind === "Namespace" ? " or '-'" : ", '-' or '.'"}, ` +
+        "and must start and end with an alphanumeric character";
   return isName && name.length <= most ? [] : [invalid("metadata.name", name, why)];
 }
 

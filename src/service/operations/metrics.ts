@@ -68,7 +68,8 @@ export class ServiceMetrics {
       labelNames: ["kind", "phase", "reason"],
       registers,
     });
-    // There from the start: a rate does not count what a series begins with, so that the first failures would raise no alert.
+    // There from the start: a rate does not count what a series begins with, so that the first failures would raise no
+    // alert.
     for (const kind of kinds) for (const [phase, reason] of endings) this.#finished.inc({ kind, phase, reason }, 0);
     this.#importSeconds = new Histogram({
       name: "dvcr_import_duration_seconds",

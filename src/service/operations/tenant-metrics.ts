@@ -1,4 +1,6 @@
-/** What each namespace takes of the service: how much is stored for it, and what its imports and uploads hold and use. */
+/**
+ * What each namespace takes of the service: how much is stored for it, and what its imports and uploads hold and use.
+ */
 import { Gauge, type Registry } from "prom-client";
 
 import type { Executor, NamespaceUse } from "../executor/executor.ts";

@@ -1,4 +1,7 @@
-/** OpenTelemetry traces, where the usual OTEL_* variables ask for them. Without, no SDK is loaded and nothing is recorded. */
+/**
+ * OpenTelemetry traces, where the usual OTEL_* variables ask for them. Without, no SDK is loaded and nothing is
+ * recorded.
+ */
 import { context, propagation, SpanKind, SpanStatusCode, trace, type Span, type Tracer } from "@opentelemetry/api";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
@@ -43,7 +46,10 @@ export async function startTracing(environment: Environment, version: string): P
 
 const spans = new WeakMap<FastifyRequest, Span>();
 
-/** A span for every request, below the one that its `traceparent` names. Uploads show by their route, never by their token. */
+/**
+ * A span for every request, below the one that its `traceparent` names. Uploads show by their route, never by their
+ * token.
+ */
 export function traceRequests(app: FastifyInstance, tracer: Tracer): void {
   app.addHook("onRequest", (request, _reply, done) => {
     const parent = propagation.extract(context.active(), request.headers);

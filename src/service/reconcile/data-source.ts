@@ -105,7 +105,9 @@ async function referred(
   if (kind === "VirtualDisk" || kind === "VirtualDiskSnapshot") {
     return {
       reason: `${kind}NotReady`,
-      message: `${kind} ${name}: this service keeps images only; the platform's virtualization module has disks and snapshots`,
+      message:
+        `${kind} ${name}: this service keeps images only; the platform's virtualization module has ` +
+        "disks and snapshots",
     };
   }
   const isCluster = kind === "ClusterVirtualImage";

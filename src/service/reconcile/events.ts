@@ -34,7 +34,9 @@ export interface EventObject extends KubeObject {
 
 const component = "dvcr-images";
 
-/** An event about `image`, in its namespace, or in `default` for a cluster-wide one. The store drops it after some time. */
+/**
+ * An event about `image`, in its namespace, or in `default` for a cluster-wide one. The store drops it after some time.
+ */
 export async function recordEvent(
   store: ResourceStore,
   image: ImageObject,

@@ -15,7 +15,10 @@ import { imageFinalizer, type ImageWorkDeps, type WorkContext } from "./work-con
 /** Progress is written this often at most, in milliseconds. */
 const progressMs = 1000;
 
-/** Milliseconds to the moment when the progress of all images is written: together they take one commit, and one write to each watcher. */
+/**
+ * Milliseconds to the moment when the progress of all images is written: together they take one commit, and one write
+ * to each watcher.
+ */
 const untilProgress = (): number => progressMs - (performance.now() % progressMs);
 
 /** One step of one image towards its spec. */

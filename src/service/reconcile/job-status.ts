@@ -137,7 +137,8 @@ export class JobStatus {
       await this.#fail(
         image,
         "WaitForUserUploadTimeout",
-        `no upload has begun for ${Math.round(uploadTimeoutMs / 1000)} seconds; change the spec or make the resource again for a new URL`,
+        `no upload has begun for ${Math.round(uploadTimeoutMs / 1000)} seconds; change the spec or ` +
+          "make the resource again for a new URL",
         context,
       );
       return;

@@ -22,8 +22,8 @@ interface OnItsWay {
 const claimMs = 30_000;
 
 /**
- * Images count from when they may begin, and with their size from just before they are stored. Afterwards the place says
- * whether they are there and what they take: a status is what somebody has written.
+ * Images count from when they may begin, and with their size from just before they are stored. Afterwards the place
+ * says whether they are there and what they take: a status is what somebody has written.
  */
 export class NamespaceQuota {
   readonly #store: ResourceStore;
@@ -60,7 +60,10 @@ export class NamespaceQuota {
     });
   }
 
-  /** The image, which was let in, is about to be stored and to take `bytes`. Throws E_QUOTA_EXCEEDED where they do not fit. */
+  /**
+   * The image, which was let in, is about to be stored and to take `bytes`. Throws E_QUOTA_EXCEEDED where they do not
+   * fit.
+   */
   async claim(uid: string, bytes: number): Promise<void> {
     const own = this.#onTheirWay.get(uid);
     if (own === undefined) return;
@@ -70,7 +73,8 @@ export class NamespaceQuota {
       if (used + bytes > namespaceBytes) {
         throw new DvcrError(
           "E_QUOTA_EXCEEDED",
-          `the image takes ${formatSize(bytes)}; namespace ${own.namespace} may hold ${formatSize(namespaceBytes)} and holds ${formatSize(used)} without it`,
+          `the image takes ${formatSize(bytes)}; namespace ${own.namespace} may hold ` +
+            `${formatSize(namespaceBytes)} and holds ${formatSize(used)} without it`,
         );
       }
       own.bytes = bytes;

@@ -1,6 +1,6 @@
 /**
- * Brings every image to where its spec wants it: starts and stops imports, writes phases, conditions and events. Looks at
- * the state as it is and never at how it came about, so that it may be interrupted and repeated at any point.
+ * Brings every image to where its spec wants it: starts and stops imports, writes phases, conditions and events. Looks
+ * at the state as it is and never at how it came about, so that it may be interrupted and repeated at any point.
  */
 import { toDvcrError } from "../../errors/dvcr-error.ts";
 import type { Logger } from "../../log/logger.ts";

@@ -21,7 +21,9 @@ export class StatusWriter {
     return this.#now();
   }
 
-  /** Writes the status where it differs; true when the reason of Ready is another than before, or that of another spec. */
+  /**
+   * Writes the status where it differs; true when the reason of Ready is another than before, or that of another spec.
+   */
   async write(image: ImageObject, draft: StatusDraft, context: WorkContext): Promise<boolean> {
     const now = this.#timestamp();
     const status = statusOf(image, draft, now);

@@ -77,7 +77,10 @@ function messageOf(waitsFor: WaitsFor): string {
     case "client": {
       const { offset, total } = waitsFor;
       const part = total === undefined ? formatSize(offset) : `${formatSize(offset)} of ${formatSize(total)}`;
-      return `the upload was cut after ${part} and waits for its client, who may go on from there or send the whole file again; \`dvcr upload\` goes on by itself`;
+      return (
+        `the upload was cut after ${part} and waits for its client, who may go on from there or ` +
+        `send the whole file again; \`dvcr upload\` goes on by itself`
+      );
     }
   }
 }

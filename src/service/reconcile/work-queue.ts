@@ -2,7 +2,10 @@ import { DvcrError } from "../../errors/dvcr-error.ts";
 import { Backoff, type RetryPolicy } from "../../retry/retry.ts";
 
 export interface WorkQueueOptions {
-  /** Brings the object of a key to where it should be; repeated with growing pauses while it throws. `signal`: the queue closes. */
+  /**
+   * Brings the object of a key to where it should be; repeated with growing pauses while it throws. `signal`: the queue
+   * closes.
+   */
   readonly work: (key: string, signal: AbortSignal) => Promise<void>;
   readonly onError: (key: string, error: unknown) => void;
   /** Keys worked on at once. */

@@ -142,6 +142,6 @@ function* textOf({ restored, skipped, lost }: RestoreReport, dryRun: boolean): G
     : `${restored.length} resources were made again${restored.length === 0 ? "." : ":"}`;
   for (const image of restored) yield `  ${label(image)}`;
   for (const { image, why } of skipped) yield `not made again, ${why}: ${label(image)} (${image.image.tag})`;
-  if (lost > 0)
-    yield `${lost} resources are Ready with an image that is not there${dryRun ? "; they would become ImageLost." : ", and are ImageLost now."}`;
+  const becomes = dryRun ? "; they would become ImageLost." : ", and are ImageLost now.";
+  if (lost > 0) yield `${lost} resources are Ready with an image that is not there${becomes}`;
 }

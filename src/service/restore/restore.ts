@@ -33,7 +33,9 @@ export interface RestoreDeps {
   readonly dryRun: boolean;
 }
 
-/** Moves a database that cannot be opened, or a log without one, out of the way; its new name. Never deletes anything. */
+/**
+ * Moves a database that cannot be opened, or a log without one, out of the way; its new name. Never deletes anything.
+ */
 export async function putAside(dataDir: string): Promise<string> {
   const path = join(dataDir, databaseFile);
   for (let number = 1; ; number++) {

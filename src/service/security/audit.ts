@@ -11,7 +11,9 @@ declare module "fastify" {
 
 const changes = new Set(["create", "update", "patch", "delete", "deletecollection"]);
 
-/** One line for every change that was asked for, done or refused: who, what, on what, with which end. Never contents. */
+/**
+ * One line for every change that was asked for, done or refused: who, what, on what, with which end. Never contents.
+ */
 export function addAuditLog(app: FastifyInstance): void {
   app.addHook("onResponse", (request: FastifyRequest, reply, done) => {
     const { access, user } = request;

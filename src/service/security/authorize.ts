@@ -60,7 +60,9 @@ function roleFor({ verb, resource, subresource }: Access): Role {
   return serversResources.has(resource) ? "admin" : "edit";
 }
 
-/** True when one of the user's grants covers it. Images of the cluster can be seen by everybody who may see anything. */
+/**
+ * True when one of the user's grants covers it. Images of the cluster can be seen by everybody who may see anything.
+ */
 export const authorize: Authorize = (user, access) => {
   if (user.groups.includes(adminGroup)) return true;
   const { resource, namespace = "" } = access;

@@ -1,4 +1,7 @@
-/** Bodies that come a byte at a time: each would hold a connection, and what was read of it, for as long as its sender likes. */
+/**
+ * Bodies that come a byte at a time: each would hold a connection, and what was read of it, for as long as its sender
+ * likes.
+ */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";

@@ -52,7 +52,9 @@ const schema = {
 } as const;
 
 const isTokenFile = new Ajv({ allErrors: true, strict: false }).compile<TokenFile>(schema);
-/** The file is looked at again this often at most (milliseconds), so that a token can be withdrawn without a restart. */
+/**
+ * The file is looked at again this often at most (milliseconds), so that a token can be withdrawn without a restart.
+ */
 const lookAgainAfter = 2000;
 
 const digestOf = (token: string): string => createHash("sha256").update(token).digest("hex");

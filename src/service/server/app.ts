@@ -1,4 +1,6 @@
-/** The one HTTP server of the service: what holds for every request, and the parts below it, each a scope of its own. */
+/**
+ * The one HTTP server of the service: what holds for every request, and the parts below it, each a scope of its own.
+ */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { ServerOptions } from "node:https";
@@ -44,7 +46,10 @@ export interface AppDeps {
   readonly bodyMilliseconds?: number;
 }
 
-/** The server with its hooks and probes, not listening yet. Throws E_CONFIG for TLS files that cannot be read, and for proxies that are no addresses. */
+/**
+ * The server with its hooks and probes, not listening yet. Throws E_CONFIG for TLS files that cannot be read, and for
+ * proxies that are no addresses.
+ */
 export async function buildServeApp({
   config,
   log,
@@ -92,7 +97,8 @@ export async function buildServeApp({
   app.addHook("onRequest", originGuard({ isOpen: !isAuthenticated, ownHosts, allowedOrigins: config.allowedOrigins }));
   addAuditLog(app);
   app.addHook("onSend", (request, reply, payload, done) => {
-    // Whoever is answered before a long body has come is not listened to any longer: Node would read on to the body's end.
+    // Whoever is answered before a long body has come is not listened to any longer: Node would read on to the body's
+    // end.
     const { "transfer-encoding": coding, "content-length": length = "0" } = request.headers;
     const isLong = coding !== undefined || Number(length) > mostUnread;
     if (isLong && !request.raw.complete && !reply.hasHeader("connection")) void reply.header("connection", "close");

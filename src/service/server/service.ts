@@ -62,7 +62,10 @@ class Opened {
   }
 }
 
-/** Opens everything and listens; `environment` is read for OTEL_*. Throws E_CONFIG, E_DATA_DIR_IN_USE, E_STORE_IO, E_LAYOUT_IO. */
+/**
+ * Opens everything and listens; `environment` is read for OTEL_*. Throws E_CONFIG, E_DATA_DIR_IN_USE, E_STORE_IO,
+ * E_LAYOUT_IO.
+ */
 export async function startService(config: ServeConfig, log: Logger, environment: Environment = {}): Promise<Service> {
   const opened = new Opened();
   try {

@@ -27,7 +27,9 @@ export function specOf(object: KubeObject): unknown {
   return JSON.parse(JSON.stringify((object as { spec?: unknown }).spec ?? null)) as unknown;
 }
 
-/** What clients write at length. An update that leaves it alone is the service's own work, such as that of a deletion. */
+/**
+ * What clients write at length. An update that leaves it alone is the service's own work, such as that of a deletion.
+ */
 export function contentOf(object: KubeObject): unknown {
   const { labels = {}, annotations = {} } = object.metadata;
   const plain = JSON.parse(JSON.stringify({ ...object, labels, annotations })) as Record<string, unknown>;

@@ -1,4 +1,6 @@
-/** Encryption at rest for what holds passwords: AES-256-GCM with a key beside the database, readable by its owner only. */
+/**
+ * Encryption at rest for what holds passwords: AES-256-GCM with a key beside the database, readable by its owner only.
+ */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { chmodSync, readFileSync } from "node:fs";
 import { join } from "node:path";

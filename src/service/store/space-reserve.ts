@@ -1,6 +1,6 @@
 /**
- * A file that keeps disk space back. When the disk is full it is given up, so that what frees space (deleting resources,
- * collecting garbage) has the room to be written down; it is filled again once there is room for it.
+ * A file that keeps disk space back. When the disk is full it is given up, so that what frees space (deleting
+ * resources, collecting garbage) has the room to be written down; it is filled again once there is room for it.
  */
 import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, ftruncateSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";

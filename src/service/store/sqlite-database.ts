@@ -1,4 +1,7 @@
-/** SQLite as this service uses it: one connection, one process, write-ahead log, every commit on the disk before it returns. */
+/**
+ * SQLite as this service uses it: one connection, one process, write-ahead log, every commit on the disk before it
+ * returns.
+ */
 import { chmodSync, closeSync, fsyncSync, openSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import sqlite, { type Database, type Statement } from "node-sqlite3-wasm";

@@ -18,7 +18,8 @@ export const migrations: readonly string[] = [
      UNIQUE (resource, namespace, name));
    CREATE INDEX objects_expiring ON objects (expires) WHERE expires IS NOT NULL;
    CREATE TABLE changes (
-     version INTEGER PRIMARY KEY, time INTEGER NOT NULL, resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+     version INTEGER PRIMARY KEY, time INTEGER NOT NULL,
+     resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
      type TEXT NOT NULL, object NOT NULL, previous);
    CREATE INDEX changes_of ON changes (resource, version)`,
   `CREATE TABLE identity (id TEXT NOT NULL);
@@ -145,7 +146,8 @@ export class ObjectTables {
   /** Oldest first. */
   changesAfter(resource: ResourceName, version: number, limit: number): LoggedChange[] {
     const rows = this.#db.all(
-      "SELECT resource, namespace, name, version, type, object, previous FROM changes WHERE resource = ? AND version > ? ORDER BY version LIMIT ?",
+      "SELECT resource, namespace, name, version, type, object, previous FROM changes WHERE " +
+        "resource = ? AND version > ? ORDER BY version LIMIT ?",
       [resource, version, limit],
     );
     return rows.map((row) => ({

@@ -9,6 +9,9 @@ export interface SqliteStoreOptions {
   readonly keptForMs?: number;
   /** After its last change an event lives for this long, in milliseconds. Default one hour. */
   readonly eventTtlMs?: number;
-  /** `dvcr restore`: an empty database is begun although there are traces of another, and secrets that cannot be read stay unread. */
+  /**
+   * `dvcr restore`: an empty database is begun although there are traces of another, and secrets that cannot be read
+   * stay unread.
+   */
   readonly mayBeNew?: boolean;
 }

@@ -17,7 +17,9 @@ export interface ResourceStore {
    * its last finalizer is gone. Throws E_OBJECT_NOT_FOUND, E_OBJECT_CONFLICT.
    */
   update<T extends KubeObject>(resource: ResourceName, object: T): Promise<T>;
-  /** Removes it, or marks it as being deleted where finalizers hold it. Throws E_OBJECT_NOT_FOUND, E_OBJECT_CONFLICT. */
+  /**
+   * Removes it, or marks it as being deleted where finalizers hold it. Throws E_OBJECT_NOT_FOUND, E_OBJECT_CONFLICT.
+   */
   remove<T extends KubeObject>(
     key: ObjectKey,
     preconditions?: { readonly uid?: string; readonly resourceVersion?: string },
@@ -61,6 +63,9 @@ export interface Change {
   readonly type: "ADDED" | "MODIFIED" | "DELETED";
   /** As it is now; for DELETED as it was last, with the version of its deletion. */
   readonly object: KubeObject;
-  /** As it was before; missing for ADDED. Selectors need it: an object that no longer matches is a DELETED to its watcher. */
+  /**
+   * As it was before; missing for ADDED. Selectors need it: an object that no longer matches is a DELETED to its
+   * watcher.
+   */
   readonly previous?: KubeObject;
 }

@@ -1,4 +1,6 @@
-/** What shows that a data directory was in use: its database must not be made anew then, as if nothing had been there. */
+/**
+ * What shows that a data directory was in use: its database must not be made anew then, as if nothing had been there.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DvcrError } from "../../errors/dvcr-error.ts";

@@ -1,5 +1,6 @@
 /**
- * What a server says of the coding of a body (RFC 9110, section 8.4). No coding is asked for, and the bytes are taken as
+ * What a server says of the coding of a body (RFC 9110, section 8.4). No coding is asked for, and the bytes are taken
+ * as
  * `curl -o` would store them: checksums are of those. Where they are packed in gzip or zstd, by the server or because
  * the file is, the pipeline finds that by its magic and undoes it; the header proves nothing.
  */

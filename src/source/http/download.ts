@@ -95,7 +95,8 @@ export class Download {
       } catch (error) {
         if (error instanceof RefusedRange && !this.#signal.aborted)
           this.#options.onNotice(
-            `the server refuses several connections (${error.message}); one is used from byte ${String(this.#offset)} on`,
+            `the server refuses several connections (${error.message}); one is used from byte ` +
+              `${String(this.#offset)} on`,
           );
         else failure = this.#transferFailure(error);
       }
@@ -115,7 +116,9 @@ export class Download {
     if (this.#first) drop(this.#first);
   }
 
-  /** What `connection` brings. Where it is slow, pieces of the rest are fetched too; once one is there, they bring all. */
+  /**
+   * What `connection` brings. Where it is slow, pieces of the rest are fetched too; once one is there, they bring all.
+   */
   async *#deliver(connection: Continuation): AsyncGenerator<Uint8Array> {
     const { clock, parallel, onNotice } = this.#options;
     const watch = this.#mayWiden ? new SlownessWatch(clock, parallel) : undefined;
@@ -133,7 +136,8 @@ export class Download {
       }
       if (trial?.takeOver(this.#offset) !== true) return;
       onNotice(
-        `one connection is slow: ${String(parallel.connections)} ranges are fetched at once from byte ${String(this.#offset)} on`,
+        `one connection is slow: ${String(parallel.connections)} ranges are fetched at once from ` +
+          `byte ${String(this.#offset)} on`,
       );
       this.#pieces = trial;
       for await (const piece of trial.rest()) yield this.#admit(piece);
@@ -185,7 +189,8 @@ export class Download {
     if (this.#offset > 0 && !this.#file.hasValidator) {
       throw new DvcrError(
         "E_SOURCE_IO",
-        `${failed.message}; the server gives neither ETag nor Last-Modified, so it cannot be continued after ${this.#offset} bytes`,
+        `${failed.message}; the server gives neither ETag nor Last-Modified, so it cannot be ` +
+          `continued after ${this.#offset} bytes`,
         { cause: error },
       );
     }

@@ -27,10 +27,10 @@ export interface HttpSourceOptions extends Omit<HttpClientOptions, "limits" | "d
 const defaultLimits: TimeLimits = { firstByteMs: 60_000, stallMs: 60_000 };
 
 /**
- * A file behind http:// or https://. A broken or stalled connection is continued where it stopped, by Range and If-Range;
- * a file that changed meanwhile is E_SOURCE_CHANGED, never mixed. Where one connection proves to be what limits the
- * import, several ranges are fetched simultaneously. All requests beyond the first connection are optional: where one
- * fails, that connection alone brings the file.
+ * A file behind http:// or https://. A broken or stalled connection is continued where it stopped, by Range and
+ * If-Range; a file that changed meanwhile is E_SOURCE_CHANGED, never mixed. Where one connection proves to be what
+ * limits the import, several ranges are fetched simultaneously. All requests beyond the first connection are optional:
+ * where one fails, that connection alone brings the file.
  *
  * @throws DvcrError E_USAGE for what is no such URL.
  */

@@ -19,8 +19,8 @@ export const defaultParallel: ParallelOptions = {
 };
 
 /**
- * Judges whether one connection is the limit: it is when nearly all time passes in waiting for it, and not in the reader
- * that has enough, and it is slower than what would be worth no trouble.
+ * Judges whether one connection is the limit: it is when nearly all time passes in waiting for it, and not in the
+ * reader that has enough, and it is slower than what would be worth no trouble.
  */
 export class SlownessWatch {
   readonly #clock: Clock;
@@ -72,8 +72,9 @@ export type FetchPiece = (
 ) => Promise<Uint8Array>;
 
 /**
- * The bytes from one offset to the end of a file in pieces, several being fetched at a time, in order. While they are on
- * trial another connection brings the same bytes: its reader asks with takeOver() whether they can go on from where it is.
+ * The bytes from one offset to the end of a file in pieces, several being fetched at a time, in order. While they are
+ * on trial another connection brings the same bytes: its reader asks with takeOver() whether they can go on from where
+ * it is.
  */
 export class PieceWindow {
   readonly #size: number;

@@ -5,7 +5,10 @@ import { decide, retrying, type RetryEvent, type RetryPolicy } from "../../retry
 import { drop, promisedRange, type RemoteFile } from "./remote-file.ts";
 import { networkFailure, type TimeLimits } from "./request.ts";
 
-/** What is asked for beyond the one connection that brings the file is answered within this time (milliseconds), or done without. */
+/**
+ * What is asked for beyond the one connection that brings the file is answered within this time (milliseconds), or done
+ * without.
+ */
 const EXTRA_LIMITS: TimeLimits = { firstByteMs: 10_000, stallMs: 10_000 };
 const EXTRA_POLICY: RetryPolicy = { firstDelayMs: 300, factor: 3, maxDelayMs: 3000, jitter: 0.1, deadlineMs: 4000 };
 /** Statuses by which servers refuse more than one connection of a client. */
@@ -45,7 +48,10 @@ export class ExtraRanges {
     return this.#offered;
   }
 
-  /** `length` bytes from `offset`; nothing where the server turns out not to give them. Throws where `signal` is aborted. */
+  /**
+   * `length` bytes from `offset`; nothing where the server turns out not to give them. Throws where `signal` is
+   * aborted.
+   */
   async read(offset: number, length: number, options: FetchOptions): Promise<Uint8Array | undefined> {
     if (!this.#offered) return undefined;
     try {
@@ -63,7 +69,8 @@ export class ExtraRanges {
   }
 
   /**
-   * `length` bytes from `offset` of a server that has proved to give ranges, tried again for as long as the stream itself.
+   * `length` bytes from `offset` of a server that has proved to give ranges, tried again for as long as the stream
+   * itself.
    *
    * @throws DvcrError; RefusedRange where the server wants fewer connections.
    */

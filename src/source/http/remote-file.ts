@@ -142,7 +142,8 @@ export class RemoteFile {
     }
     for (const coding of unknown)
       this.#onNotice(
-        `${from} names content encoding ${JSON.stringify(coding)}, which HTTP does not know; ignored, the bytes are taken as they come`,
+        `${from} names content encoding ${JSON.stringify(coding)}, which HTTP does not know; ` +
+          "ignored, the bytes are taken as they come",
       );
     const type = answer.headers["content-type"]?.split(";")[0]?.trim().toLowerCase() ?? "";
     if (/^text\/|^application\/(?:json|xml|xhtml\+xml)$/.test(type))

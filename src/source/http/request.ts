@@ -34,7 +34,10 @@ export interface TimeLimits {
   readonly stallMs: number;
 }
 
-/** GETs with the rules a source needs: bounded redirects that never leak secrets, identity coding, errors by the catalogue. */
+/**
+ * GETs with the rules a source needs: bounded redirects that never leak secrets, identity coding, errors by the
+ * catalogue.
+ */
 export class HttpClient {
   readonly #options: HttpClientOptions;
   readonly #origin: string;

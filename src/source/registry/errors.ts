@@ -2,7 +2,9 @@ import type { ErrorCode } from "../../errors/catalogue.ts";
 import { DvcrError, toDvcrError } from "../../errors/dvcr-error.ts";
 import { FailureError } from "../../retry/failure.ts";
 
-/** What a registry's refusals are called where it is the source: the advice in the catalogue names the source's flags. */
+/**
+ * What a registry's refusals are called where it is the source: the advice in the catalogue names the source's flags.
+ */
 const sourceCodes: Partial<Record<ErrorCode, ErrorCode>> = {
   E_REGISTRY_DENIED: "E_SOURCE_DENIED",
   E_REGISTRY_FULL: "E_SOURCE_IO",

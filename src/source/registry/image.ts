@@ -1,4 +1,6 @@
-/** From a reference to the layers of one image: manifests of OCI and docker (v2 schema 2), indexes resolved by platform. */
+/**
+ * From a reference to the layers of one image: manifests of OCI and docker (v2 schema 2), indexes resolved by platform.
+ */
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import { mediaTypes } from "../../layer/image-config.ts";
 import type { BlobDescriptor } from "../../registry/blobs.ts";

@@ -140,7 +140,8 @@ async function topmostDisk(
   }
   throw new DvcrError(
     "E_NO_DISK",
-    `${name} has no file under disk/ in its ${String(image.layers.length)} layers, only: ${seen.slice(0, 10).join(", ") || "nothing"}`,
+    `${name} has no file under disk/ in its ${String(image.layers.length)} layers, only: ` +
+      (seen.slice(0, 10).join(", ") || "nothing"),
   );
 }
 

@@ -45,7 +45,10 @@ export const decodeJson = (body: Buffer): Decoded<unknown> =>
     return { value: JSON.parse(text) as unknown, repeated };
   });
 
-/** The same from YAML; what begins as a JSON object is read as such, as kubectl sends what it applies. Throws 400 and 413. */
+/**
+ * The same from YAML; what begins as a JSON object is read as such, as kubectl sends what it applies. Throws 400 and
+ * 413.
+ */
 export function decodeYamlOrJson(body: Buffer): Decoded<unknown> {
   const text = body.toString("utf8");
   if (/^\s*\{/.test(text)) {

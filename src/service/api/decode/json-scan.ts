@@ -1,6 +1,7 @@
 /**
- * One pass over JSON text before it is parsed: holds it to the limits, so that nothing is built that would be refused, and finds
- * members that stand in one object twice, which a parser drops silently. What is not JSON is left for the parser to refuse.
+ * One pass over JSON text before it is parsed: holds it to the limits, so that nothing is built that would be refused,
+ * and finds members that stand in one object twice, which a parser drops silently. What is not JSON is left for the
+ * parser to refuse.
  */
 import {
   deepest,

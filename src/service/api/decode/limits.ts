@@ -1,6 +1,7 @@
 /**
- * What one request may hold, in whichever form it comes: JSON, YAML, protobuf or a patch. What is parsed here is parsed on the
- * event loop, so that these numbers bound for how long one client can keep all the others waiting (docs/limits.md).
+ * What one request may hold, in whichever form it comes: JSON, YAML, protobuf or a patch. What is parsed here is parsed
+ * on the event loop, so that these numbers bound for how long one client can keep all the others waiting
+ * (docs/limits.md).
  */
 import { badRequest, StatusError } from "../status.ts";
 

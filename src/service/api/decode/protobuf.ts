@@ -1,6 +1,6 @@
 /**
- * Bodies in Kubernetes' protobuf: kubectl 1.32 and later sends its own kinds so (`create secret`, `create namespace`, `auth
- * can-i`) whatever the server prefers. Read only; answers are JSON.
+ * Bodies in Kubernetes' protobuf: kubectl 1.32 and later sends its own kinds so (`create secret`, `create namespace`,
+ * `auth can-i`) whatever the server prefers. Read only; answers are JSON.
  */
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 
@@ -11,7 +11,10 @@ import { longestName, mostValues, nameTooLong, prototypeField, tooManyValues } f
 export const protobufType = "application/vnd.kubernetes.protobuf";
 
 type FieldType = "text" | "bytes" | "flag" | "number" | "texts" | "textMap" | "byteMap" | Message | readonly [Message];
-/** Fields by their numbers, as the .proto files of Kubernetes have them; a message in a list is repeated. What is not named is passed over. */
+/**
+ * Fields by their numbers, as the .proto files of Kubernetes have them; a message in a list is repeated. What is not
+ * named is passed over.
+ */
 interface Message {
   readonly [number: number]: readonly [name: string, type: FieldType];
 }

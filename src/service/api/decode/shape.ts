@@ -4,8 +4,8 @@ import { badRequest } from "../status.ts";
 import { deepest, longestName, mostValues, nameTooLong, prototypeField, tooDeep, tooManyValues } from "./limits.ts";
 
 /**
- * Throws 400 and 413 for a value that is deeper or larger than the limits allow, or that JSON cannot express. What a YAML alias
- * repeats counts each time, so that a few bytes cannot stand for a value that no walk over it ends.
+ * Throws 400 and 413 for a value that is deeper or larger than the limits allow, or that JSON cannot express. What a
+ * YAML alias repeats counts each time, so that a few bytes cannot stand for a value that no walk over it ends.
  */
 export function checkShape(value: unknown): void {
   let level: unknown[] = [value];

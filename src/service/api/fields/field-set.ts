@@ -1,6 +1,6 @@
 /**
- * Sets of field paths, as metadata.managedFields keeps them (FieldsV1). A path is the sequence of its keys: `f:NAME` for
- * a member, `k:{…}` for an item of a list by its key fields, `v:VALUE` for a member of a set.
+ * Sets of field paths, as metadata.managedFields keeps them (FieldsV1). A path is the sequence of its keys: `f:NAME`
+ * for a member, `k:{…}` for an item of a list by its key fields, `v:VALUE` for a member of a set.
  */
 import { isFields, type Fields } from "../json.ts";
 

@@ -172,7 +172,10 @@ export interface Applied {
   readonly managedFields: ManagedFields[];
 }
 
-/** Server-side apply of `config` over `live` (missing: it is created). Throws 409 where others own what it changes, unless forced. */
+/**
+ * Server-side apply of `config` over `live` (missing: it is created). Throws 409 where others own what it changes,
+ * unless forced.
+ */
 export function apply(
   live: Fields | undefined,
   config: Fields,

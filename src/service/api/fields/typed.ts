@@ -40,7 +40,8 @@ const isKeyed = (value: unknown, schema: FieldSchema): value is unknown[] =>
 function itemKey(item: unknown, schema: FieldSchema): string {
   if (schema["x-kubernetes-list-type"] === "set") return `v:${JSON.stringify(item)}`;
   const names = [...(schema["x-kubernetes-list-map-keys"] ?? [])].sort();
-  return `k:${JSON.stringify(Object.fromEntries(names.map((name) => [name, isFields(item) ? item[name] : undefined])))}`;
+  const fields = isFields(item) ? item : {};
+  return `k:${JSON.stringify(Object.fromEntries(names.map((name) => [name, fields[name]])))}`;
 }
 
 /** The fields that `value` consists of; nothing where it is a field as a whole. */
@@ -148,7 +149,9 @@ export function merge(live: unknown, config: unknown, schema: FieldSchema): unkn
   return config;
 }
 
-/** Removes the field at `path`, and above it the containers that became empty and are not in `kept`. Changes `value`. */
+/**
+ * Removes the field at `path`, and above it the containers that became empty and are not in `kept`. Changes `value`.
+ */
 export function removeField(value: Fields, path: Path, schema: FieldSchema, kept: FieldSet): void {
   const keys = keysOf(path);
   const last = keys.pop()!;

@@ -139,9 +139,10 @@ function operationOf(
       ? Object.values(patchTypes).filter((one) => !type.custom || one !== patchTypes.strategic)
       : objectTypes;
   const scope = type.namespaced && suffix !== "ForAllNamespaces" ? "Namespaced" : "";
+  const group = type.group === "" ? "Core" : "Virtualization";
   return {
     description: `${action} ${type.kind}`,
-    operationId: `${action}${type.group === "" ? "Core" : "Virtualization"}${type.version}${scope}${type.kind}${suffix}`,
+    operationId: `${action}${group}${type.version}${scope}${type.kind}${suffix}`,
     ...(dialect === 2
       ? { consumes: bodySchema === undefined ? ["*/*"] : bodyTypes, produces: ["application/json"] }
       : {}),

@@ -9,7 +9,10 @@ import type { ExecutorSettings } from "./settings.ts";
 
 type Fetched = Extract<JobSource, { type: "http" | "registry" }>;
 
-/** A source that is fetched from elsewhere; `onRetry` is called with what it tries again. Throws E_USAGE for a name that is none. */
+/**
+ * A source that is fetched from elsewhere; `onRetry` is called with what it tries again. Throws E_USAGE for a name that
+ * is none.
+ */
 export function fetchedSource(
   source: Fetched,
   settings: ExecutorSettings,

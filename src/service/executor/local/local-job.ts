@@ -75,7 +75,10 @@ export abstract class LocalJob implements RunningJob {
     for (const listener of this.#listeners) listener();
   }
 
-  /** Runs `work` when the job's turn comes. Its signal is aborted with the given one, and where it must give way to others. */
+  /**
+   * Runs `work` when the job's turn comes. Its signal is aborted with the given one, and where it must give way to
+   * others.
+   */
   protected async inTurn<T>(
     places: Places,
     signal: AbortSignal,

@@ -86,7 +86,10 @@ export class Place {
     return this.#isHeld || this.isWaiting ? 0 : performance.now() - this.#movedAt;
   }
 
-  /** Resolves when the member may compute: immediately where it holds its place and its slice is not over. Rejects once its signal is aborted. */
+  /**
+   * Resolves when the member may compute: immediately where it holds its place and its slice is not over. Rejects once
+   * its signal is aborted.
+   */
   take(): Promise<void> {
     const { signal } = this.#member;
     if (signal.aborted) return Promise.reject(cancellation(signal));

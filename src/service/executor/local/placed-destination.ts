@@ -12,9 +12,9 @@ export interface DestinationGuard {
 }
 
 /**
- * A destination for a job that has a place: it takes the layer's bytes only while the job holds the place, so that one whose
- * small source makes much work gives way too. Its images become visible only once their size was checked; what was pushed
- * goes otherwise.
+ * A destination for a job that has a place: it takes the layer's bytes only while the job holds the place, so that one
+ * whose small source makes much work gives way too. Its images become visible only once their size was checked; what
+ * was pushed goes otherwise.
  */
 export class PlacedDestination implements Destination {
   readonly #destination: Destination;

@@ -8,9 +8,9 @@ const judgedSeconds = 120;
 const countedSeconds = 30;
 
 /**
- * The same source for a job that has a place: it computes on what comes only while it holds the place, which it gives back
- * while nothing comes. A source that brings fewer than `leastSpeed` bytes per second, over two minutes of waiting for it,
- * fails with E_SOURCE_SLOW; 0: any speed will do.
+ * The same source for a job that has a place: it computes on what comes only while it holds the place, which it gives
+ * back while nothing comes. A source that brings fewer than `leastSpeed` bytes per second, over two minutes of waiting
+ * for it, fails with E_SOURCE_SLOW; 0: any speed will do.
  */
 export function placedSource(source: Source, place: Place, leastSpeed: number): Source {
   return {
@@ -83,7 +83,8 @@ class SpeedFloor {
     if (this.#bytes < this.#least * this.#waited) {
       throw new DvcrError(
         "E_SOURCE_SLOW",
-        `${this.#description} has brought ${String(this.#bytes)} bytes in ${String(Math.round(this.#waited))} seconds, fewer than ${String(this.#least)} a second`,
+        `${this.#description} has brought ${String(this.#bytes)} bytes in ` +
+          `${String(Math.round(this.#waited))} seconds, fewer than ${String(this.#least)} a second`,
       );
     }
     this.#bytes = this.#waited = 0;

@@ -5,12 +5,19 @@ import { Place, type Member } from "./place.ts";
 export interface PlaceLimits {
   /** Members that compute at once. */
   readonly places: number;
-  /** Members that have begun, of one namespace and in all: those that wait for bytes or for their turn take memory too. */
+  /**
+   * Members that have begun, of one namespace and in all: those that wait for bytes or for their turn take memory too.
+   */
   readonly begunByNamespace: number;
   readonly begun: number;
-  /** Milliseconds that a member may wait for bytes before it is ended where another cannot begin for it. Default 60 s. */
+  /**
+   * Milliseconds that a member may wait for bytes before it is ended where another cannot begin for it. Default 60 s.
+   */
   readonly idleMs?: number;
-  /** Milliseconds that a place is kept; then it goes to whoever has the best claim, perhaps the same member. Default 5 s. */
+  /**
+   * Milliseconds that a place is kept; then it goes to whoever has the best claim, perhaps the same member. Default 5
+   * s.
+   */
   readonly sliceMs?: number;
 }
 

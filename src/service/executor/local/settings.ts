@@ -39,9 +39,15 @@ export interface ExecutorDeps {
   readonly importImage: ImportImage;
   /** Where upload URLs find their job. */
   readonly tokens: UploadTokens;
-  /** Asked before a job's image becomes visible, with the uid of its resource and the bytes that it takes; throws what refuses it. */
+  /**
+   * Asked before a job's image becomes visible, with the uid of its resource and the bytes that it takes; throws what
+   * refuses it.
+   */
   readonly beforeStored: (uid: string, bytes: number) => Promise<void>;
-  /** What the owner of an upload declares its file to be, asked when one begins; throws E_BAD_REQUEST for an unknown format. */
+  /**
+   * What the owner of an upload declares its file to be, asked when one begins; throws E_BAD_REQUEST for an unknown
+   * format.
+   */
   readonly declaredFormatOf: (job: ImportJob) => Promise<SourceFormat | undefined>;
   readonly log: Logger;
   readonly settings: ExecutorSettings;

@@ -12,7 +12,8 @@ import { placedSource } from "./placed-source.ts";
 import type { Places } from "./places.ts";
 
 const vhdFix =
-  "Delete the image, create it again, and send the file with `dvcr upload --src-format vpc` or the header DVCR-Source-Format: vpc, " +
+  "Delete the image, create it again, and send the file with `dvcr upload --src-format vpc` " +
+  "or the header DVCR-Source-Format: vpc, " +
   "or annotate the image with virtualization.deckhouse.io/source-format: vpc first.";
 
 /** Waits for a file at its upload URL; whatever a client can mend may be tried again there. */
