@@ -41,7 +41,7 @@ beforeAll(async () => {
     distributionRoutes({
       blobs: place.blobs,
       authorize,
-      authenticator: { isOn: true, userOf, isCurrent: () => Promise.resolve(true) },
+      authenticator: { isOn: true, userOf, isCurrent: () => Promise.resolve(true), digests: () => [] },
     }),
   );
   host = new URL(await app.listen({ host: "127.0.0.1", port: 0 })).host;

@@ -40,6 +40,11 @@ const frontFields = {
     { host: "127.0.0.1", port: 8480 },
     { flag: "listen", description: "Address and port of everything. Port 0 lets the system choose." },
   ),
+  probeListen: optional("DVCR_SERVE_PROBE_LISTEN", listenAddress, {
+    flag: "probe-listen",
+    description:
+      "Address and port, plain HTTP, of another /healthz, /readyz and /metrics: a thread of its own answers them in time, whatever the service is busy with. Port 0 lets the system choose.",
+  }),
   publicUrl: optional("DVCR_SERVE_PUBLIC_URL", baseUrl, {
     flag: "public-url",
     description:

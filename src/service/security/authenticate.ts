@@ -11,6 +11,8 @@ export interface Authenticator {
   userOf(authorization: string | undefined): Promise<User>;
   /** Whether whoever userOf() gave may still come, with the same rights. */
   isCurrent(user: User): Promise<boolean>;
+  /** SHA-256 of the tokens of whom `may` accepts; undefined where nobody needs one. */
+  digests(may: (user: User) => boolean): readonly string[] | undefined;
 }
 
 /** Bearer tokens as kubectl and the console send them, and the same as a password, as container tools do. */
@@ -30,6 +32,7 @@ export function tokenAuthenticator(users: TokenFileUsers): Authenticator {
       return user;
     },
     isCurrent: (user) => users.has(user),
+    digests: (may) => users.digests(may),
   };
 }
 
@@ -38,6 +41,7 @@ export const everybody: Authenticator = {
   isOn: false,
   userOf: () => Promise.resolve(localAdmin),
   isCurrent: () => Promise.resolve(true),
+  digests: () => undefined,
 };
 
 /** An onRequest hook that sets `request.user` or answers 401. `challenge`: what WWW-Authenticate asks for. */

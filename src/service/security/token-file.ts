@@ -99,6 +99,13 @@ export class TokenFileUsers {
     return this.#present.has(user);
   }
 
+  /** SHA-256 of the tokens of whom `may` accepts, in hexadecimal digits. */
+  digests(may: (user: User) => boolean): readonly string[] {
+    // A changed file counts from the next call on.
+    void this.#refresh();
+    return [...this.#users].filter(([, user]) => may(user)).map(([digest]) => digest);
+  }
+
   async #refresh(): Promise<void> {
     if (performance.now() - this.#looked < lookAgainAfter) return;
     this.#looked = performance.now();

@@ -27,7 +27,12 @@ export async function runServe(argv: readonly string[], environment: Environment
     };
     process.on("SIGHUP", reload);
     log.info(
-      { url: service.url, dataDirectory: config.dataDir, authentication: config.tokenFile !== undefined },
+      {
+        url: service.url,
+        ...(service.probePort === undefined ? {} : { probePort: service.probePort }),
+        dataDirectory: config.dataDir,
+        authentication: config.tokenFile !== undefined,
+      },
       "serving",
     );
     await new Promise<void>((resolve) => {

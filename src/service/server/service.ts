@@ -18,11 +18,12 @@ import { annotatedFormats } from "../executor/local/annotated-format.ts";
 import { LocalExecutor } from "../executor/local/local-executor.ts";
 import { startGcService } from "../gc/service.ts";
 import { ServiceMetrics } from "../operations/metrics.ts";
+import { ProbeThread } from "../operations/probe-thread.ts";
 import { startTracing, tracedExecutor, traceRequests } from "../operations/tracing.ts";
 import { NamespaceQuota } from "../reconcile/quota.ts";
 import { ImageReconciler } from "../reconcile/reconciler.ts";
 import { everybody, requireUser, tokenAuthenticator, userOf } from "../security/authenticate.ts";
-import { authorize } from "../security/authorize.ts";
+import { authorize, type User } from "../security/authorize.ts";
 import { TokenFileUsers } from "../security/token-file.ts";
 import { DataDirectory } from "../store/data-directory.ts";
 import { SqliteStore } from "../store/sqlite-store.ts";
@@ -36,6 +37,8 @@ import { admissionLimits, executorSettings } from "./settings.ts";
 export interface Service {
   /** URL by which it is reached from this machine. */
   readonly url: string;
+  /** Where `probeListen` is set. */
+  readonly probePort?: number;
   /** Takes over what may change while it runs. */
   readonly reconfigure: (config: ServeConfig) => void;
   /** Ends what runs; resources and stored images stay, and what ran begins again at the next start. */
@@ -83,6 +86,8 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     log.error({ err: error }, "the service met a problem");
   };
   addon.runInService(usefulThreads());
+  // First of all: the database may take a while to be checked.
+  const probes = config.probeListen && opened.add(await ProbeThread.start(config.probeListen), (one) => one.close());
   const addresses = new Addresses(config);
   const directory = opened.add(await DataDirectory.acquire(config.dataDir), (one) => one.release());
   await mkdir(config.scratchDir, { recursive: true, mode: 0o700 });
@@ -101,13 +106,10 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
       ? everybody
       : tokenAuthenticator(await TokenFileUsers.open(config.tokenFile, onError));
 
+  const whyNotReady = (): string | undefined =>
+    notReady ?? store.trouble ?? (directory.reserve.hasRoom() ? undefined : diskFull);
   const app = opened.add(
-    await buildServeApp({
-      config,
-      log,
-      isAuthenticated: authenticator.isOn,
-      notReady: () => notReady ?? store.trouble ?? (directory.reserve.hasRoom() ? undefined : diskFull),
-    }),
+    await buildServeApp({ config, log, isAuthenticated: authenticator.isOn, notReady: whyNotReady }),
     closeGracefully,
   );
   const tokens = new UploadTokens();
@@ -130,6 +132,13 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     metrics.close();
   });
   metrics.observeRequests(app);
+  const maySeeMetrics = (user: User): boolean => authorize(user, { verb: "get", resource: "metrics" });
+  probes?.serve({
+    notReady: whyNotReady,
+    metrics: () => metrics.registry.metrics(),
+    metricsTokens: () => authenticator.digests(maySeeMetrics),
+    onError,
+  });
   if (tracing !== undefined) traceRequests(app, tracing.tracer);
 
   await app.register(uploadRoutes, { prefix: "/upload", tokens });
@@ -139,8 +148,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     known.addHook("onRequest", requireUser(authenticator, "Bearer"));
     consoleStatusRoute(known, { version, place, authorize });
     known.get("/metrics", async (request, reply) => {
-      if (!authorize(userOf(request), { verb: "get", resource: "metrics" }))
-        throw new DvcrError("E_NOT_ALLOWED", "you may not see the metrics");
+      if (!maySeeMetrics(userOf(request))) throw new DvcrError("E_NOT_ALLOWED", "you may not see the metrics");
       return await reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
     });
     await known.register(apiRoutes({ store, authorize, isCurrent: (user) => authenticator.isCurrent(user), log }));
@@ -168,7 +176,9 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   addresses.listensOn(await listen(app, "listen", config.listen.host, config.listen.port));
   await reconciler.start();
   notReady = undefined;
+  probes?.tell();
   return {
+    ...(probes === undefined ? {} : { probePort: probes.port }),
     get url() {
       return addresses.internal;
     },
@@ -178,6 +188,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     },
     close: () => {
       notReady = "stopping";
+      probes?.tell();
       return opened.close();
     },
   };
