@@ -44,6 +44,7 @@ describe("a create", () => {
   it.each<[string, Json, number, string | undefined, string[]]>([
     ["without a kind", noKind, 400, "BadRequest", []],
     ["without a version", noVersion, 400, "BadRequest", []],
+    ["of a kind that is none", { ...image("new"), kind: "Nonsense" }, 422, "Invalid", ["kind"]],
     ["of another kind", { ...image("new"), kind: "VirtualImage" }, 422, "Invalid", ["kind"]],
     [
       "whose owner has no uid",
@@ -83,6 +84,16 @@ describe("a create", () => {
     expect(await answer("POST", url, untyped)).toEqual([201, undefined, []]);
   });
 
+  it("of a Secret whose data is no base64 cannot be read", async () => {
+    const secret = {
+      metadata: { name: "s" },
+      type: "kubernetes.io/dockerconfigjson",
+      data: { ".dockerconfigjson": "%" },
+    };
+    const url = "/api/v1/namespaces/team/secrets?dryRun=All";
+    expect(await answer("POST", url, secret)).toEqual([400, "BadRequest", []]);
+  });
+
   it("takes the old name of storage on a volume", async () => {
     const body = {
       ...image("old"),
@@ -111,6 +122,49 @@ describe("an update", () => {
     ]);
     const replaced = { ...live, metadata: { ...(live["metadata"] as Json), uid: "other" } };
     expect(await answer("PUT", `${cvis}/live`, replaced)).toEqual([409, "Conflict", []]);
+  });
+
+  it.each<[string, Json]>([
+    ["without a name", { name: undefined }],
+    ["with a time that is none", { creationTimestamp: "yesterday" }],
+  ])("%s", async (_what, change) => {
+    const replaced = { ...live, metadata: { ...(live["metadata"] as Json), ...change } };
+    expect(await answer("PUT", `${cvis}/live`, replaced)).toEqual([400, "BadRequest", []]);
+  });
+
+  it.each<[string, Json, number, string, string[]]>([
+    [
+      "of a deletion time",
+      { metadata: { deletionTimestamp: "2020-01-01T00:00:00Z" } },
+      422,
+      "Invalid",
+      ["metadata.deletionTimestamp"],
+    ],
+    ["that takes the kind away", { kind: null }, 422, "Invalid", ["patch"]],
+    ["of the version", { apiVersion: "v1" }, 422, "Invalid", ["patch"]],
+    ["that takes the name away", { metadata: { name: null } }, 400, "BadRequest", []],
+  ])("by a patch %s", async (_what, body, code, reason, fields) => {
+    expect(await answer("PATCH", `${cvis}/live`, body, merge)).toEqual([code, reason, fields]);
+  });
+
+  it("by apply, of another kind", async () => {
+    const body = { ...image("live"), kind: "VirtualImage" };
+    const type = { "content-type": "application/apply-patch+yaml" };
+    expect(await answer("PATCH", `${cvis}/live?fieldManager=me`, body, type)).toEqual([400, "BadRequest", []]);
+  });
+
+  it("of a Secret by strategic merge patch does not touch its kind, and knows its directives", async () => {
+    const url = "/api/v1/namespaces/team/secrets";
+    const secret = {
+      metadata: { name: "kept" },
+      type: "kubernetes.io/dockerconfigjson",
+      stringData: { ".dockerconfigjson": "{}" },
+    };
+    expect((await answer("POST", url, secret))[0]).toBe(201);
+    const type = { "content-type": "application/strategic-merge-patch+json" };
+    expect(await answer("PATCH", `${url}/kept`, { kind: "ConfigMap" }, type)).toEqual([200, undefined, []]);
+    expect((await api.request("GET", `${url}/kept`)).json<Json>()["kind"]).toBe("Secret");
+    expect(await answer("PATCH", `${url}/kept`, { $patch: "twist" }, type)).toEqual([400, "BadRequest", []]);
   });
 
   it.each<[string, Json, string[]]>([
@@ -149,7 +203,14 @@ describe("a delete", () => {
   });
 });
 
-it.each(["/version/", "/api/", "/apis/"])("%s answers as without the slash", async (path) => {
-  const [slashed, plain] = [await api.request("GET", path), await api.request("GET", path.slice(0, -1))];
-  expect([slashed.statusCode, slashed.json()]).toEqual([200, plain.json()]);
+it("a delete whose body is no DeleteOptions is refused", async () => {
+  expect(await answer("DELETE", `${cvis}/live`, { kind: "Pod", apiVersion: "v1" })).toEqual([400, "BadRequest", []]);
 });
+
+it.each(["/version/", "/api/", "/apis/", "/api/v1/", `${group}/`, `${cvis}/`, `${cvis}/live/`])(
+  "%s answers as without the slash",
+  async (path) => {
+    const [slashed, plain] = [await api.request("GET", path), await api.request("GET", path.slice(0, -1))];
+    expect([slashed.statusCode, slashed.json()]).toEqual([200, plain.json()]);
+  },
+);

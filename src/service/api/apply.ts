@@ -51,6 +51,10 @@ function configOf({ place, body, subresource }: ApiRequest): Fields {
     );
   if (config["apiVersion"] === undefined || config["kind"] === undefined)
     throw badRequest("invalid object type: apiVersion and kind must be set");
+  if (config["kind"] !== type.kind)
+    throw badRequest(
+      `the kind in the data (${textOf(config["kind"])}) does not match the expected kind (${type.kind})`,
+    );
   settleIdentity(config, place);
   checkLimits(type, config);
   const metadata = config["metadata"] as Fields;

@@ -9,6 +9,7 @@ import { parameter, readOptions, writeOptions } from "./request-options.ts";
 import { selectorOf } from "./selectors.ts";
 import { apiVersionOf } from "./resource-types.ts";
 import {
+  badRequest,
   changedMeanwhile,
   conflict,
   forbidden,
@@ -28,6 +29,8 @@ interface DeleteOptions {
 /** From the query and, with precedence, the body. Throws 400, 415 and 422. */
 function deleteOptions({ body, contentType, query, userAgent }: ApiRequest): DeleteOptions {
   const sent = body.length === 0 ? {} : decodeObject(body, contentType).value;
+  const kind = at(sent, "kind") ?? "DeleteOptions";
+  if (kind !== "DeleteOptions") throw badRequest(`the body of a delete is DeleteOptions, and not a ${textOf(kind)}`);
   const dryRun = at(sent, "dryRun");
   const fromBody = Array.isArray(dryRun) && dryRun.length > 0 ? { dryRun: String(dryRun[0]) } : {};
   const options = writeOptions("DeleteOptions", { dryRun: parameter(query, "dryRun"), ...fromBody }, userAgent);

@@ -20,8 +20,11 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
  */
 export function strategicMergePatch(target: unknown, patch: unknown, schema: ApiSchema): unknown {
   if (!isFields(patch)) return patch;
-  if (patch["$patch"] === "delete") return undefined;
-  const isReplaced = patch["$patch"] === "replace";
+  const directive = patch["$patch"] ?? "merge";
+  if (directive === "delete") return undefined;
+  const isReplaced = directive === "replace";
+  if (!isReplaced && directive !== "merge")
+    throw badRequest(`Unknown patch type found: ${JSON.stringify(directive)}; it is delete, replace or merge`);
   const merged: Fields = isFields(target) && !isReplaced ? { ...target } : {};
   const retained = patch["$retainKeys"];
   if (Array.isArray(retained)) {
@@ -29,14 +32,14 @@ export function strategicMergePatch(target: unknown, patch: unknown, schema: Api
     for (const name of Object.keys(merged)) if (!names.has(name)) Reflect.deleteProperty(merged, name);
   }
   for (const [name, value] of Object.entries(patch)) {
-    const [directive, member] = name.startsWith("$")
+    const [asked, member] = name.startsWith("$")
       ? [name.split("/")[0], name.slice(name.indexOf("/") + 1)]
       : [undefined, name];
-    if (directive === "$deleteFromPrimitiveList") {
+    if (asked === "$deleteFromPrimitiveList") {
       const removed = new Set<unknown>(Array.isArray(value) ? value : []);
       const list = Object.hasOwn(merged, member) ? merged[member] : undefined;
       if (Array.isArray(list)) merged[member] = list.filter((item) => !removed.has(item));
-    } else if (directive !== undefined) continue;
+    } else if (asked !== undefined) continue;
     else if (value === null) Reflect.deleteProperty(merged, name);
     else {
       const result = mergeMember(

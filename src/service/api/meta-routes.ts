@@ -53,10 +53,12 @@ export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
 }
 
 function known(app: FastifyInstance, path: string, content: () => unknown): void {
-  app.get(path, (request, reply) => {
-    throwIfUnknown(request);
-    return json(reply, content());
-  });
+  for (const url of [path, `${path}/`]) {
+    app.get(url, (request, reply) => {
+      throwIfUnknown(request);
+      return json(reply, content());
+    });
+  }
 }
 
 function throwIfUnknown({ user }: FastifyRequest): void {
@@ -72,7 +74,10 @@ function discovery(path: "/api" | "/apis", request: FastifyRequest, reply: Fasti
 }
 
 function openApiPaths(app: FastifyInstance): void {
-  known(app, "/openapi/v3", openApiIndex);
+  app.get("/openapi/v3", (request, reply) => {
+    throwIfUnknown(request);
+    return json(reply, openApiIndex());
+  });
   app.get("/openapi/v3/*", (request, reply) => {
     throwIfUnknown(request);
     const document = openApiV3((request.params as { "*": string })["*"]);

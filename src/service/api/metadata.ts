@@ -1,10 +1,10 @@
 /** metadata of the objects that clients send. */
 import { randomInt } from "node:crypto";
 
+import { isBase64 } from "../model/patterns.ts";
 import { at, fieldsOf, isFields, textOf, type Fields } from "./json.ts";
 import { objectMeta, type ApiSchema } from "./openapi/meta-schemas.ts";
-import type { ResourceType } from "./resource-types.ts";
-import { apiVersionOf } from "./resource-types.ts";
+import { apiVersionOf, schemaOf, type ResourceType } from "./resource-types.ts";
 import { isLabelName, isLabelValue } from "./selectors.ts";
 import { badRequest, forbiddenField, invalidField, type InvalidProblem } from "./status.ts";
 
@@ -31,36 +31,40 @@ export interface RequestTarget {
   readonly name: string;
 }
 
-/**
- * Throws 400 where the object is not the one that the request's path names, or metadata has members of wrong types.
- * Completes what may be missing.
- */
-export function settleIdentity(object: Fields, { type, namespace, name }: RequestTarget): void {
+/** Completes kind and version of the API server's own kinds; a custom resource must say what it is. */
+function completeType(object: Fields, type: ResourceType): void {
+  if (type.custom) return;
+  object["apiVersion"] ||= apiVersionOf(type);
+  object["kind"] ||= type.kind;
+}
+
+/** Why this is no object of that type, its spec left aside; a custom resource of another kind is one, and invalid. */
+export function undecodable(object: Fields, type: ResourceType): string | undefined {
   const apiVersion = apiVersionOf(type);
-  // The API server knows the types of its own kinds; a custom resource must say what it is.
-  if (!type.custom) {
-    object["apiVersion"] ||= apiVersion;
-    object["kind"] ||= type.kind;
-  }
-  if (textOf(object["kind"]) === "") throw badRequest("Object 'Kind' is missing in the body of the request");
-  // Another kind of a custom resource is an invalid field.
-  if (object["kind"] !== type.kind && !type.custom)
-    throw badRequest(
-      `the kind in the data (${String(object["kind"])}) does not match the expected kind (${type.kind})`,
-    );
+  completeType(object, type);
+  const kind = textOf(object["kind"]);
+  if (kind === "") return "Object 'Kind' is missing in the body of the request";
+  if (kind !== type.kind && !type.custom)
+    return `the kind in the data (${kind}) does not match the expected kind (${type.kind})`;
   if (object["apiVersion"] !== apiVersion)
-    throw badRequest(
+    return (
       `the API version in the data (${textOf(object["apiVersion"])}) does not match the expected ` +
-        `API version (${apiVersion})`,
+      `API version (${apiVersion})`
     );
-  object["metadata"] ??= {};
-  const wrong = wrongType(object["metadata"], objectMeta, "metadata");
-  if (wrong !== undefined)
-    throw badRequest(
-      `${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ` +
-        `${type.kind}: json: cannot unmarshal ${wrong}`,
-    );
-  const metadata = object["metadata"] as Fields;
+  const wrong =
+    wrongType(object["metadata"], objectMeta, "metadata") ??
+    (type.custom ? undefined : wrongType({ ...object, metadata: undefined }, schemaOf(type), type.kind));
+  return wrong === undefined
+    ? undefined
+    : `${type.kind} in version ${JSON.stringify(type.version)} cannot be handled as a ` +
+        `${type.kind}: json: cannot unmarshal ${wrong}`;
+}
+
+/** Throws 400 where it is not the object that the request's path names. Completes what may be missing. */
+export function settleIdentity(object: Fields, { type, namespace, name }: RequestTarget): void {
+  const why = undecodable(object, type);
+  if (why !== undefined) throw badRequest(why);
+  const metadata = (object["metadata"] ??= {}) as Fields;
   if (type.namespaced) {
     metadata["namespace"] ||= namespace;
     if (metadata["namespace"] !== namespace)
@@ -80,6 +84,7 @@ export function wrongType(value: unknown, schema: ApiSchema, path: string): stri
   const type = Array.isArray(value) ? "array" : typeof value;
   const expected = schema.type === "integer" ? "number" : (schema.type ?? type);
   if (type !== expected) return `${type} into Go struct field ObjectMeta.${path} of type ${schema.type ?? ""}`;
+  if (typeof value === "string" && !hasFormat(value, schema.format)) return `no ${schema.format ?? ""} into ${path}`;
   if (Array.isArray(value)) return first(value, (item) => wrongType(item, schema.items ?? {}, path));
   if (!isFields(value)) return undefined;
   return first(Object.entries(value), ([name, member]) => {
@@ -89,6 +94,14 @@ export function wrongType(value: unknown, schema: ApiSchema, path: string): stri
         : schema.additionalProperties;
     return known === undefined ? undefined : wrongType(member, known, `${path}.${name}`);
   });
+}
+
+/** RFC 3339, section 5.6 */
+const time = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
+
+function hasFormat(text: string, format: string | undefined): boolean {
+  if (format === "byte") return isBase64(text);
+  return format !== "date-time" || (time.test(text) && !Number.isNaN(Date.parse(text)));
 }
 
 function first<T, R>(items: readonly T[], find: (item: T) => R | undefined): R | undefined {

@@ -65,6 +65,9 @@ export function prepareUpdate({ place, subresource }: ApiRequest, sent: Fields, 
   const { uid, resourceVersion } = metadata;
   if (textOf(uid) !== "" && uid !== liveMetadata["uid"])
     throw invalidObject(type, name, [invalidField("metadata.uid", uid, "field is immutable")]);
+  const deletion = textOf(metadata["deletionTimestamp"]);
+  if (subresource === "" && deletion !== "" && deletion !== liveMetadata["deletionTimestamp"])
+    throw invalidObject(type, name, [invalidField("metadata.deletionTimestamp", deletion, "field is immutable")]);
   if (textOf(resourceVersion) !== "" && resourceVersion !== liveMetadata["resourceVersion"])
     throw changedMeanwhile(type, name);
   const object: Fields = subresource === "status" ? { ...structuredClone(live), status: changed["status"] } : changed;
@@ -100,7 +103,8 @@ function settled(
   if (entries.length > 0) metadata["managedFields"] = entries;
   else delete metadata["managedFields"];
   const problems: InvalidProblem[] = [
-    ...validateObject(asObject(object)),
+    // What is of another kind has another schema.
+    ...(object["kind"] === type.kind ? validateObject(asObject(object)) : []),
     ...metadataProblems(type, object),
     ...statusProblems(type, object, subresource),
   ];

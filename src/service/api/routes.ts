@@ -90,11 +90,9 @@ function resourcePaths(app: FastifyInstance, deps: ApiDeps, watches: Watches, ty
     for (const method of methods) {
       const known = handlers[method];
       const allowed = known !== undefined && (type.verbs as readonly string[]).includes(known.verb) ? known : undefined;
-      app.route({
-        method,
-        url,
-        handler: (request, reply) => respond(apiRequest(deps, request, type, subresource), allowed, watches, reply),
-      });
+      const handler = (request: FastifyRequest, reply: FastifyReply) =>
+        respond(apiRequest(deps, request, type, subresource), allowed, watches, reply);
+      for (const path of [url, `${url}/`]) app.route({ method, url: path, handler });
     }
   };
   add(collection, onCollection);

@@ -6,10 +6,10 @@ import { asFields, asObject, keyOf, liveObject, type ApiAnswer, type ApiRequest 
 import { checkLimits } from "./decode/object-limits.ts";
 import { fieldComplaints, heedComplaints } from "./field-check.ts";
 import { ownersAfterUpdate, type Manager } from "./fields/managed.ts";
-import { at, textOf, type Fields } from "./json.ts";
+import { at, isFields, textOf, type Fields } from "./json.ts";
 import { jsonPatch } from "./json-patch.ts";
 import { mergePatch, strategicMergePatch } from "./merge-patch.ts";
-import { settleIdentity } from "./metadata.ts";
+import { settleIdentity, undecodable } from "./metadata.ts";
 import { openForContent } from "./namespaces.ts";
 import { asIfCreated, asIfUpdated, fieldSchemaOf, now, prepareCreate, prepareUpdate } from "./prepare.ts";
 import { writeOptions, type WriteOptions } from "./request-options.ts";
@@ -96,6 +96,7 @@ export async function update(request: ApiRequest): Promise<ApiAnswer> {
   const options = writeOptions("UpdateOptions", request.query, request.userAgent);
   const { value: sent, repeated } = decodeObject(request.body, request.contentType);
   heed(request, options, sent, repeated);
+  throwIfUnnamed(sent, place.name);
   settleIdentity(sent, place);
   const { metadata: live } = asObject(await liveObject(request));
   const uid = textOf(at(sent, "metadata", "uid"));
@@ -117,6 +118,11 @@ export async function update(request: ApiRequest): Promise<ApiAnswer> {
     ]);
   }
   return await storeChange(request, options, () => sent, isUnconditional);
+}
+
+function throwIfUnnamed(object: Fields, name: string): void {
+  if (isFields(object["metadata"] ?? {}) && textOf(at(object, "metadata", "name")) === "")
+    throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
 }
 
 /** PATCH by anything but server-side apply. Throws StatusError. */
@@ -142,6 +148,9 @@ export async function patch(request: ApiRequest): Promise<ApiAnswer> {
           { field: "patch", reason: "FieldValueInvalid", message: `Invalid value: ${JSON.stringify(shown)}: ${text}` },
         ]);
       };
+      const why = undecodable(patched, type);
+      if (why !== undefined) throw refuse(why);
+      throwIfUnnamed(patched, name);
       heedComplaints(() => fieldComplaints(type.kind, patched, repeated), options, warnings, refuse);
       if (!isUnconditional) throwIfStale(request, patched, live, name);
       return patched;
@@ -172,7 +181,12 @@ function patcherOf({ place: { type }, body, contentType }: ApiRequest): Patcher 
   const { value } = objectOf(decoded);
   if (kind === patchTypes.merge) return { change: (live) => mergePatch(live, value) as Fields, repeated };
   return {
-    change: (live) => (strategicMergePatch(live, value, fieldSchemaOf(type)) ?? {}) as Fields,
+    change: (live) => ({
+      ...((strategicMergePatch(live, value, fieldSchemaOf(type)) ?? {}) as Fields),
+      // The API server merges into its own types, which know what they are.
+      kind: type.kind,
+      apiVersion: apiVersionOf(type),
+    }),
     repeated,
   };
 }
