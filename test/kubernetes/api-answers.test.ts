@@ -1,4 +1,4 @@
-/** The service's API next to a real kube-apiserver that holds the same kinds: the same requests, the same codes and reasons. */
+/** The service next to a real kube-apiserver with the same kinds: the same requests, the same codes and reasons. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Agent, request as send } from "undici";
@@ -84,7 +84,7 @@ async function ask({ url, token, agent }: Server, request: Request): Promise<{ c
   return { code: statusCode, text: await answer.text() };
 }
 
-/** An image that waits for its upload, one label of it applied by a manager. The real server has no controller that says so. */
+/** An image that waits for its upload, one label of it applied by a manager; the real server has no controller. */
 async function makeLive(server: Server): Promise<void> {
   const path = `${cvis}/${liveName}`;
   const applied = cvi(liveName, { labels: { held: "theirs" } });
