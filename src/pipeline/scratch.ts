@@ -1,6 +1,6 @@
 import { LAYER_BUFFER_BYTES, MOST_LAYER_BUFFERS } from "../layer/layer-buffers.ts";
 import { Backlog } from "./backlog.ts";
-import { KeptLayer } from "./kept-layer.ts";
+import { LayerCopy } from "./layer-copy.ts";
 import type { ScratchRoom } from "./scratch-file.ts";
 
 /** What the core, where it keeps the layer as well, may add before the next look at it: all layer buffers. */
@@ -25,7 +25,7 @@ export class Scratch implements ScratchRoom {
   readonly limit: number;
   readonly #coreBytes: () => number;
   readonly #onDropped: (reason: string) => void;
-  #kept: KeptLayer | undefined;
+  #kept: LayerCopy | undefined;
   #backlog: Backlog | undefined;
   #peak = 0;
 
@@ -60,8 +60,8 @@ export class Scratch implements ScratchRoom {
   }
 
   /** Where one layer is kept until its blob is committed. One at a time: call clear() before the next. */
-  keepLayer(): KeptLayer {
-    this.#kept = new KeptLayer(this, this.#onDropped);
+  keepLayer(): LayerCopy {
+    this.#kept = new LayerCopy(this, this.#onDropped);
     return this.#kept;
   }
 

@@ -19,7 +19,7 @@ import { UploadDelivery, type DeliveryOptions } from "./upload-delivery.ts";
 import { UploadFeed } from "./upload-feed.ts";
 import { UploadHold } from "./upload-hold.ts";
 import { UploadRecovery, type RecoveryEvents } from "./upload-recovery.ts";
-import { UploadSession } from "./upload-session.ts";
+import { BlobUploadSession } from "./blob-upload-session.ts";
 
 export interface BlobUploadOptions extends Partial<DeliveryOptions>, Partial<RecoveryEvents> {
   /** Chunks that are held behind the last byte sent, where the caller could write them again. Default 12. */
@@ -75,7 +75,7 @@ export class BlobUpload implements LayerUpload {
   private constructor(
     client: RegistryClient,
     repository: string,
-    session: UploadSession,
+    session: BlobUploadSession,
     signal: AbortSignal,
     options: BlobUploadOptions,
   ) {
@@ -115,7 +115,7 @@ export class BlobUpload implements LayerUpload {
       cutting = setTimeout(() => cut.abort(signal.reason), (options.abortGraceMs ?? defaults.abortGraceMs) / 2);
     };
     signal.addEventListener("abort", cutLater, { once: true });
-    const opening = client.retrying(() => UploadSession.startOnce(client, repository, cut.signal), signal);
+    const opening = client.retrying(() => BlobUploadSession.startOnce(client, repository, cut.signal), signal);
     const session = await opening.finally(() => {
       signal.removeEventListener("abort", cutLater);
       clearTimeout(cutting);

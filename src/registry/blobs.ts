@@ -6,7 +6,7 @@ import { Backoff, decide } from "../retry/retry.ts";
 import type { RegistryClient } from "./client.ts";
 import { describe, errorFromNetwork, RegistryError, type Exchange } from "./errors.ts";
 import { discard, header, type HttpResponse } from "./transport.ts";
-import { pullScopes, pushScopes, UploadSession, uploadsPath } from "./upload-session.ts";
+import { pullScopes, pushScopes, BlobUploadSession, uploadsPath } from "./blob-upload-session.ts";
 
 function blobPath(repository: string, digest: string): string {
   return `/v2/${repository}/blobs/${digest}`;
@@ -96,12 +96,12 @@ export async function mountBlob(
   const response = await client.send({ method: "POST", target, scopes, headers, ok: [201, 202, 401, 403] }, signal);
   await discard(response);
   // Instead of mounting it may have opened a session.
-  if (response.status === 202) await abandon(UploadSession.fromAnswer(client, repository, response));
+  if (response.status === 202) await abandon(BlobUploadSession.fromAnswer(client, repository, response));
   return response.status === 201;
 }
 
 /** Removes a session that was not wanted, best effort: the registry's purge does it otherwise. */
-async function abandon(session: UploadSession): Promise<void> {
+async function abandon(session: BlobUploadSession): Promise<void> {
   await session.cancel(AbortSignal.timeout(abandonMs)).catch(() => {});
 }
 
@@ -116,7 +116,7 @@ export async function pushBlob(
   if ((await statBlob(client, repository, digest, signal)) === content.byteLength) return;
   await client.retrying(
     async () => {
-      const session = await UploadSession.startOnce(client, repository, signal);
+      const session = await BlobUploadSession.startOnce(client, repository, signal);
       try {
         await session.whole(content, signal);
         await session.put(digest, content.byteLength, signal);

@@ -3,7 +3,7 @@ import { sha256Digest, mediaTypes } from "../layer/image-config.ts";
 import type { RegistryClient } from "./client.ts";
 import { describe, RegistryError } from "./errors.ts";
 import { discard, header, readBytes } from "./transport.ts";
-import { pushScopes } from "./upload-session.ts";
+import { pushScopes } from "./blob-upload-session.ts";
 
 export interface StoredManifest {
   readonly bytes: Uint8Array;

@@ -6,7 +6,7 @@ import { confirmBlob, mountBlob, removeBlob } from "./blobs.ts";
 import type { RegistryClient } from "./client.ts";
 import { statManifest } from "./manifests.ts";
 import { discard, header } from "./transport.ts";
-import { pushScopes, UploadSession } from "./upload-session.ts";
+import { pushScopes, BlobUploadSession } from "./blob-upload-session.ts";
 
 export interface Finding {
   readonly check: "reachable" | "credentials" | "clock" | "push" | "session" | "parts" | "limits" | "mount" | "removal";
@@ -98,9 +98,9 @@ class Probe {
 
   /** The way in which layers are sent first, a look at the open session, and whether what was stored can be seen. */
   async push(): Promise<Finding[]> {
-    let session: UploadSession | undefined;
+    let session: BlobUploadSession | undefined;
     try {
-      session = await UploadSession.startOnce(this.#client, this.#repository, this.#signal);
+      session = await BlobUploadSession.startOnce(this.#client, this.#repository, this.#signal);
       await session.stream(
         () => oneByOne([this.#content]),
         () => this.#content.length,
@@ -167,10 +167,13 @@ class Probe {
   }
 
   /** `work` in a session that is dropped; its failure is a note. */
-  async #withSession(check: "parts" | "limits", work: (session: UploadSession) => Promise<string>): Promise<Finding[]> {
-    let session: UploadSession | undefined;
+  async #withSession(
+    check: "parts" | "limits",
+    work: (session: BlobUploadSession) => Promise<string>,
+  ): Promise<Finding[]> {
+    let session: BlobUploadSession | undefined;
     try {
-      session = await UploadSession.startOnce(this.#client, this.#repository, this.#signal);
+      session = await BlobUploadSession.startOnce(this.#client, this.#repository, this.#signal);
       return [{ check, result: "ok", detail: await work(session) }];
     } catch (error) {
       return [this.#noted(check, error)];
@@ -179,7 +182,7 @@ class Probe {
     }
   }
 
-  async #cancel(session: UploadSession | undefined): Promise<void> {
+  async #cancel(session: BlobUploadSession | undefined): Promise<void> {
     await session?.cancel(AbortSignal.timeout(cleanUpMs)).catch(() => undefined);
   }
 

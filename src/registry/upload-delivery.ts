@@ -7,7 +7,7 @@ import { RegistryError } from "./errors.ts";
 import type { Attempt, PushTraits } from "./push-traits.ts";
 import type { UploadFeed } from "./upload-feed.ts";
 import type { UploadHold } from "./upload-hold.ts";
-import type { UploadSession } from "./upload-session.ts";
+import type { BlobUploadSession } from "./blob-upload-session.ts";
 
 export interface DeliveryOptions {
   /** Bytes of one PATCH of known length, where the registry takes as much. */
@@ -92,7 +92,7 @@ export class UploadDelivery {
   }
 
   /** One PATCH of what comes next, one try. @throws RegistryError, E_SCRATCH_IO. */
-  async deliver(session: UploadSession): Promise<void> {
+  async deliver(session: BlobUploadSession): Promise<void> {
     if (this.#hold.needsAnswers && this.#traits.onePatch) this.#hold.giveUp();
     const inParts = this.#traits.inParts(this.#hold.needsAnswers);
     if (this.#afterCut || inParts) {
@@ -105,7 +105,7 @@ export class UploadDelivery {
     this.#hold.acknowledged(this.#acknowledged, this.#feed.ended && this.#acknowledged === this.#feed.total);
   }
 
-  async #stream(session: UploadSession): Promise<void> {
+  async #stream(session: BlobUploadSession): Promise<void> {
     const from = this.#acknowledged;
     const over = new AbortController();
     const glancing = AbortSignal.any([this.#cut, over.signal]);
@@ -140,7 +140,7 @@ export class UploadDelivery {
 
   /** The body of a stream. When the next piece is asked for, the one before is with the system. */
   async *#pieces(
-    session: UploadSession,
+    session: BlobUploadSession,
     run: { at: number; finished: boolean; readonly over: AbortSignal },
     from: number,
     bodies: () => number,
@@ -161,7 +161,12 @@ export class UploadDelivery {
   }
 
   /** What comes next at `at`, when it has come; nothing where the PATCH that began at `from` is to end. */
-  async #piece(session: UploadSession, from: number, at: number, over: AbortSignal): Promise<Uint8Array | undefined> {
+  async #piece(
+    session: BlobUploadSession,
+    from: number,
+    at: number,
+    over: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
     const since = performance.now();
     const { flushAfterMs, idleAfterMs } = this.#options;
     const mayEnd = at - from >= session.leastPatch;
@@ -178,14 +183,14 @@ export class UploadDelivery {
     }
   }
 
-  #partBytes(session: UploadSession): number {
+  #partBytes(session: BlobUploadSession): number {
     return Math.max(Math.min(this.#options.patchBytes, this.#traits.patchBytes), session.leastPatch);
   }
 
   /**
    * A PATCH of known length, of up to `most` bytes, that says where they belong. False where there was nothing to send.
    */
-  async #sendPart(session: UploadSession, most: number): Promise<boolean> {
+  async #sendPart(session: BlobUploadSession, most: number): Promise<boolean> {
     const from = this.#acknowledged;
     if (!this.#afterCut) await this.#gather(session, from, most);
     if (this.#stop.aborted || this.#feed.failure !== undefined) return false;
@@ -205,7 +210,7 @@ export class UploadDelivery {
   }
 
   /** Waits until there is enough for a PATCH, or nothing has come for a while. */
-  async #gather(session: UploadSession, from: number, most: number): Promise<void> {
+  async #gather(session: BlobUploadSession, from: number, most: number): Promise<void> {
     const { patchChunks, flushAfterMs } = this.#options;
     const least = session.leastPatch;
     let last = this.#feed.total;

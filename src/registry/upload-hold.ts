@@ -9,7 +9,7 @@
  */
 import type { LayerInsurance } from "../layer/layer-upload.ts";
 import type { UploadFeed } from "./upload-feed.ts";
-import type { SessionPosition } from "./upload-session.ts";
+import type { SessionPosition } from "./blob-upload-session.ts";
 
 type Mode = "source" | "undecided" | "session" | "copy" | "answer";
 

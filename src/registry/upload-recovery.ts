@@ -8,7 +8,7 @@ import type { Lesson } from "./push-traits.ts";
 import type { UploadDelivery } from "./upload-delivery.ts";
 import type { UploadFeed } from "./upload-feed.ts";
 import type { UploadHold } from "./upload-hold.ts";
-import { UploadSession, type SessionPosition } from "./upload-session.ts";
+import { BlobUploadSession, type SessionPosition } from "./blob-upload-session.ts";
 
 /** A registry that loses every session it is given will not keep the next one either. */
 const maxSessions = 20;
@@ -26,7 +26,7 @@ export class UploadRecovery {
   readonly #parts: { readonly feed: UploadFeed; readonly hold: UploadHold; readonly delivery: UploadDelivery };
   readonly #events: RecoveryEvents;
   readonly #signal: AbortSignal;
-  session: UploadSession;
+  session: BlobUploadSession;
   #sessions = 1;
   /** How often a new session was filled from the copy. */
   restarts = 0;
@@ -34,7 +34,7 @@ export class UploadRecovery {
   constructor(
     client: RegistryClient,
     repository: string,
-    session: UploadSession,
+    session: BlobUploadSession,
     parts: { readonly feed: UploadFeed; readonly hold: UploadHold; readonly delivery: UploadDelivery },
     events: RecoveryEvents,
     signal: AbortSignal,
@@ -83,7 +83,7 @@ export class UploadRecovery {
     if (!hold.hasAll || this.#sessions >= maxSessions) throw await this.#sessionLost();
     // `0-0` too: an empty session and one with a byte look alike, and 2.8 would append without a check.
     const old = this.session;
-    this.session = await UploadSession.startOnce(this.#client, this.#repository, this.#signal);
+    this.session = await BlobUploadSession.startOnce(this.#client, this.#repository, this.#signal);
     this.#sessions += 1;
     if (feed.window.start > 0) {
       this.restarts += 1;
@@ -94,7 +94,7 @@ export class UploadRecovery {
   }
 
   /** Drops a session, best effort. */
-  async remove(session: UploadSession, signal: AbortSignal): Promise<void> {
+  async remove(session: BlobUploadSession, signal: AbortSignal): Promise<void> {
     await session.cancel(signal).catch(() => {
       this.#events.onOrphan(session.path);
     });
@@ -108,10 +108,10 @@ export class UploadRecovery {
 
   /** A registry that is full loses sessions too; what a new one meets is then the reason worth telling. */
   async #sessionLost(): Promise<DvcrError> {
-    const probe = await UploadSession.startOnce(this.#client, this.#repository, this.#signal).catch((error: unknown) =>
-      toDvcrError(error),
+    const probe = await BlobUploadSession.startOnce(this.#client, this.#repository, this.#signal).catch(
+      (error: unknown) => toDvcrError(error),
     );
-    if (probe instanceof UploadSession) {
+    if (probe instanceof BlobUploadSession) {
       await this.remove(this.session, this.#signal);
       this.session = probe;
     } else if (probe instanceof FailureError && decide(probe.failure, "request", "registry") === "give-up") {

@@ -1,7 +1,7 @@
 import { useComputed } from "@preact/signals";
 
 import { bytesText, durationText } from "../model/format.ts";
-import type { Upload, UploadState } from "../uploads/upload.ts";
+import type { FileUpload, UploadState } from "../uploads/file-upload.ts";
 import { PauseIcon, PlayIcon } from "./icons.tsx";
 import { Problem } from "./notice.tsx";
 import { ProgressBar } from "./progress-bar.tsx";
@@ -16,7 +16,7 @@ const words: Readonly<Record<UploadState, string>> = {
 };
 
 /** How an upload from this page goes, with its controls. */
-export function UploadProgress({ upload }: { readonly upload: Upload }) {
+export function UploadProgress({ upload }: { readonly upload: FileUpload }) {
   const state = upload.state.value;
   const { size, name } = upload.file;
   const sent = upload.sent.value;

@@ -2,10 +2,10 @@
 import { signal } from "@preact/signals";
 
 import { differenceOf, identityOf, begunUpload, rememberUpload } from "./identity.ts";
-import { Upload } from "./upload.ts";
+import { FileUpload } from "./file-upload.ts";
 
 /** By the image's uid. */
-export const uploads = signal<ReadonlyMap<string, Upload>>(new Map());
+export const uploads = signal<ReadonlyMap<string, FileUpload>>(new Map());
 
 /** Files chosen while creating an image; sent as soon as the image has an address for them. */
 const chosen = new Map<string, File>();
@@ -33,7 +33,7 @@ export async function startUpload(uid: string, path: string, file: File, anew = 
   if (difference !== undefined) return difference;
   rememberUpload(uid, identity);
   uploads.peek().get(uid)?.cancel();
-  uploads.value = new Map(uploads.peek()).set(uid, new Upload(path, file, anew));
+  uploads.value = new Map(uploads.peek()).set(uid, new FileUpload(path, file, anew));
   return undefined;
 }
 

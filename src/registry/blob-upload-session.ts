@@ -19,7 +19,7 @@ const commitBytesPerMs = 20_000;
 /** What a registry may ask for at least: so much is held in memory. */
 const mostLeastPatch = 64 * 1024 * 1024;
 
-export class UploadSession {
+export class BlobUploadSession {
   readonly #client: RegistryClient;
   readonly #scopes: readonly string[];
   /** Every answer's Location replaces the one before: it carries the registry's signed state. */
@@ -43,7 +43,7 @@ export class UploadSession {
   }
 
   /** Opens a session, one try. @throws RegistryError. */
-  static async startOnce(client: RegistryClient, repository: string, signal: AbortSignal): Promise<UploadSession> {
+  static async startOnce(client: RegistryClient, repository: string, signal: AbortSignal): Promise<BlobUploadSession> {
     const scopes = pushScopes(repository);
     const target = uploadsPath(repository);
     const response = await client.sendOnce(
@@ -51,14 +51,14 @@ export class UploadSession {
       signal,
     );
     await discard(response);
-    return UploadSession.fromAnswer(client, repository, response);
+    return BlobUploadSession.fromAnswer(client, repository, response);
   }
 
   /** The session that a 202 to a POST speaks of. */
-  static fromAnswer(client: RegistryClient, repository: string, response: HttpResponse): UploadSession {
+  static fromAnswer(client: RegistryClient, repository: string, response: HttpResponse): BlobUploadSession {
     const least = header(response.headers, "oci-chunk-min-length") ?? "";
     const leastPatch = /^\d{1,12}$/.test(least) ? Math.min(Number(least), mostLeastPatch) : 0;
-    return new UploadSession(
+    return new BlobUploadSession(
       client,
       pushScopes(repository),
       client.locationOf(response, { method: "POST", path: uploadsPath(repository) }),

@@ -4,7 +4,7 @@ import type { LayerInsurance } from "../layer/layer-upload.ts";
 import { openUnlinked, readPieces, writeFully, type ScratchRoom } from "./scratch-file.ts";
 
 /** The layer as the destination has acknowledged it, in an unlinked file, until the blob is committed. */
-export class KeptLayer implements LayerInsurance {
+export class LayerCopy implements LayerInsurance {
   readonly #scratch: ScratchRoom;
   readonly #onDropped: (reason: string) => void;
   #file: FileHandle | undefined;

@@ -11,7 +11,7 @@ export type UploadState = "sending" | "paused" | "waiting" | "finishing" | "stor
 /** Seconds over which the speed is averaged. */
 const speedWindow = 5;
 
-export class Upload {
+export class FileUpload {
   readonly file: File;
   readonly state = signal<UploadState>("sending");
   /** Bytes of the file that are on their way or there. */
