@@ -117,7 +117,10 @@ export class ImageFiles {
     const [command, ...args] = packers[container] ?? [];
     if (command === undefined) return;
     const disk = this.path(format, "plain");
-    if (command !== "tar") return void (await tool(command, ...args, disk));
+    if (command !== "tar") {
+      await tool(command, ...args, disk);
+      return;
+    }
     const name = disk.slice(disk.lastIndexOf("/") + 1);
     const members = container === "ova" ? ["vm.ovf", name] : [name];
     await writeFile(join(disk, "../vm.ovf"), descriptor(name));
