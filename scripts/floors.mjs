@@ -18,7 +18,7 @@ export const floors = {
     ["config", "copy", "endpoints", "metrics"],
     ["termination"],
     ["process"],
-    ["importer", "uploader"],
+    ["importer", "pvc-importer", "uploader"],
     ["service/model", "service/security"],
     ["service/store", "service/uploads"],
     ["service/images"],

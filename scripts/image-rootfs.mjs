@@ -19,7 +19,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { packagesFor } from "./packages.mjs";
@@ -27,8 +27,13 @@ import { inRoot } from "./lib/paths.mjs";
 import { capture, fail, isMain, Stop } from "./lib/process.mjs";
 import { filesBelow } from "./lib/stamp.mjs";
 
-const executables = ["dvcr", "dvcr-cleaner", "dvcr-importer", "dvcr-uploader"];
-const mountPoints = ["dvcr-src-auth", "dvcr-auth", "certs", "proxycerts", "dev", "proc", "sys"];
+const executables = ["dvcr", "dvcr-cleaner", "dvcr-importer", "dvcr-pvc-importer", "dvcr-uploader"];
+/** Executables by the paths that the platform's controller names. */
+const platformPaths = { "usr/bin/pvc-importer": "dvcr-pvc-importer" };
+const mountPoints = [
+  ...["dvcr-src-auth", "dvcr-auth", "certs", "proxycerts", "data", "scratch", "shared"],
+  ...["dev", "proc", "sys"],
+];
 const user = 64535;
 
 /** What of Debian's packages no process of ours reads. */
@@ -54,6 +59,10 @@ export async function layOutRootfs(target, node) {
   mkdirSync(bin, { recursive: true });
   cpSync(node, join(bin, "node"), { dereference: true });
   for (const name of executables) symlinkSync(`/opt/dvcr/bin/${name}`, join(bin, name));
+  for (const [path, name] of Object.entries(platformPaths)) {
+    mkdirSync(dirname(join(target, path)), { recursive: true });
+    symlinkSync(`/opt/dvcr/bin/${name}`, join(target, path));
+  }
 }
 
 /** Debian's packages as they are, without what is never read; scanners find them in /var/lib/dpkg/status.d. */

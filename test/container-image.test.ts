@@ -105,7 +105,9 @@ describe("the container image", () => {
     const modules = await readdir(join(image, "opt/dvcr/node_modules"));
     expect(modules).toContain("undici");
     for (const development of ["typescript", "vitest", "eslint"]) expect(modules).not.toContain(development);
-    expect(names).toEqual(expect.arrayContaining(["dvcr-src-auth", "dvcr-auth", "certs", "proxycerts", "tmp"]));
+    expect(names).toEqual(
+      expect.arrayContaining(["dvcr-src-auth", "dvcr-auth", "certs", "proxycerts", "data", "scratch", "shared", "tmp"]),
+    );
   });
 
   it("imports a disk with a read-only root as an unprivileged user", async () => {

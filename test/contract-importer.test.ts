@@ -8,6 +8,7 @@ import { basename, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { destinationSecret, importerEnvironment, scrapeUntil, terminationMessage } from "./support/controller.ts";
+import { withLoopDevice } from "./support/loop.ts";
 import { freePort } from "./support/ports.ts";
 import {
   fileDigest,
@@ -265,30 +266,29 @@ describe("a pod with a volume", () => {
   it("stores /dev/xvda byte for byte, and nearly nothing for its empty parts", async () => {
     const sparse = await makeRawDisk(at("sparse.raw"), megabytes);
     await truncate(sparse, 2 ** 29);
-    await withLoopDevice(sparse, async (device) => {
-      const { message } = await importing("blockDevice", "", "block", {}, { device });
-      expect(message).toMatchObject({ "source-image-format": "raw", "source-image-virtual-size": 2 ** 29 });
-    });
+    await withLoopDevice(
+      sparse,
+      async (device) => {
+        const { message } = await importing("blockDevice", "", "block", {}, { device });
+        expect(message).toMatchObject({ "source-image-format": "raw", "source-image-virtual-size": 2 ** 29 });
+      },
+      "--read-only",
+    );
     const pulled = await pull("block");
     expect(pulled.digest).toBe(await fileDigest(sparse));
     expect(pulled.layerSize).toBeLessThan(12 << 20);
   });
 
   it("never interprets what a guest wrote to /dev/xvda", async () => {
-    await withLoopDevice(at("disk.qcow2"), async (device) => {
-      await refuses("nested", /^E_NESTED_IMAGE/, await importing("blockDevice", "", "nested", {}, { device }));
-      const { message } = await importing("blockDevice", "", "nested", { DVCR_ALLOW_NESTED: "true" }, { device });
-      expect(message["source-image-format"]).toBe("raw");
-    });
+    await withLoopDevice(
+      at("disk.qcow2"),
+      async (device) => {
+        await refuses("nested", /^E_NESTED_IMAGE/, await importing("blockDevice", "", "nested", {}, { device }));
+        const { message } = await importing("blockDevice", "", "nested", { DVCR_ALLOW_NESTED: "true" }, { device });
+        expect(message["source-image-format"]).toBe("raw");
+      },
+      "--read-only",
+    );
     expect((await pull("nested")).digest).toBe(await fileDigest(at("disk.qcow2")));
   });
 });
-
-async function withLoopDevice(file: string, use: (device: string) => Promise<void>): Promise<void> {
-  const device = (await tool("losetup", "--find", "--show", "--read-only", file)).trim();
-  try {
-    await use(device);
-  } finally {
-    await tool("losetup", "--detach", device);
-  }
-}

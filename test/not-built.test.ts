@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { start, type Finished } from "./support/pod.ts";
 
-const executables = ["dvcr", "dvcr-cleaner", "dvcr-importer", "dvcr-uploader"];
+const executables = ["dvcr", "dvcr-cleaner", "dvcr-importer", "dvcr-pvc-importer", "dvcr-uploader"];
 const hint = "dvcr is not built yet: run `npm run setup`\n";
 
 let checkout: string;

@@ -7,7 +7,7 @@ import { createLogger } from "../src/log/logger.ts";
 import { redactText, redactUrl } from "../src/log/redact.ts";
 import { podExitCode } from "../src/process/outcome.ts";
 import { errorLine, maxMessageBytes, successMessage } from "../src/termination/message.ts";
-import { TerminationWriter } from "../src/termination/writer.ts";
+import { importResult, TerminationWriter } from "../src/termination/writer.ts";
 import { sampleReport } from "./support/fake-import.ts";
 
 const textOf = (line: string): string => (JSON.parse(line) as { "error-message": string })["error-message"];
@@ -99,7 +99,13 @@ describe("the termination file", () => {
   });
   afterEach(() => rmSync(directory, { recursive: true }));
   const writer = (to = path) =>
-    new TerminationWriter({ path: to, destination: "dvcr.d8-virtualization.svc/cvi/disk:0a1b", secrets: [], log });
+    new TerminationWriter({
+      path: to,
+      form: importResult,
+      destination: "dvcr.d8-virtualization.svc/cvi/disk:0a1b",
+      secrets: [],
+      log,
+    });
 
   it("is replaced whole, also where a longer text stood in it", () => {
     writeFileSync(path, "x".repeat(9000));

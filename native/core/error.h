@@ -23,6 +23,7 @@ inline constexpr std::string_view kCorruptCompression = "E_CORRUPT_COMPRESSION";
 inline constexpr std::string_view kCorruptImage = "E_CORRUPT_IMAGE";
 inline constexpr std::string_view kDecoderMemory = "E_DECODER_MEMORY";
 inline constexpr std::string_view kDirty = "E_DIRTY";
+inline constexpr std::string_view kDiskDenied = "E_DISK_DENIED";
 inline constexpr std::string_view kDiskFull = "E_DISK_FULL";
 inline constexpr std::string_view kDiskIo = "E_DISK_IO";
 inline constexpr std::string_view kDiskTooSmall = "E_DISK_TOO_SMALL";

@@ -28,6 +28,8 @@ export async function main(argv: readonly string[], environment: Environment): P
   // The processes parse their own flags, by their tables. What they need is loaded for them alone.
   const rest = argv.slice(1);
   if (argv[0] === "uploader") return await (await import("../uploader/main.ts")).runUploader(rest, environment);
+  if (argv[0] === "pvc-importer")
+    return await (await import("../pvc-importer/main.ts")).runPvcImporter(rest, environment);
   if (argv[0] === "importer") return await (await import("../importer/main.ts")).runImporter(rest, environment);
   if (argv[0] === "serve") return await (await import("../service/server/main.ts")).runServe(rest, environment);
   if (argv[0] === "restore") return await (await import("../service/restore/command.ts")).runRestore(rest, environment);

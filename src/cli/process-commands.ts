@@ -4,6 +4,7 @@ import type { Field } from "../config/field.ts";
 import { flagsHelp, helpText } from "../config/help-text.ts";
 import { gcFlags, gcUsage, restoreFlags, restoreUsage } from "../config/data-flags.ts";
 import { importerFields } from "../config/importer-config.ts";
+import { pvcImporterFields } from "../config/pvc-importer-config.ts";
 import { serveFields } from "../config/serve-config.ts";
 import { uploaderFields } from "../config/uploader-config.ts";
 
@@ -53,6 +54,12 @@ const commands: readonly ProcessCommand[] = [
     description: "Run the importer of a pod, configured by its environment (docs/configuration.md).",
     help: helpText("dvcr-importer", importerFields),
     flags: Object.values(importerFields),
+  },
+  {
+    name: "pvc-importer",
+    description: "Fill a volume of a pod with a stored image, configured by its environment (docs/configuration.md).",
+    help: helpText("dvcr-pvc-importer", pvcImporterFields),
+    flags: Object.values(pvcImporterFields),
   },
 ];
 

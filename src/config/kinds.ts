@@ -26,6 +26,39 @@ export function formatBytes(bytes: number): string {
   return unit === undefined ? String(bytes) : `${bytes / unit[1]}${unit[0]}`;
 }
 
+const decimalUnits: Readonly<Record<string, number>> = {
+  n: -9,
+  u: -6,
+  m: -3,
+  k: 3,
+  M: 6,
+  G: 9,
+  T: 12,
+  P: 15,
+  E: 18,
+};
+
+/** Whole bytes, rounded up, of a Kubernetes quantity: `10Gi`, `5G`, `1e9`, `1500m`; undefined where it is none. */
+export function parseQuantity(quantity: string): number | undefined {
+  const match = /^\+?(\d{1,19}(?:\.\d{0,9})?|\.\d{1,9})(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?\d{1,3}))?$/.exec(
+    quantity,
+  );
+  if (match === null) return undefined;
+  const [, number = "", binary, decimal, exponent] = match;
+  const binaryUnits = { ...byteUnits, Ei: 2 ** 60 } as Readonly<Record<string, number>>;
+  const unit = binary === undefined ? 1 : (binaryUnits[binary] ?? Number.NaN);
+  const power = decimal === undefined ? (exponent ?? "0") : String(decimalUnits[decimal]);
+  const bytes = Math.ceil(Number(`${number}e${power}`) * unit);
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+/** A Kubernetes quantity as bytes. */
+export const quantity: Kind<number> = {
+  expected: "a Kubernetes quantity of bytes, such as 10Gi",
+  parse: parseQuantity,
+  format: formatBytes,
+};
+
 export const text: Kind<string> = { expected: "a text", parse: (value) => value, format: (value) => value };
 export const path: Kind<string> = { expected: "a path", parse: (value) => value, format: (value) => value };
 

@@ -1,6 +1,7 @@
 import type { Field, FieldTable } from "./field.ts";
 import { markdownTable } from "./markdown-table.ts";
 import { importerFields } from "./importer-config.ts";
+import { pvcImporterFields } from "./pvc-importer-config.ts";
 import { earlyFields, imageFields, patienceFields } from "./shared-fields.ts";
 import { serveFields } from "./serve-config.ts";
 import { uploaderFields } from "./uploader-config.ts";
@@ -67,6 +68,11 @@ export function configurationPage(): string {
       "Source and destination. Every variable whose name begins with `IMPORTER_EXTRA_HEADER_` " +
         "holds one more HTTP header, `Name: value`, for http sources.",
       ownFields(importerFields),
+    ),
+    section(
+      "dvcr-pvc-importer",
+      "From a stored image to a volume. Of the variables for both processes it knows those for sources, limits, metrics and the log.",
+      ownFields(pvcImporterFields),
     ),
     section(
       "dvcr serve",

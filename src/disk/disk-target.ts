@@ -29,6 +29,8 @@ export interface DiskTargetOptions {
   readonly force: boolean;
   /** A file that can be written at any place is needed: a qcow2 image. */
   readonly seekable: boolean;
+  /** Permissions of the file, whatever the umask is; 0660 without what the umask takes away, where nothing is given. */
+  readonly mode?: number;
 }
 
 /** Ends the name of a file that is not whole yet. */
@@ -55,7 +57,7 @@ async function openPath(path: string, options: DiskTargetOptions): Promise<OpenD
   if (status !== undefined && !status.isFile())
     throw new DvcrError("E_USAGE", `${path} is neither a file nor a block device`);
   if (status !== undefined && !options.force) throw new DvcrError("E_DISK_EXISTS", `${path} exists`);
-  return await PartialFile.create(path);
+  return await PartialFile.create(path, options.mode);
 }
 
 /** Exclusively: the kernel refuses it while the device is mounted, or part of something that is (O_EXCL). */
@@ -101,13 +103,14 @@ class PartialFile implements OpenDisk {
     this.#handle = handle;
   }
 
-  static async create(path: string): Promise<PartialFile> {
+  static async create(path: string, mode: number | undefined): Promise<PartialFile> {
     // What a try that was killed has left is not built upon.
     await unlink(path + PARTIAL).catch(() => undefined);
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
     const handle = await open(path + PARTIAL, flags, 0o660).catch((error: unknown) => {
       throw diskError(path, error);
     });
+    if (mode !== undefined) await handle.chmod(mode);
     return new PartialFile(path, handle);
   }
 

@@ -45,6 +45,8 @@ export interface SourceAccess {
   readonly retry: RetryPolicy;
   /** As RegistryOptions has it. */
   readonly allowPrivateRedirects?: boolean;
+  /** As RegistryOptions has it. */
+  readonly firstContactMs?: number;
   /** Bounds of what looking through the layers of a container image may take. */
   readonly limits: ImportLimits;
   readonly log: Logger;
@@ -89,6 +91,7 @@ export function makeSource(description: SourceDescription, access: SourceAccess)
         credentials,
         ...(platform === undefined ? {} : { platform }),
         retry,
+        ...(access.firstContactMs === undefined ? {} : { firstContactMs: access.firstContactMs }),
         ...(access.allowPrivateRedirects === undefined ? {} : { allowPrivateRedirects: access.allowPrivateRedirects }),
         listLayer: (layer) => listLayer(layer, limits),
       });

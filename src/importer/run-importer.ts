@@ -4,11 +4,11 @@ import type { Environment } from "../config/parse.ts";
 import { secretsOf } from "../config/secrets.ts";
 import type { Destination } from "../destination/destination.ts";
 import type { Logger } from "../log/logger.ts";
-import { trackedImport } from "../metrics/tracked-import.ts";
+import { tracked, trackedImport } from "../metrics/tracked-import.ts";
 import type { RunningCopy } from "../copy/copy-image.ts";
 import type { ImportImage } from "../pipeline/import-image.ts";
 import type { StoredReport } from "../termination/message.ts";
-import { runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
+import { importPodResult, runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
 import { inAttempts } from "../retry/attempts.ts";
 import type { Backoff } from "../retry/retry.ts";
 import type { Source } from "../source/source.ts";
@@ -38,15 +38,7 @@ function attemptOf(
   const { copySource, openSource, importImage } = parts;
   if (config.source === "dvcr") {
     return async () => {
-      const running = copySource(config, log, signal);
-      tracker.attach(() => running.progress());
-      try {
-        const report = await running.done;
-        tracker.finish();
-        return report;
-      } finally {
-        tracker.detach();
-      }
+      return await tracked(copySource(config, log, signal), tracker, log);
     };
   }
   const runImport = trackedImport({
@@ -84,6 +76,7 @@ export function importerProcess(
   return runPodProcess(
     {
       name: "dvcr-importer",
+      result: importPodResult,
       fields: importerFields,
       parse: parseImporterConfig,
       secrets: (config) => [

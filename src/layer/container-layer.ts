@@ -8,6 +8,8 @@ export interface ContainerLayer {
   readonly content: "tar" | "tar-or-file" | "file";
   /** Paths under disk/ that layers above hide, as a layer's listing names them. */
   readonly hidden: readonly string[];
+  /** By its media type. */
+  readonly isCompressed?: boolean;
 }
 
 /** What one layer says of the directory disk/. */

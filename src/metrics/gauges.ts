@@ -9,9 +9,10 @@ export interface ProgressGauges {
 
 /**
  * The three gauges that the controller reads by regular expression: exactly the label `ownerUID`, a finite number, no
- * exponent but with a lower-case e. The percentage is as of the scrape, the speeds as of the last second.
+ * exponent but with a lower-case e. The percentage is as of the scrape, the speeds as of the last second. `otherName`: one
+ * that the percentage is read by too.
  */
-export function progressGauges(tracker: ProgressTracker, ownerUid: string): ProgressGauges {
+export function progressGauges(tracker: ProgressTracker, ownerUid: string, otherName?: string): ProgressGauges {
   const registry = new Registry();
   const gauge = (name: string, help: string, collect?: (this: Gauge<"ownerUID">) => void): Gauge<"ownerUID"> =>
     new Gauge({
@@ -22,9 +23,11 @@ export function progressGauges(tracker: ProgressTracker, ownerUid: string): Prog
       ...(collect === undefined ? {} : { collect }),
     });
   const labels = { ownerUID: ownerUid };
-  gauge("registry_progress", "Source bytes taken in, percent.", function collect() {
-    this.set(labels, tracker.percent());
-  });
+  for (const name of ["registry_progress", ...(otherName === undefined ? [] : [otherName])]) {
+    gauge(name, "Source bytes taken in, percent.", function collect() {
+      this.set(labels, tracker.percent());
+    });
+  }
   const average = gauge("registry_average_speed", "Source bytes per second since the import began.");
   const current = gauge("registry_current_speed", "Source bytes per second in the last second.");
   const update = (): void => {

@@ -17,9 +17,9 @@ export interface MetricsServer {
  */
 export async function startMetricsServer(
   tracker: ProgressTracker,
-  options: { port: number; ownerUid: string },
+  options: { port: number; ownerUid: string; progressGauge?: string | undefined },
 ): Promise<MetricsServer> {
-  const { registry, update } = progressGauges(tracker, options.ownerUid);
+  const { registry, update } = progressGauges(tracker, options.ownerUid, options.progressGauge);
   const server = createServer(addon.selfSigned("dvcr-data-plane"), (request, response) => {
     request.resume();
     registry.metrics().then(

@@ -1,6 +1,6 @@
 import type { Destination } from "../destination/destination.ts";
 import type { Logger } from "../log/logger.ts";
-import type { ImportImage, ImportOptions, ImportReport } from "../pipeline/import-image.ts";
+import type { ImportImage, ImportOptions, ImportProgress, ImportReport } from "../pipeline/import-image.ts";
 import type { Source } from "../source/source.ts";
 import type { ProgressTracker } from "./progress.ts";
 
@@ -17,11 +17,32 @@ export interface TrackedImportDeps {
   readonly log: Logger;
 }
 
+/** Follows something that runs until it is done: its progress is shown on /metrics and in the log. */
+export async function tracked<Report>(
+  running: { progress(): ImportProgress; readonly done: Promise<Report> },
+  tracker: ProgressTracker,
+  log: Logger,
+): Promise<Report> {
+  const startedAt = performance.now();
+  tracker.attach(() => running.progress());
+  const timer = setInterval(() => {
+    const { sourceBytes, sourceSize, layerBytes } = running.progress();
+    const averageSpeed = Math.round(sourceBytes / ((performance.now() - startedAt) / 1000));
+    log.info({ percent: tracker.percent(), sourceBytes, sourceSize, layerBytes, averageSpeed }, "progress");
+  }, logMilliseconds);
+  try {
+    const report = await running.done;
+    tracker.finish();
+    return report;
+  } finally {
+    clearInterval(timer);
+    tracker.detach();
+  }
+}
+
 export function trackedImport({ importImage, openDestination, tracker, log }: TrackedImportDeps): TrackedImport {
   return async (source, options, signal) => {
     const destination = openDestination();
-    const startedAt = performance.now();
-    let timer: NodeJS.Timeout | undefined;
     try {
       const running = importImage(
         source,
@@ -34,18 +55,8 @@ export function trackedImport({ importImage, openDestination, tracker, log }: Tr
         },
         signal,
       );
-      tracker.attach(() => running.progress());
-      timer = setInterval(() => {
-        const { sourceBytes, sourceSize, layerBytes } = running.progress();
-        const averageSpeed = Math.round(sourceBytes / ((performance.now() - startedAt) / 1000));
-        log.info({ percent: tracker.percent(), sourceBytes, sourceSize, layerBytes, averageSpeed }, "progress");
-      }, logMilliseconds);
-      const report = await running.done;
-      tracker.finish();
-      return report;
+      return await tracked(running, tracker, log);
     } finally {
-      clearInterval(timer);
-      tracker.detach();
       await destination.close();
     }
   };

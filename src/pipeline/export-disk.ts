@@ -1,7 +1,7 @@
 /** One export from source to report: the disk of any source that can be imported, into a file, a device or a pipe. */
 import type { DiskTarget, OpenDisk } from "../disk/disk-target.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
-import { addon, type NativeDiskResult, type NativeJob } from "../native/addon.ts";
+import { addon, type NativeDiskResult, type NativeImage, type NativeJob } from "../native/addon.ts";
 import { usefulThreads } from "../native/threads.ts";
 import type { OpenSource, Source } from "../source/source.ts";
 import { nativeError, sourceOptions } from "./conversion.ts";
@@ -26,6 +26,15 @@ export interface ExportOptions {
   readonly limits: ImportLimits;
   readonly scratchDirectory: string;
   readonly memory: FeedMemory;
+  /** Called once the image's headers were read; what it throws ends the export. */
+  readonly onImage?: (image: FoundImage) => void;
+}
+
+/** What is known before the first byte of the disk is written. Sizes in bytes. */
+export interface FoundImage {
+  readonly format: string;
+  readonly virtualSize?: number;
+  readonly source: OpenSource;
 }
 
 /** What --json prints; sizes in bytes, speed in bytes per second of disk. */
@@ -138,6 +147,14 @@ class ExportRun {
               job.range(bytes);
             }, fail);
           },
+          image: ({ format, virtualSize }) => {
+            try {
+              const size = virtualSize === undefined ? {} : { virtualSize };
+              this.#options.onImage?.({ format, ...size, source: opened });
+            } catch (error) {
+              fail(error);
+            }
+          },
           exported: (result) => {
             feed.close();
             resolve(result);
@@ -182,6 +199,7 @@ class ExportRun {
       (event) => {
         if (event.type === "released") on.released(event.batch);
         else if (event.type === "range") on.range(event.offset, event.length);
+        else if (event.type === "image") on.image(event.image);
         else if (event.type === "exported") on.exported(event.result);
         else if (event.type === "failed") on.failed(event.code, event.message);
       },
@@ -216,6 +234,7 @@ class ExportRun {
 interface JobEvents {
   released(batch: number): void;
   range(offset: number, length: number): void;
+  image(image: NativeImage): void;
   exported(result: NativeDiskResult): void;
   failed(code: string, message: string): void;
 }

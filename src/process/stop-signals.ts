@@ -15,17 +15,21 @@ export interface SignalOrigin {
 }
 
 /**
- * Listens for SIGTERM and SIGINT; as process 1 of a container there is no other handler. `onStop` is told the first
- * one.
+ * Listens for SIGTERM and SIGINT; as process 1 of a container there is no other handler. `onStop` is called with the
+ * first one. `unfinished` completes "before …".
  */
-export function stopSignals(origin: SignalOrigin, onStop: (error: DvcrError) => void): StopSignals {
+export function stopSignals(
+  origin: SignalOrigin,
+  onStop: (error: DvcrError) => void,
+  unfinished = "the image was stored",
+): StopSignals {
   const controller = new AbortController();
   let first: StopSignal | undefined;
   const listeners = (["SIGTERM", "SIGINT"] as const).map((name) => {
     const listener = (): void => {
       if (first !== undefined) return;
       first = name;
-      const error = new DvcrError("E_CANCELLED", `the process was told to stop (${name}) before the image was stored`);
+      const error = new DvcrError("E_CANCELLED", `the process was told to stop (${name}) before ${unfinished}`);
       onStop(error);
       controller.abort(error);
     };

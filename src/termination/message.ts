@@ -52,19 +52,24 @@ export function successMessage(report: StoredReport): TerminationMessage {
   });
 }
 
-const encode = (text: string): string => JSON.stringify({ "error-message": text });
-
 /** `characters` with only `kept` of them, taken from both ends. */
 function shortened(characters: readonly string[], kept: number): string {
   const head = Math.ceil(kept / 2);
   return `${characters.slice(0, head).join("")} … ${characters.slice(characters.length - (kept - head)).join("")}`;
 }
 
-/**
- * The message of a failure as one line of JSON of at most 4096 bytes. A text that is too long loses its middle: what
- * failed stands at its start and why at its end.
- */
+/** The message of a failure as one line of JSON of at most 4096 bytes. */
 export function errorLine(text: string, secrets: readonly string[] = []): string {
+  return fittingLine(text, secrets, (line) => JSON.stringify({ "error-message": line }));
+}
+
+/** The message of a failure as one line of plain text of at most 4096 bytes. */
+export function plainLine(text: string, secrets: readonly string[] = []): string {
+  return fittingLine(text, secrets, (line) => line);
+}
+
+/** A text that is too long loses its middle: what failed stands at its start and why at its end. */
+function fittingLine(text: string, secrets: readonly string[], encode: (line: string) => string): string {
   const bounded =
     text.length > longestText ? `${text.slice(0, longestText / 2)} … ${text.slice(-longestText / 2)}` : text;
   const clean =

@@ -7,7 +7,7 @@ import type { Logger } from "../log/logger.ts";
 import { trackedImport } from "../metrics/tracked-import.ts";
 import type { ImportImage } from "../pipeline/import-image.ts";
 import type { Outcome } from "../process/outcome.ts";
-import { runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
+import { importPodResult, runPodProcess, type PodContext, type PodSurroundings } from "../process/pod-process.ts";
 import { closeGracefully, listen } from "./listen.ts";
 
 export interface UploaderParts {
@@ -81,6 +81,7 @@ export function uploaderProcess(
   return runPodProcess(
     {
       name: "dvcr-uploader",
+      result: importPodResult,
       fields: uploaderFields,
       parse: parseUploaderConfig,
       secrets: (config) => secretsOf(uploaderFields, config),

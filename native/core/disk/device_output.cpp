@@ -60,6 +60,11 @@ class DeviceOutput final : public DiskOutput {
   }
 
   void begin(std::optional<uint64_t> size) override {
+    // Whoever is root opens it for writing all the same.
+    int read_only = 0;
+    if (::ioctl(file_.fd(), BLKROGET, &read_only) == 0 && read_only != 0) {
+      throw Error(code::kDiskDenied, "the device is read-only");
+    }
     if (size) check_fits(*size);
     const bool punches = abilities_.punch && size_ > 0 && file_.punch(0, std::min(size_, kLeastPunch));
     if (!punches) {

@@ -27,7 +27,11 @@ AlignedBuffer make_aligned(size_t size) {
 
 void throw_disk_error(const char* what, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  throw Error(full ? code::kDiskFull : code::kDiskIo, std::string(what) + " failed: " + std::strerror(error));
+  const bool denied = error == EROFS || error == EPERM || error == EACCES;
+  throw Error(full     ? code::kDiskFull
+              : denied ? code::kDiskDenied
+                       : code::kDiskIo,
+              std::string(what) + " failed: " + std::strerror(error));
 }
 
 DiskFile::DiskFile(int fd, bool direct) : fd_(fd) {

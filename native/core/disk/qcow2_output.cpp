@@ -72,7 +72,8 @@ class Qcow2Output final : public DiskOutput {
   [[nodiscard]] bool in_order() const override { return true; }
   [[nodiscard]] uint64_t hole() const override { return kCluster; }
 
-  void begin(std::optional<uint64_t>) override {
+  void begin(std::optional<uint64_t> size) override {
+    size_ = size;
     // The header's place.
     append_zeros(kCluster);
     count(0, 1);
@@ -91,20 +92,21 @@ class Qcow2Output final : public DiskOutput {
   }
 
   void write(uint64_t offset, Bytes bytes, const std::vector<PackedCluster>& packed) override {
-    for (size_t at = 0; at < bytes.size(); at += kCluster) {
-      const Bytes content = bytes.subspan(at, std::min<size_t>(kCluster, bytes.size() - at));
-      const uint64_t guest = offset + at;
-      const auto found = std::find_if(packed.begin(), packed.end(), [guest](const PackedCluster& cluster) {
-        return cluster.offset == guest && !cluster.packed.empty();
-      });
-      set_entry(guest / kCluster, found == packed.end() ? write_cluster(content) : write_packed(found->packed));
-    }
+    naming_need(offset, [&] { write_clusters(offset, bytes, packed); });
   }
 
   void zeros(uint64_t, uint64_t) override {}
 
   void finish(uint64_t size) override {
-    size = std::max(size, least_);
+    // qemu counts in sectors: a piece of one at the end would be cut off.
+    size = div_ceil(std::max(size, least_), kSector) * kSector;
+    naming_need(size, [&] { write_tables(size); });
+  }
+
+  [[nodiscard]] uint64_t written() const override { return file_.written(); }
+
+ private:
+  void write_tables(uint64_t size) {
     write_l2();
     align_to_cluster();
     // As large as a virtual size asks for, whatever of it has data.
@@ -119,9 +121,38 @@ class Qcow2Output final : public DiskOutput {
     file_.sync();
   }
 
-  [[nodiscard]] uint64_t written() const override { return file_.written(); }
+  /// Runs `body`, which writes what the disk has at `offset`; where there is no room its error says how much is needed.
+  template <typename Body>
+  void naming_need(uint64_t offset, Body&& body) {
+    try {
+      body();
+    } catch (const Error& error) {
+      if (error.code() != code::kDiskFull) throw;
+      throw Error(code::kDiskFull, std::string(error.what()) + "; the file needs up to " +
+                                       std::to_string(most_bytes(offset)) + " bytes");
+    }
+  }
 
- private:
+  void write_clusters(uint64_t offset, Bytes bytes, const std::vector<PackedCluster>& packed) {
+    for (size_t at = 0; at < bytes.size(); at += kCluster) {
+      const Bytes content = bytes.subspan(at, std::min<size_t>(kCluster, bytes.size() - at));
+      const uint64_t guest = offset + at;
+      const auto found = std::find_if(packed.begin(), packed.end(), [guest](const PackedCluster& cluster) {
+        return cluster.offset == guest && !cluster.packed.empty();
+      });
+      set_entry(guest / kCluster, found == packed.end() ? write_cluster(content) : write_packed(found->packed));
+    }
+  }
+
+  /// What the file can have at most, if all of the disk from `offset` on is data.
+  [[nodiscard]] uint64_t most_bytes(uint64_t offset) const {
+    const uint64_t size = std::max(size_.value_or(offset), offset);
+    const uint64_t tables =
+        div_ceil(std::max(size, least_), kCluster * kEntries) + div_ceil(size, kCluster * kRefcounts);
+    constexpr uint64_t kOther = 8;  // the header, the first-level table, the refcount table, and a full cluster each
+    return end_ + (size - offset) + (tables + kOther) * kCluster;
+  }
+
   std::vector<uint8_t> pack_cluster(Bytes content) {
     std::vector<uint8_t> whole;
     if (content.size() < kCluster) {
@@ -273,6 +304,7 @@ class Qcow2Output final : public DiskOutput {
 
   DiskFile file_;
   uint64_t least_;
+  std::optional<uint64_t> size_;  // of the content, where it is known
   Qcow2Compression compression_;
   AlignedBuffer buffer_;
   size_t filled_ = 0;             // of the buffer, which is written at a multiple of its size

@@ -119,7 +119,7 @@ async function findDisk(
 function asContainerLayer(image: ResolvedImage, layer: ImageLayer, hidden: readonly string[]): ContainerLayer {
   // Tools that push files give them a layer's media type, so in an artifact only the content tells the two apart.
   const content = image.isContainerImage ? "tar" : /\btar\b/.test(layer.mediaType) ? "tar-or-file" : "file";
-  return { digest: layer.digest, content, hidden };
+  return { digest: layer.digest, content, hidden, isCompressed: /(?:\+|\.)(?:gzip|zstd)$/.test(layer.mediaType) };
 }
 
 async function topmostDisk(
