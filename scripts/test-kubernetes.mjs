@@ -7,7 +7,7 @@
  * --emulate: the API server offers the API of an older version. --keep: the cluster goes on after the tests until
  * Ctrl-C, with the commands that reach it. Exit codes: 0 passed, 1 a test failed, 2 something is missing.
  */
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 import { buildImage } from "./image.mjs";
@@ -44,6 +44,7 @@ async function step(text, make) {
 
 /** The project's own image as an archive that containerd imports. */
 async function productImage() {
+  mkdirSync(work, { recursive: true });
   const archive = `${work}/dvcr.tar`;
   rmSync(archive, { force: true });
   const layout = await buildImage({ output: `${work}/image` });

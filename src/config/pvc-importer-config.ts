@@ -1,14 +1,20 @@
-import { optional, required, withDefault, type ValuesOf } from "./field.ts";
+import { optional, required, withDefault, type Kind, type ValuesOf } from "./field.ts";
 import { choice, flag, path, quantity, text, unused } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
 import { earlyFields, imageFields, patienceFields, proxyFields } from "./shared-fields.ts";
 
 const notUsed = (name: string) => optional(name, unused, { description: "Accepted and not used." });
 
+const storedImage: Kind<string> = {
+  expected: "docker://HOST/REPOSITORY:TAG",
+  parse: (value) => (value.startsWith("docker://") ? value : undefined),
+  format: (value) => value,
+};
+
 /** Everything that dvcr-pvc-importer reads from its environment. */
 export const pvcImporterFields = {
   source: required("IMPORTER_SOURCE", choice("registry"), { description: "Kind of source." }),
-  endpoint: required("IMPORTER_ENDPOINT", text, { description: "docker://HOST/REPOSITORY:TAG of the stored image." }),
+  endpoint: required("IMPORTER_ENDPOINT", storedImage, { description: "The stored image." }),
   contentType: withDefault("IMPORTER_CONTENTTYPE", choice("kubevirt"), "kubevirt", {
     description: "What the image holds: a disk.",
   }),
@@ -60,8 +66,6 @@ export function parsePvcImporterConfig(environment: Environment, argv: readonly 
   const problems: Problem[] = [];
   const own = argv.filter((argument) => !klogFlag.test(argument));
   const values = parseFields(pvcImporterFields, environment, own, problems);
-  if (values.endpoint !== undefined && !values.endpoint.startsWith("docker://"))
-    problems.push("IMPORTER_ENDPOINT: got something else, expected docker://HOST/REPOSITORY:TAG");
   if ((values.accessKeyId === undefined) !== (values.secretKey === undefined))
     problems.push("IMPORTER_ACCESS_KEY_ID and IMPORTER_SECRET_KEY: got one of them, expected both or none");
   failOnProblems(problems);
