@@ -1,4 +1,4 @@
-/** `dvcr-pvc-importer`: a stored image on a volume of either kind, and one line with the cause of whatever goes wrong. */
+/** `dvcr-pvc-importer`: a stored image on a volume of either kind, and one line with the cause of what goes wrong. */
 import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";

@@ -58,8 +58,11 @@ export const pvcImporterFields = {
 export type PvcImporterConfig = ValuesOf<typeof pvcImporterFields>;
 
 /** Flags of the logging library that the controller's pods were written for; all is logged to standard output here. */
-const klogFlag =
-  /^--?(?:alsologtostderr|logtostderr|add_dir_header|one_output|skip_headers|skip_log_headers|stderrthreshold|log_backtrace_at|log_dir|log_file|log_file_max_size|vmodule)(?:=.*)?$/;
+const klogFlags = [
+  ...["alsologtostderr", "logtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"],
+  ...["stderrthreshold", "log_backtrace_at", "log_dir", "log_file", "log_file_max_size", "vmodule"],
+];
+const klogFlag = new RegExp(`^--?(?:${klogFlags.join("|")})(?:=.*)?$`);
 
 /** Reads and checks the whole configuration. Throws E_CONFIG naming every problem at once. */
 export function parsePvcImporterConfig(environment: Environment, argv: readonly string[] = []): PvcImporterConfig {

@@ -9,8 +9,8 @@ export interface ProgressGauges {
 
 /**
  * The three gauges that the controller reads by regular expression: exactly the label `ownerUID`, a finite number, no
- * exponent but with a lower-case e. The percentage is as of the scrape, the speeds as of the last second. `otherName`: one
- * that the percentage is read by too.
+ * exponent but with a lower-case e. The percentage is as of the scrape, the speeds as of the last second.
+ * `otherName`: one that the percentage is read by too.
  */
 export function progressGauges(tracker: ProgressTracker, ownerUid: string, otherName?: string): ProgressGauges {
   const registry = new Registry();

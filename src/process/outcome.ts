@@ -28,8 +28,8 @@ export function podExitCode(outcome: Outcome<unknown>, facts: EndFacts): number 
 }
 
 /**
- * Exit code of a pod process whose phase alone is looked at, so that 0 must mean success: 1 for a failure that may pass,
- * 3 for one that no further try can cure. A success without its message counts as one that may pass.
+ * Exit code of a pod process whose phase alone is looked at, so that 0 must mean success: 1 for a failure that may
+ * pass, 3 for one that no further try can cure. A success without its message counts as one that may pass.
  */
 export function plainExitCode(outcome: Outcome<unknown>, facts: EndFacts): number {
   if (outcome.kind === "stored") return facts.messageWritten ? 0 : 1;

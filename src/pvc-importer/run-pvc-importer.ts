@@ -27,8 +27,8 @@ const result: PodResult<ExportReport> = {
 };
 
 /**
- * The process from start to exit code; see runPvcImporter. A failure is not tried again from the start here: the kubelet
- * does that, by the exit code, and its message stays to be read.
+ * The process from start to exit code; see runPvcImporter. A failure is not tried again from the start here: the
+ * kubelet does that, by the exit code, and its message stays to be read.
  */
 export function pvcImporterProcess(
   argv: readonly string[],
