@@ -71,8 +71,8 @@ export function configurationPage(): string {
     ),
     section(
       "dvcr-pvc-importer",
-      "From a stored image to a volume. Of the variables for both processes it knows those for sources, limits, metrics " +
-        "and the log.",
+      "From a stored image to a volume. Of the variables for both processes it knows those for sources, limits, " +
+        "metrics and the log.",
       ownFields(pvcImporterFields),
     ),
     section(

@@ -29,7 +29,7 @@ export interface PodJob<Config extends PodConfig, Report> {
 export interface PodResult<Report> {
   /** The termination message. */
   readonly form: ResultForm<Report>;
-  exitCode(outcome: Outcome<Report>, facts: EndFacts): number;
+  readonly exitCode: (outcome: Outcome<Report>, facts: EndFacts) => number;
   /** Another name for the gauge of the progress. */
   readonly progressGauge?: string;
   /** What the log says of success and of failure; what completes "told to stop before …". */
