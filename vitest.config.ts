@@ -3,8 +3,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "bench/test/*.test.mjs"],
-    // These need a cluster: npm run test:kubernetes.
-    exclude: ["test/kubernetes/**", "**/node_modules/**"],
+    // These need a cluster, or build what is released: npm run test:kubernetes, npm run test:release.
+    exclude: ["test/kubernetes/**", "test/release/**", "**/node_modules/**"],
     // Real processes, sockets and the addon: a process of its own per file, and no more than small machines carry.
     pool: "forks",
     maxWorkers: 2,

@@ -9,7 +9,6 @@
 import {
   chmodSync,
   cpSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -23,11 +22,10 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { packagesFor } from "./packages.mjs";
-import { inRoot } from "./lib/paths.mjs";
-import { capture, fail, isMain, Stop } from "./lib/process.mjs";
+import { fail, isMain, Stop } from "./lib/process.mjs";
+import { copyProgram, executables, mustRun } from "./lib/program.mjs";
 import { filesBelow } from "./lib/stamp.mjs";
 
-const executables = ["dvcr", "dvcr-cleaner", "dvcr-importer", "dvcr-pvc-importer", "dvcr-uploader"];
 /** Executables by the paths that the platform's controller names. */
 const platformPaths = { "usr/bin/pvc-importer": "dvcr-pvc-importer" };
 const mountPoints = [
@@ -54,7 +52,7 @@ export async function layOutRootfs(target, node) {
   if (readdirSync(target).length > 0) throw new Stop(`${target} is not empty`, 2);
   await unpackLibraries(target);
   writeSystemFiles(target);
-  await copyProgram(join(target, "opt/dvcr"));
+  await copyProgram(join(target, "opt/dvcr"), "/usr/local/bin/node");
   const bin = join(target, "usr/local/bin");
   mkdirSync(bin, { recursive: true });
   cpSync(node, join(bin, "node"), { dereference: true });
@@ -65,8 +63,11 @@ export async function layOutRootfs(target, node) {
   }
 }
 
-/** Debian's packages as they are, without what is never read; scanners find them in /var/lib/dpkg/status.d. */
-async function unpackLibraries(target) {
+/**
+ * Unpacks the shared libraries and CAs that Node and the addon need below `target`: Debian's packages as they are,
+ * without what is never read; scanners find them in /var/lib/dpkg/status.d.
+ */
+export async function unpackLibraries(target) {
   const directory = mkdtempSync(join(tmpdir(), "dvcr-debs-"));
   try {
     const script =
@@ -113,46 +114,6 @@ function writeSystemFiles(target) {
   write("group", `root:x:0:\ndvcr:x:${user}:\n`);
   write("nsswitch.conf", "hosts: files dns\n");
   write("os-release", readFileSync("/etc/os-release"));
-}
-
-async function copyProgram(target) {
-  for (const name of ["dist/importer/main.js", "build/native/dvcr.node"]) {
-    if (!existsSync(inRoot(name))) throw new Stop(`${name} is not built: run \`npm run build\` first`, 2);
-  }
-  mkdirSync(join(target, "build/native"), { recursive: true });
-  const isProgram = (path) => !/\.(?:map|d\.ts|d\.mts|d\.cts|tsbuildinfo)$|\/\.built-from$/.test(path);
-  const copy = (path) => cpSync(inRoot(path), join(target, path), { recursive: true, filter: isProgram });
-  for (const path of ["package.json", "LICENSE", "dist", ...productionModules()]) copy(path);
-  await mustRun(
-    "strip",
-    "--strip-unneeded",
-    "-o",
-    join(target, "build/native/dvcr.node"),
-    inRoot("build/native/dvcr.node"),
-  );
-  mkdirSync(join(target, "bin"));
-  copy("bin/not-built.mjs");
-  for (const name of executables) {
-    const script = readFileSync(inRoot("bin", name), "utf8").replace(/^#!.*/, "#!/usr/local/bin/node");
-    writeFileSync(join(target, "bin", name), script, { mode: 0o755 });
-  }
-}
-
-/**
- * Paths of the modules that package-lock.json does not mark as for development; nested ones come with their parents.
- */
-function productionModules() {
-  const { packages } = JSON.parse(readFileSync(inRoot("package-lock.json"), "utf8"));
-  const top = Object.entries(packages).filter(
-    ([path, { dev }]) => /^node_modules\/(?:@[^/]+\/)?[^/]+$/.test(path) && !dev,
-  );
-  return top.map(([path]) => path).filter((path) => existsSync(inRoot(path)));
-}
-
-async function mustRun(command, ...args) {
-  const { code, stdout, stderr } = await capture(command, args);
-  if (code !== 0) throw new Stop(`${command} ${args[0]} failed: ${stderr.trim()}`);
-  return stdout;
 }
 
 async function main() {

@@ -13,23 +13,8 @@ import { parseArgs } from "node:util";
 import { setup } from "./setup.mjs";
 import { layOutRootfs } from "./image-rootfs.mjs";
 import { inRoot, root } from "./lib/paths.mjs";
+import { releasedNode } from "./lib/released-node.mjs";
 import { capture, fail, findCommand, isMain, run, Stop } from "./lib/process.mjs";
-
-/** The Node inside the image. */
-const nodeVersion = "24.9.0";
-
-/** The release binary as npm carries it; downloaded once. */
-async function releasedNode(log) {
-  const directory = inRoot("build/image-node");
-  const name = `node-linux-${process.arch}`;
-  const executable = `${directory}/node_modules/${name}/bin/node`;
-  const present = await capture(executable, ["--version"]);
-  if (present.stdout.trim() === `v${nodeVersion}`) return executable;
-  mkdirSync(directory, { recursive: true });
-  const flags = ["--prefix", directory, "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-  await run("npm", ["install", ...flags, `${name}@${nodeVersion}`], { log });
-  return executable;
-}
 
 /** Runs buildah with a storage of its own, so that no configuration of the machine and none of its images matter. */
 function builder(storage, log) {

@@ -9,14 +9,14 @@ import {
   importerEnvironment,
   terminationMessage,
   uploaderEnvironment,
-} from "./support/controller.ts";
-import { freePort } from "./support/ports.ts";
-import { makeRawDisk, qemuConvert, qemuRawDigest } from "./support/disks.ts";
-import { curl } from "./support/pod.ts";
-import { pullDisk } from "./support/pulled.ts";
-import { startRegistry, testUser, type TestRegistry } from "./support/registry.ts";
-import { startSealed } from "./support/sealed.ts";
-import { tool } from "./support/tools.ts";
+} from "../support/controller.ts";
+import { freePort } from "../support/ports.ts";
+import { makeRawDisk, qemuConvert, qemuRawDigest } from "../support/disks.ts";
+import { curl } from "../support/pod.ts";
+import { pullDisk } from "../support/pulled.ts";
+import { startRegistry, testUser, type TestRegistry } from "../support/registry.ts";
+import { startSealed } from "../support/sealed.ts";
+import { tool } from "../support/tools.ts";
 
 const version = "0.1.0";
 const buildTimeout = 600_000;
@@ -32,7 +32,7 @@ beforeAll(async () => {
   image = join(directory, "root");
   // Its own words are the reason when it fails: no buildah, no package lists, no npm.
   execFileSync(process.execPath, ["scripts/image.mjs", `--output=${layout}`], {
-    cwd: new URL("..", import.meta.url),
+    cwd: new URL("../..", import.meta.url),
     stdio: ["ignore", "inherit", "inherit"],
   });
   await tool("umoci", "raw", "unpack", "--image", `${layout}:${version}`, image);
