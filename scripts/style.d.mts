@@ -5,3 +5,6 @@ export function styleProblems(project: string): string[];
 
 /** Every line of code that is longer than 120 columns, a line each. */
 export function lineProblems(project: string): string[];
+
+/** Every listed word on a page (README, docs/ and their like), a line each. */
+export function pageProblems(project: string): string[];

@@ -41,10 +41,14 @@ export function textsOf(file, source) {
   return texts.map((text) => text.replaceAll(/\s+/g, " "));
 }
 
+function patternOf(project) {
+  const words = wordsOf(readFileSync(join(project, "docs/style.md"), "utf8"));
+  return new RegExp(`\\b(?:${words.join("|")})\\b`, "i");
+}
+
 /** Every listed word in a user-facing text of `project`, a line each. */
 export function styleProblems(project) {
-  const words = wordsOf(readFileSync(join(project, "docs/style.md"), "utf8"));
-  const pattern = new RegExp(`\\b(?:${words.join("|")})\\b`, "i");
+  const pattern = patternOf(project);
   return userFacing.flatMap((path) =>
     filesBelow(join(project, path)).flatMap((file) =>
       textsOf(file, readFileSync(file, "utf8"))
@@ -54,6 +58,35 @@ export function styleProblems(project) {
         ),
     ),
   );
+}
+
+/** The pages that people read. docs/style.md lists the words themselves. */
+const pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md"];
+
+/**
+ * What of a page's line is prose: no code, no last cell of the contract's table (a test's name), no title and no row of
+ * the pages that the benchmarks write.
+ */
+function proseOf(page, line) {
+  if (/^docs\/(?:benchmarks|scaling)\.md$/.test(page) && /^[|#]/.test(line)) return "";
+  const cells = page === "docs/contract.md" ? line.replace(/\|[^|]*\|$/, "") : line;
+  return cells.replaceAll(/`[^`]*`/g, "").replaceAll(/\bgives (?:way|up)\b/g, "");
+}
+
+/** Every listed word on a page, a line each. */
+export function pageProblems(project) {
+  const pattern = patternOf(project);
+  const docs = readdirSync(join(project, "docs")).filter((name) => name.endsWith(".md") && name !== "style.md");
+  return [...pages, ...docs.map((name) => `docs/${name}`)].flatMap((page) => {
+    let isCode = false;
+    return readFileSync(join(project, page), "utf8")
+      .split("\n")
+      .flatMap((line, index) => {
+        if (line.trimStart().startsWith("```")) isCode = !isCode;
+        const found = isCode ? null : pattern.exec(proseOf(page, line));
+        return found === null ? [] : [`${page}:${index + 1}: "${found[0]}"`];
+      });
+  });
 }
 
 /** Columns of a line, as in .prettierrc.json; Prettier breaks neither texts nor comments. */

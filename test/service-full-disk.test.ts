@@ -69,32 +69,35 @@ describe.skipIf(!mayMount)("a disk of 64 MiB", () => {
     });
   const status = async (server: ServeProcess, path: string) => (await fetch(`${server.url}${path}`)).status;
 
-  it("that others fill: deleting works, creating is a 507 that says why, and all is well once there is room", async () => {
-    await using server = await ServeProcess.on(data);
-    await withImage(server);
-    fill();
-    const refused = await create(server, "no");
-    // What was refused has left the reserve alone, so that whoever fills the disk does not get it.
-    fill();
-    expect([refused.status, await refused.json()]).toEqual([
-      507,
-      expect.objectContaining({ kind: "Status", reason: "InsufficientStorage" }),
-    ]);
-    const ready = await fetch(`${server.url}/readyz`);
-    expect([ready.status, await ready.text()]).toEqual([
-      503,
-      expect.stringMatching(/^E_STORE_FULL: .*Delete images or run `dvcr gc run`/),
-    ]);
-    expect(await status(server, "/healthz")).toBe(200);
-    expect(await status(server, `${collection}/one`)).toBe(200);
-    await server.json(`${collection}/one`, "DELETE");
-    await eventually(async () => (await status(server, `${collection}/one`)) === 404);
-    await eventually(async () => (await blobs()).length === 0);
-    rmSync(filler());
-    await eventually(async () => (await status(server, "/readyz")) === 200);
-    expect((await create(server, "two")).status).toBe(201);
-    expect(await readdir(data)).toContain("reserve");
-  });
+  it(
+    "that others fill: deleting works, creating is a 507 that says why, and all is well once " + "there is room",
+    async () => {
+      await using server = await ServeProcess.on(data);
+      await withImage(server);
+      fill();
+      const refused = await create(server, "no");
+      // What was refused has left the reserve alone, so that whoever fills the disk does not get it.
+      fill();
+      expect([refused.status, await refused.json()]).toEqual([
+        507,
+        expect.objectContaining({ kind: "Status", reason: "InsufficientStorage" }),
+      ]);
+      const ready = await fetch(`${server.url}/readyz`);
+      expect([ready.status, await ready.text()]).toEqual([
+        503,
+        expect.stringMatching(/^E_STORE_FULL: .*Delete images or run `dvcr gc run`/),
+      ]);
+      expect(await status(server, "/healthz")).toBe(200);
+      expect(await status(server, `${collection}/one`)).toBe(200);
+      await server.json(`${collection}/one`, "DELETE");
+      await eventually(async () => (await status(server, `${collection}/one`)) === 404);
+      await eventually(async () => (await blobs()).length === 0);
+      rmSync(filler());
+      await eventually(async () => (await status(server, "/readyz")) === 200);
+      expect((await create(server, "two")).status).toBe(201);
+      expect(await readdir(data)).toContain("reserve");
+    },
+  );
 
   it("that is full while no server runs is collected all the same", async () => {
     {
@@ -144,20 +147,23 @@ describe.skipIf(!mayMount)("a disk of 64 MiB", () => {
   });
 });
 
-it("a database whose log was taken away while it runs: nothing more is accepted, and /readyz says what to do", async () => {
-  await using server = await ServeProcess.start();
-  const post = (name: string) =>
-    fetch(`${server.url}${collection}`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(imageDraft(name)),
-    });
-  expect((await post("one")).status).toBe(201);
-  rmSync(join(server.dataDirectory, "resources.db-wal"));
-  expect((await post("two")).status).toBe(500);
-  const ready = await fetch(`${server.url}/readyz`);
-  expect([ready.status, await ready.text()]).toEqual([
-    503,
-    expect.stringMatching(/^E_STORE_IO: another program has closed the database .*start this process again/),
-  ]);
-});
+it(
+  "a database whose log was taken away while it runs: nothing more is accepted, and /readyz " + "says what to do",
+  async () => {
+    await using server = await ServeProcess.start();
+    const post = (name: string) =>
+      fetch(`${server.url}${collection}`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(imageDraft(name)),
+      });
+    expect((await post("one")).status).toBe(201);
+    rmSync(join(server.dataDirectory, "resources.db-wal"));
+    expect((await post("two")).status).toBe(500);
+    const ready = await fetch(`${server.url}/readyz`);
+    expect([ready.status, await ready.text()]).toEqual([
+      503,
+      expect.stringMatching(/^E_STORE_IO: another program has closed the database .*start this process again/),
+    ]);
+  },
+);

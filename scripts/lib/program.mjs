@@ -1,4 +1,6 @@
-/** The compiled program with what it needs of node_modules, laid out as the container image and the packages hold it. */
+/**
+ * The compiled program with what it needs of node_modules, laid out as the container image and the packages hold it.
+ */
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 

@@ -43,7 +43,9 @@ const frontFields = {
   probeListen: optional("DVCR_SERVE_PROBE_LISTEN", listenAddress, {
     flag: "probe-listen",
     description:
-      "Address and port, plain HTTP, of another /healthz, /readyz and /metrics: a thread of its own answers them in time, whatever the service is busy with. Port 0 lets the system choose.",
+      "Address and port, plain HTTP, of another /healthz, /readyz and /metrics: a thread of its " +
+      "own answers them in time, whatever the service is busy with. Port 0 lets the system " +
+      "choose.",
   }),
   publicUrl: optional("DVCR_SERVE_PUBLIC_URL", baseUrl, {
     flag: "public-url",

@@ -11,7 +11,7 @@ const KINDS: Readonly<Record<ErrorKind, { readonly title: string; readonly intro
   },
   usage: {
     title: "Wrong usage",
-    intro: "Options or variables are wrong; all problems are named at once. `dvcr` exits with 2.",
+    intro: "Options or variables are wrong; all problems are named together. `dvcr` exits with 2.",
   },
 };
 
@@ -25,7 +25,7 @@ export function errorsPage(): string {
     "one of an upload's answer. The pod processes write the line into their termination " +
       "message and follow its rules: a refusal",
     "ends the pod with exit code 0 and `error-message`. Flags are those of [`dvcr`](cli.md), " +
-      "the variables beside them those of the",
+      "the variables next to them those of the",
     "[pods](configuration.md); where the images service has the same, its variable begins with `DVCR_SERVE_`.\n",
     ...Object.entries(KINDS).map(([kind, { title, intro }]) => section(kind as ErrorKind, title, intro)),
   ].join("\n");

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 
 import { temporaryDirectory } from "../support/tools.ts";
-import { lineProblems, styleProblems, userFacing } from "../../scripts/style.mjs";
+import { lineProblems, pageProblems, styleProblems, userFacing } from "../../scripts/style.mjs";
 
 const page = '## Words\n\n| "heed" | obey |\n| "would else" | would otherwise |\n\n## Before and after\n';
 
@@ -32,3 +32,22 @@ it("a line of 121 columns is found, one of 120 is not", async () => {
     await plant(project.path, `${folder}/a.mjs`, `${"й".repeat(120)}\n//\n${"x".repeat(121)}\n`);
   expect(lineProblems(project.path)).toEqual(folders.map((folder) => `${folder}/a.mjs:3: 121 columns`));
 });
+
+it(
+  "a listed word is found on every page, and not in code, in names of tests and in what " + "benchmarks write",
+  async () => {
+    await using project = await temporaryDirectory();
+    const pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md", "docs/any.md"];
+    await plant(project.path, "docs/style.md", page);
+    for (const name of pages) await plant(project.path, name, "Fine.\n```\nheed\n```\n`heed` and heed.\n");
+    await plant(project.path, "docs/contract.md", "| item | kept | heed | heed |\n| item | kept | | test: heed |\n");
+    await plant(project.path, "docs/benchmarks.md", "# heed\n| heed |\nheed\n");
+    expect(pageProblems(project.path).sort()).toEqual(
+      [
+        ...pages.map((name) => `${name}:5: "heed"`),
+        'docs/contract.md:1: "heed"',
+        'docs/benchmarks.md:3: "heed"',
+      ].sort(),
+    );
+  },
+);

@@ -55,7 +55,8 @@ function mayRead(tokens: ReadonlySet<string> | undefined, authorization = ""): b
 function metricsOf({ metrics, metricsAge, silence }: ProbeState): string {
   return [
     metrics.trimEnd(),
-    "# HELP dvcr_metrics_age_seconds How old the other figures are: the event loop has brought them, this thread has not.",
+    "# HELP dvcr_metrics_age_seconds How old the other figures are: the event loop has brought " +
+      "them, this thread has not.",
     "# TYPE dvcr_metrics_age_seconds gauge",
     `dvcr_metrics_age_seconds ${seconds(metricsAge)}`,
     "# HELP dvcr_event_loop_silence_seconds Time since the last turn of the event loop.",

@@ -1,6 +1,7 @@
 /**
- * Probes on a port and a thread of their own: they are answered in time whatever keeps the event loop, and say what it is
- * like. The event loop leaves a stamp at every turn, tells when readiness changes, and brings metrics when it is asked.
+ * Probes on a port and a thread of their own: they are answered in time whatever keeps the event loop, and say what it
+ * is like. The event loop leaves a stamp at every turn, tells when readiness changes, and brings metrics when it is
+ * asked.
  */
 import { Worker } from "node:worker_threads";
 import { DvcrError } from "../../errors/dvcr-error.ts";

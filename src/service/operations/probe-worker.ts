@@ -1,4 +1,6 @@
-/** The thread that answers probes: an HTTP server of its own, which turns whatever the event loop of the service does. */
+/**
+ * The thread that answers probes: an HTTP server of its own, which turns whatever the event loop of the service does.
+ */
 import { createServer } from "node:http";
 import { parentPort, workerData } from "node:worker_threads";
 import { limitConnections } from "../../uploader/connections.ts";

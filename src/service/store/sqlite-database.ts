@@ -134,7 +134,9 @@ export class SqliteDatabase {
     });
   }
 
-  /** SQLite tells a statement's failure once more when it is reset, and the driver takes that for one of its next use. */
+  /**
+   * SQLite tells a statement's failure once more when it is reset, and the driver takes that for one of its next use.
+   */
   #forget(sql: string, statement: Statement): void {
     this.#statements.delete(sql);
     try {

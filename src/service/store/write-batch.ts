@@ -1,13 +1,15 @@
 /**
  * Writes that are asked for in one turn of the event loop share one transaction, so that one wait for the disk serves
- * all of them; each is answered after that. On a full disk the transaction is repeated without what takes space, and then
- * with the reserve given up: what takes space never gets it.
+ * all of them; each is answered after that. On a full disk the transaction is repeated without what takes space, and
+ * then with the reserve given up: what takes space never gets it.
  */
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { KubeObject } from "../model/object.ts";
 import { isDiskFull, type SpaceReserve } from "./space-reserve.ts";
 
-/** Called by a write that may take space. @throws DvcrError E_STORE_FULL where it does and there is none to be taken. */
+/**
+ * Called by a write that may take space. @throws DvcrError E_STORE_FULL where it does and there is none to be taken.
+ */
 export type RequireRoom = (takesSpace?: () => boolean) => void;
 
 interface Write {
