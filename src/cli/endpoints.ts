@@ -37,6 +37,7 @@ export function cliSource(text: string, flags: SourceFlags, context: EndpointCon
     tls: sourceTls(flags),
     proxies: context.environment,
     retry: retryPolicy(flags),
+    firstByteMs: flags.firstByteTimeout * 1000,
     allowPrivateRedirects: flags.allowPrivateRedirects,
     limits: { maxVirtualSize: flags.maxVirtualSize, maxScratch: 0, maxDecoderMemory: flags.maxDecoderMemory },
     log: context.logger,

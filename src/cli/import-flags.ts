@@ -50,6 +50,8 @@ export interface DoctorFlags extends DestinationFlags, Pick<RetryFlags, "allowPr
 export interface SourceFlags extends SourceAccessFlags {
   readonly srcFormat?: string;
   readonly srcHeader: readonly string[];
+  /** Seconds. */
+  readonly firstByteTimeout: number;
   readonly platform?: string;
   readonly maxVirtualSize: number;
   readonly maxDecoderMemory: number;
@@ -89,6 +91,14 @@ export function addSourceFlags(command: Command, scratchDirectory: string, probl
       ),
     )
     .option("--src-header <name: value>", "extra header for an HTTP source; repeatable", collect, [])
+    .addOption(
+      secondsFlag(
+        problems,
+        "--first-byte-timeout",
+        "how long an HTTP source may take to the first byte of its answer",
+        60,
+      ),
+    )
     .option("--platform <os/arch>", "which image of a docker:// source's index; linux/amd64 if not given")
     .addOption(bytesFlag(problems, "--max-virtual-size", "largest disk accepted", imageDefaults.maxVirtualSize, "64Ti"))
     .addOption(

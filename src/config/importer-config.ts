@@ -2,7 +2,7 @@ import { parseHeaderLine } from "./header-line.ts";
 import { optional, required, withDefault, type ValuesOf } from "./field.ts";
 import { checksums, choice, flag, integer, path, text, unused } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
-import { earlyFields, imageFields, patienceFields, proxyFields } from "./shared-fields.ts";
+import { earlyFields, imageFields, patienceFields, proxyFields, webSourceFields } from "./shared-fields.ts";
 
 const notUsed = (name: string) => optional(name, unused, { description: "Accepted and not used." });
 
@@ -61,6 +61,7 @@ export const importerFields = {
   retries: withDefault("DVCR_RETRIES", integer(0, 1000), 20, {
     description: "How often an import is started again after a failure that may pass.",
   }),
+  ...webSourceFields,
   ...imageFields,
   ...patienceFields,
   metricsPort: earlyFields.metricsPort,

@@ -17,7 +17,7 @@ import {
   tlsVersion,
 } from "./kinds.ts";
 import { failOnProblems, parseFields, type Environment, type Problem } from "./parse.ts";
-import { earlyFields, imageFields, patienceFields, proxyFields } from "./shared-fields.ts";
+import { earlyFields, imageFields, patienceFields, proxyFields, webSourceFields } from "./shared-fields.ts";
 
 const gibi = 2 ** 30;
 
@@ -197,6 +197,7 @@ const sourceFields = {
     description: "How often an import is started again after a failure that may pass.",
   }),
   retrySeconds: renamed(patienceFields.retrySeconds),
+  firstByteSeconds: renamed(webSourceFields.firstByteSeconds),
   minSourceSpeed: withDefault("DVCR_SERVE_MIN_SOURCE_SPEED", bytes, 4096, {
     description:
       "Bytes per second that a source must bring, over two minutes of waiting for it, or its " +

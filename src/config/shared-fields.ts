@@ -40,6 +40,15 @@ export const patienceFields = {
   }),
 };
 
+/** How web servers that images come from are dealt with. */
+export const webSourceFields = {
+  firstByteSeconds: withDefault("DVCR_FIRST_BYTE_TIMEOUT", seconds, 60, {
+    description:
+      "How long, in seconds, a web server that has taken the request for a file may take until the first byte of its " +
+      "answer. It is not asked a second time.",
+  }),
+};
+
 /** What becomes of the image; the same in both processes. */
 export const imageFields = {
   imageFormat: withDefault("DVCR_IMAGE_FORMAT", choice(...IMAGE_FORMATS), imageDefaults.imageFormat, {

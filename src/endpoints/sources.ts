@@ -43,6 +43,8 @@ export interface SourceAccess {
   /** Missing: every address may be reached. */
   readonly outbound?: OutboundPolicy;
   readonly retry: RetryPolicy;
+  /** How long a web server may take from a request to the first byte of its answer. Default a minute. */
+  readonly firstByteMs?: number;
   /** As RegistryOptions has it. */
   readonly allowPrivateRedirects?: boolean;
   /** As RegistryOptions has it. */
@@ -79,6 +81,7 @@ export function makeSource(description: SourceDescription, access: SourceAccess)
         headers,
         ...(credentials === undefined ? {} : { credentials }),
         policy: retry,
+        ...(access.firstByteMs === undefined ? {} : { limits: { firstByteMs: access.firstByteMs } }),
         onNotice: (text) => {
           log.warn(text);
         },

@@ -23,6 +23,7 @@ export const openSource: OpenImporterSource = (config, log) =>
     tls: sourceTls(config),
     proxies: config,
     retry: podRetryPolicy(config),
+    firstByteMs: config.firstByteSeconds * 1000,
     allowPrivateRedirects: config.allowPrivateRedirects,
     limits: importOptions(config, config.checksums).limits,
     log,

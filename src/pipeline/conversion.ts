@@ -177,7 +177,7 @@ export class Conversion {
         if (this.#declined) this.#settle.resolve({ kind: "declined" });
         else if (event.actualSize !== undefined)
           this.#settle.resolve({ kind: "other-size", actualSize: event.actualSize });
-        else this.#settle.reject(nativeError(event.code, event.message));
+        else this.#settle.reject(nativeError(event.code, event.message, this.#source));
         break;
     }
   }
@@ -225,7 +225,8 @@ export function sourceOptions(source: OpenSource) {
   };
 }
 
-/** An error of the core by its code. */
-export function nativeError(code: string, message: string): DvcrError {
-  return toDvcrError(Object.assign(new Error(message), { code }));
+/** An error of the core by its code. What is no disk is often another page than the one that was asked for. */
+export function nativeError(code: string, message: string, { sentBy }: OpenSource): DvcrError {
+  const text = code === "E_NOT_A_DISK" && sentBy !== undefined ? `${message}; ${sentBy} sent it` : message;
+  return toDvcrError(Object.assign(new Error(text), { code }));
 }

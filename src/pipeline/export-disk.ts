@@ -162,7 +162,7 @@ class ExportRun {
           failed: (code, message) => {
             feed.close();
             // The first cause speaks: a failed source cancels the job, whose own error then says only that.
-            reject(toDvcrError(failure ?? nativeError(code, message)));
+            reject(toDvcrError(failure ?? nativeError(code, message, opened)));
           },
         }));
         const feed = new Feed(job, this.#options.memory);

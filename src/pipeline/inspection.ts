@@ -48,7 +48,7 @@ async function inspection<T>(
       else if (event.type === "released") feed.released(event.batch);
       else if (event.type === "failed")
         end(() => {
-          reject(toDvcrError(failure ?? nativeError(event.code, event.message)));
+          reject(toDvcrError(failure ?? nativeError(event.code, event.message, source)));
         });
       else if (event.type === "range") {
         const read =

@@ -17,6 +17,8 @@ export interface Source {
 export interface OpenSource {
   /** Exact bytes that will come, when known. */
   readonly size?: number;
+  /** Who sent the bytes, after redirects, without query and credentials; set for web servers. */
+  readonly sentBy?: string;
   /** True when the content is a disk's own bytes whatever they look like (a block device). */
   readonly isDisk?: boolean;
   /** Set where the bytes are a layer's blob: size and checksums are then the blob's and the disk file's. */

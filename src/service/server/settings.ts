@@ -28,6 +28,8 @@ export function executorSettings(config: ServeConfig): ExecutorSettings {
     maxUploads: config.maxUploads,
     retries: config.retries,
     retrySeconds: config.retrySeconds,
+    firstByteSeconds: config.firstByteSeconds,
+    allowPrivateRedirects: config.allowPrivateRedirects,
     minSourceSpeed: config.minSourceSpeed,
     sourceInsecureTls: config.sourceInsecureTls,
     proxies: config,

@@ -69,6 +69,7 @@ export function httpSource(url: string, options: HttpSourceOptions): Source {
       const { ranges } = opening;
       return {
         ...(file.size === undefined ? {} : { size: file.size }),
+        sentBy: file.sentBy,
         chunks: opening.chunks(),
         received: () => opening.received,
         ...(ranges

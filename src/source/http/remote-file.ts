@@ -34,6 +34,11 @@ export class RemoteFile {
     return this.#url;
   }
 
+  /** Where the answers come from, after redirects; for messages. */
+  get sentBy(): string {
+    return describe(this.#resolved);
+  }
+
   /** Whole size in bytes, where the server told. */
   get size(): number | undefined {
     return this.#entity.size;

@@ -114,7 +114,12 @@ function silence(url: URL, waitedMs: number, cause: unknown): FailureError {
     "E_SOURCE_IO",
     `${describe(url)} took the request and answered nothing for ${String(waitedMs / 1000)} seconds`,
     { code: "UND_ERR_HEADERS_TIMEOUT" },
-    { cause },
+    {
+      cause,
+      fix:
+        "Check the URL. Where the server needs longer to prepare the file, allow it: --first-byte-timeout, " +
+        "DVCR_FIRST_BYTE_TIMEOUT of a pod, firstByteSeconds in the configuration of the images service.",
+    },
   );
 }
 

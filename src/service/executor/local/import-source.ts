@@ -28,6 +28,8 @@ export function fetchedSource(
     proxies,
     ...(outbound === undefined ? {} : { outbound }),
     retry: { ...defaultRetryPolicy, deadlineMs: settings.retrySeconds * 1000 },
+    firstByteMs: settings.firstByteSeconds * 1000,
+    allowPrivateRedirects: settings.allowPrivateRedirects,
     limits: importOptions(settings.image, []).limits,
     log,
     onRetry,

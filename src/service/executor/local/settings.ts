@@ -19,6 +19,10 @@ export interface ExecutorSettings {
   /** How often an import is tried again, and for how long a server that is away is waited for, in seconds. */
   readonly retries: number;
   readonly retrySeconds: number;
+  /** How long a web server may take to the first byte of its answer, in seconds. */
+  readonly firstByteSeconds: number;
+  /** As RegistryOptions has it. */
+  readonly allowPrivateRedirects: boolean;
   /** Bytes per second that a source must bring; 0: any number. */
   readonly minSourceSpeed: number;
   /** Certificates of sources are not verified, and registries may speak plain HTTP. */
