@@ -10,7 +10,7 @@ const page = readFileSync(new URL("../docs/cli.md", import.meta.url), "utf8");
 
 /** The words of a command line of the page; what a shell would put in place of `$…` does not matter. */
 function words(line: string): string[] {
-  const bare = line.replaceAll(/\$\((?:[^()]|\([^()]*\))*\)/g, "0".repeat(128)).replaceAll(/\$\w+/g, "x");
+  const bare = line.replaceAll(/\$\((?:[^()]|\([^()]*\))*\)|\$\w+/g, "0".repeat(128));
   return [...bare.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
 }
 
