@@ -1,7 +1,7 @@
 /** `dvcr export`: what is on the disk is what qemu-img makes of the same image, whatever the destination is. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -98,10 +98,58 @@ it("standard output takes every byte in order, the report goes to standard error
   expect(code).toBe(0);
 });
 
+describe("a stored image", () => {
+  let layout: string;
+  let stored: Record<string, unknown>;
+  const blobOf = (digest: unknown) => join(layout, "blobs/sha256", String(digest).replace("sha256:", ""));
+
+  beforeAll(async () => {
+    layout = join(directory, "layout");
+    const imported = await tool(process.execPath, dvcr, "import", "--quiet", "--json", qcow2, `oci:${layout}:v1`);
+    stored = JSON.parse(imported) as Record<string, unknown>;
+  });
+
+  it("is read out of a layout, with and without its tag, and the report names its parts", async () => {
+    for (const [index, source] of [`oci:${layout}:v1`, `oci:${layout}`].entries()) {
+      const path = join(directory, `stored-${String(index)}.img`);
+      const ended = await exported(source, path, "--json", "--verify");
+      expect(ended, ended.stderr).toMatchObject({ code: 0 });
+      await tool("cmp", path, raw);
+      const { manifestDigest, layerDigest, diffId } = stored;
+      expect(JSON.parse(ended.stdout)).toMatchObject({ manifestDigest, layerDigest, diffId, isVerified: true });
+    }
+  });
+
+  it("that is not there, or one of several without a tag, is refused", async () => {
+    const missing = await exported(`oci:${layout}:v2`, join(directory, "missing.img"));
+    expect(missing.code).toBe(3);
+    expect(missing.stderr).toMatch(/^E_SOURCE_NOT_FOUND: image layout .*v2/);
+    const several = join(directory, "several");
+    for (const tag of ["a", "b"]) await tool("skopeo", "copy", "-q", `oci:${layout}:v1`, `oci:${several}:${tag}`);
+    const ended = await exported(`oci:${several}`, join(directory, "missing.img"));
+    expect(ended.code).toBe(2);
+    expect(ended.stderr).toMatch(/^E_USAGE: .*holds 2 images: a, b/);
+  });
+
+  it("with a damaged config leaves no disk behind", async () => {
+    const manifest = JSON.parse(await readFile(blobOf(stored["manifestDigest"]), "utf8")) as {
+      config: { digest: string };
+    };
+    const path = blobOf(manifest.config.digest);
+    const config = await readFile(path, "utf8");
+    await writeFile(path, config.replace("linux", "linus"));
+    const ended = await exported(`oci:${layout}:v1`, join(directory, "damaged.img"));
+    await writeFile(path, config);
+    expect(ended.code).toBe(3);
+    expect(ended.stderr).toContain("does not match its digest");
+    expect((await readdir(directory)).filter((name) => name.startsWith("damaged"))).toEqual([]);
+  });
+});
+
 describe("qcow2", () => {
   it.each(["none", "zlib", "zstd"])("with compression %s is clean and holds the disk", async (compression) => {
     const path = join(directory, `out-${compression}.qcow2`);
-    const flags = ["--format", "qcow2", "--compression", compression, "--size", "40Mi"];
+    const flags = ["--format", "qcow2", "--compression", compression, "--size", "40Mi", "--verify"];
     expect(await exported(qcow2, path, ...flags)).toMatchObject({ code: 0 });
     await tool("qemu-img", "check", path);
     await tool("qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, raw);
@@ -110,7 +158,8 @@ describe("qcow2", () => {
     });
   });
 
-  it("is refused to standard output", async () => {
+  it("or --verify is refused to standard output", async () => {
+    expect(await exported(qcow2, "-", "--verify")).toMatchObject({ code: 2 });
     expect(await exported(qcow2, "-", "--format", "qcow2")).toMatchObject({ code: 2 });
   });
 });

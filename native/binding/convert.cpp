@@ -218,6 +218,7 @@ ExportMode to_export(const Napi::Object& mode, const SessionOptions& session) {
   output.disk.threads = session.threads;
   output.disk.allow_nested = flag(mode, "allowNested");
   output.disk.size = u64(mode, "diskSize");
+  output.disk.verify = flag(mode, "verify");
   output.disk.size_is_limit = flag(mode, "sizeIsLimit");
   output.disk.checksums = to_checksums(mode.Get("diskChecksums").As<Napi::Array>());
   return output;

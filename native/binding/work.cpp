@@ -134,7 +134,7 @@ std::unique_ptr<DiskOutput> make_output(const ExportMode& mode) {
     case ExportMode::Kind::kPipe:
       return make_pipe_output(mode.fd, mode.disk.size);
     case ExportMode::Kind::kQcow2:
-      return make_qcow2_output(mode.fd, mode.disk.size, mode.compression);
+      return make_qcow2_output(mode.fd, mode.disk.size, mode.compression, mode.disk.verify);
     case ExportMode::Kind::kFile:
       break;
   }

@@ -60,11 +60,19 @@ function describeSource(text: string, flags: SourceFlags, context: EndpointConte
       credentials: sourceCredentials(flags, context),
       ...(flags.platform === undefined ? {} : { platform: parsePlatform(flags.platform) }),
     };
+  const layout = /^oci:([^:]+)(?::(.*))?$/.exec(text);
+  if (layout !== null)
+    return {
+      kind: "layout",
+      directory: layout[1] ?? "",
+      tag: layout[2] ?? "",
+      ...(flags.platform === undefined ? {} : { platform: parsePlatform(flags.platform) }),
+    };
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1];
   if (scheme !== undefined)
     throw new DvcrError(
       "E_USAGE",
-      `the source scheme "${scheme}" is unknown: it must be a file, -, http://, https:// or docker://`,
+      `the source scheme "${scheme}" is unknown: it must be a file, -, http://, https://, docker:// or oci:`,
     );
   return { kind: "file", path: text };
 }

@@ -16,7 +16,9 @@ export async function runExport(
   context: { readonly logger: Logger; readonly signal: AbortSignal },
 ): Promise<string> {
   const running = exportDisk(source, target, exportOptions(flags), context.signal);
-  const endProgress = flags.quiet ? () => undefined : showProgress(running, process.stderr, context.logger);
+  const endProgress = flags.quiet
+    ? () => undefined
+    : showProgress(running, process.stderr, context.logger, "exporting");
   try {
     const report = await running.done;
     endProgress();
@@ -34,6 +36,7 @@ function exportOptions(flags: ExportFlags): ExportOptions {
     ...(flags.size === undefined ? {} : { size: flags.size }),
     sizeIsLimit: flags.size !== undefined,
     checksums: flags.checksum,
+    verify: flags.verify,
     ...(flags.srcFormat === undefined ? {} : { sourceFormat: flags.srcFormat }),
     allowNested: flags.allowNested,
     limits: {
@@ -56,6 +59,7 @@ function reportTable(report: ExportReport): string {
     ...(report.allocatedBytes === undefined ? [] : [["allocated", formatBytes(report.allocatedBytes)] as const]),
     ["time", `${formatSeconds(report.durationSeconds)} (${formatBytes(report.averageSpeed)}/s of disk)`],
     ...Object.entries(report.checksums).map(([algorithm, sum]) => [algorithm, sum] as const),
+    ...(report.isVerified ? [["read back", "as it was written"] as const] : []),
     ...report.warnings.map((warning) => ["warning", warning] as const),
   ]);
 }

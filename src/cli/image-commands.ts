@@ -46,7 +46,8 @@ export function addImageCommands(program: Command, scratchDirectory: string, pro
 }
 
 const SOURCE_HELP = `
-Source: a file, a block device, an http(s):// URL, docker://HOST/REPO:TAG, or - for standard input.
+Source: a file, a block device, an http(s):// URL, docker://HOST/REPO:TAG, oci:DIR[:TAG],
+or - for standard input.
 `;
 
 const DESTINATION_HELP = `Destination: docker://HOST/REPO:TAG or oci:DIR:TAG.

@@ -77,6 +77,7 @@ export interface ExportFlags extends SourceFlags, ReportFlags {
   /** Bytes. */
   readonly size?: number;
   readonly force: boolean;
+  readonly verify: boolean;
   readonly allowNested: boolean;
   readonly scratchLimit: number;
 }
@@ -137,6 +138,7 @@ export function addExportFlags(command: Command, problems: UsageProblems): Comma
     )
     .addOption(checksumFlag(problems, "the raw disk"))
     .option("--force", "replace a file that exists", false)
+    .option("--verify", "read the disk back and compare it with what was written", false)
     .option("--allow-nested", "accept a disk whose content is itself a disk image", false);
   return addReportFlags(addScratchLimit(command, problems));
 }

@@ -131,6 +131,7 @@ class CliRun {
     );
     const seekable = flags.format === "qcow2";
     if (!seekable && flags.compression !== "none") this.#problems.add("--compression: only a qcow2 disk has one");
+    if (flags.verify && to === "-") this.#problems.add("--verify: standard output cannot be read back");
     const target =
       to === "" ? undefined : this.#problems.attempt(() => diskTarget(to, { force: flags.force, seekable }));
     this.#problems.throwIfAny();

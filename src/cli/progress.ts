@@ -6,17 +6,18 @@ const BAR_INTERVAL_MS = 200;
 const LOG_INTERVAL_MS = 5000;
 const BAR_WIDTH = 28;
 
-/** Shows what runs on a terminal as a bar, elsewhere as a log line every few seconds. Returns how to end it. */
+/** Shows what runs on a terminal as a bar, elsewhere as a log line, `what`, every few seconds. Returns how to end it. */
 export function showProgress(
   running: Pick<RunningImport, "progress">,
   stream: NodeJS.WriteStream,
   logger: Logger,
+  what = "importing",
 ): () => void {
   const meter = new SpeedMeter();
   if (!stream.isTTY) {
     const timer = setInterval(() => {
       const progress = running.progress();
-      logger.info({ ...progress, bytesPerSecond: Math.round(meter.sample(progress.sourceBytes)) }, "importing");
+      logger.info({ ...progress, bytesPerSecond: Math.round(meter.sample(progress.sourceBytes)) }, what);
     }, LOG_INTERVAL_MS);
     return () => {
       clearInterval(timer);

@@ -36,6 +36,9 @@ export const pvcImporterFields = {
   volumeDirectory: withDefault("DVCR_PVC_DIRECTORY", path, "/data", {
     description: "Where a Filesystem volume is mounted; the disk is its disk.img, a qcow2 file.",
   }),
+  verify: withDefault("DVCR_VERIFY", flag, false, {
+    description: "Read the disk back from the volume and compare it with what was written.",
+  }),
   ...proxyFields,
   sourceFormat: imageFields.sourceFormat,
   allowNested: imageFields.allowNested,

@@ -12,7 +12,7 @@ import { fileSource } from "../source/file.ts";
 import { httpSource } from "../source/http/http-source.ts";
 import { sourceError } from "../source/registry/errors.ts";
 import type { Platform } from "../source/registry/image.ts";
-import { registrySource } from "../source/registry/registry-source.ts";
+import { layoutSource, registrySource } from "../source/registry/registry-source.ts";
 import type { Source } from "../source/source.ts";
 import { streamSource } from "../source/stream.ts";
 
@@ -34,7 +34,9 @@ export type SourceDescription =
       /** Which image of an index. Default linux/amd64. */
       readonly platform?: Platform;
       readonly credentials: CredentialOptions;
-    };
+    }
+  /** An image of an OCI layout; its only one where the tag is "". */
+  | { readonly kind: "layout"; readonly directory: string; readonly tag: string; readonly platform?: Platform };
 
 /** How whatever is described may be reached. */
 export interface SourceAccess {
@@ -85,6 +87,13 @@ export function makeSource(description: SourceDescription, access: SourceAccess)
         onNotice: (text) => {
           log.warn(text);
         },
+      });
+    }
+    case "layout": {
+      const { directory, tag, platform } = description;
+      return layoutSource(directory, tag, {
+        ...(platform === undefined ? {} : { platform }),
+        listLayer: (layer) => listLayer(layer, limits),
       });
     }
     case "registry": {

@@ -90,6 +90,8 @@ export interface NativeExport extends NativeConversion {
   readonly compression: "none" | "zlib" | "zstd";
   /** Least bytes of the disk. */
   readonly diskSize: number;
+  /** Reads the disk back at the end. */
+  readonly verify: boolean;
   /** Content of more than `diskSize` bytes is refused. */
   readonly sizeIsLimit: boolean;
   /** Of the disk's content. */

@@ -21,6 +21,8 @@ export interface ExportOptions {
   readonly sizeIsLimit: boolean;
   /** Of the raw disk. */
   readonly checksums: readonly { readonly algorithm: string; readonly expected: string }[];
+  /** Read the disk back from its medium and compare it with what was written. */
+  readonly verify: boolean;
   readonly sourceFormat?: string;
   readonly allowNested: boolean;
   readonly limits: ImportLimits;
@@ -52,6 +54,8 @@ export interface ExportReport {
   readonly allocatedBytes?: number;
   readonly sha256?: string;
   readonly checksums: Readonly<Record<string, string>>;
+  /** The disk was read back. */
+  readonly isVerified: boolean;
   readonly durationSeconds: number;
   readonly averageSpeed: number;
   readonly resumedFrom?: number;
@@ -110,9 +114,11 @@ class ExportRun {
       try {
         const disk = await this.#target.open();
         try {
+          // First: where the image's own documents are damaged nothing is written.
+          const diffId = await opened.storedImage?.diffId();
           const result = await this.#convert(opened, disk);
           await disk.commit();
-          return await this.#report(opened, disk, result);
+          return await this.#report(opened, disk, result, diffId);
         } finally {
           await disk.close();
         }
@@ -188,6 +194,7 @@ class ExportRun {
           outputFd: disk.fd,
           compression: this.#options.compression,
           diskSize: this.#options.size ?? 0,
+          verify: this.#options.verify,
           sizeIsLimit: this.#options.sizeIsLimit,
           diskChecksums: this.#options.checksums,
           allowNested: this.#options.allowNested,
@@ -206,7 +213,12 @@ class ExportRun {
     );
   }
 
-  async #report(opened: OpenSource, disk: OpenDisk, result: NativeDiskResult): Promise<ExportReport> {
+  async #report(
+    opened: OpenSource,
+    disk: OpenDisk,
+    result: NativeDiskResult,
+    diffId: string | undefined,
+  ): Promise<ExportReport> {
     const durationSeconds = (performance.now() - this.#started) / 1000;
     const virtualSize = Math.max(result.diskSize, this.#options.size ?? 0);
     const allocatedBytes = await disk.allocatedBytes();
@@ -215,7 +227,9 @@ class ExportRun {
     return {
       source: this.#source.description,
       destination: this.#target.description,
+      ...(opened.storedImage === undefined ? {} : { manifestDigest: opened.storedImage.manifestDigest }),
       ...(opened.containerLayer === undefined ? {} : { layerDigest: opened.containerLayer.digest }),
+      ...(diffId === undefined ? {} : { diffId }),
       sourceFormat: result.image.format,
       format: this.#options.format,
       virtualSize,
@@ -224,6 +238,7 @@ class ExportRun {
       ...(allocatedBytes === undefined ? {} : { allocatedBytes }),
       ...(sha256 === undefined ? {} : { sha256 }),
       checksums: result.diskChecksums,
+      isVerified: this.#options.verify,
       durationSeconds,
       averageSpeed: Math.round(virtualSize / Math.max(durationSeconds, 0.001)),
       warnings: [...result.image.warnings, ...result.outputWarnings],

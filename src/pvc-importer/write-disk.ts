@@ -23,6 +23,7 @@ export const writeDisk: WriteDisk = async (config, { log, tracker, signal }) => 
       ...(volume.mode === "Filesystem" && config.imageSize !== undefined ? { size: config.imageSize } : {}),
       sizeIsLimit: false,
       checksums: [],
+      verify: config.verify,
       ...(config.sourceFormat === undefined ? {} : { sourceFormat: config.sourceFormat }),
       allowNested: config.allowNested,
       limits: limitsOf(config),

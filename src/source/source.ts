@@ -14,6 +14,13 @@ export interface Source {
   open(signal: AbortSignal): Promise<OpenSource>;
 }
 
+export interface StoredImage {
+  /** "sha256:…". */
+  readonly manifestDigest: string;
+  /** Digest of the unpacked layer by the image's config, whose own digest is checked; nothing where there is none. */
+  diffId(): Promise<string | undefined>;
+}
+
 export interface OpenSource {
   /** Exact bytes that will come, when known. */
   readonly size?: number;
@@ -23,6 +30,8 @@ export interface OpenSource {
   readonly isDisk?: boolean;
   /** Set where the bytes are a layer's blob: size and checksums are then the blob's and the disk file's. */
   readonly containerLayer?: ContainerLayer;
+  /** What is known of the stored image whose layer this is. */
+  readonly storedImage?: StoredImage;
   /** True when the bytes are packed in snappy's framing format. */
   readonly isFramedSnappy?: boolean;
   /** Set for files: the core reads the descriptor itself, with random access. Owned by the source. */

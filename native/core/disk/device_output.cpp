@@ -15,6 +15,7 @@
 #include <fstream>
 
 #include "../import_limits.h"
+#include "read_back.h"
 
 namespace dvcr {
 namespace {
@@ -37,18 +38,10 @@ uint64_t queue_limit(int fd, const char* name) {
   return 0;
 }
 
-uint64_t size_of(int fd) {
-  uint64_t size = 0;
-  if (::ioctl(fd, BLKGETSIZE64, &size) == 0) return size;
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) throw_disk_error("looking up the device's size", errno);
-  return static_cast<uint64_t>(status.st_size);
-}
-
 class DeviceOutput final : public DiskOutput {
  public:
   DeviceOutput(int fd, DeviceAbilities abilities)
-      : file_(fd), size_(size_of(fd)), abilities_(abilities), granularity_(queue_limit(fd, "discard_granularity")) {}
+      : file_(fd), size_(file_.length()), abilities_(abilities), granularity_(queue_limit(fd, "discard_granularity")) {}
 
   [[nodiscard]] bool in_order() const override { return false; }
 
@@ -111,6 +104,9 @@ class DeviceOutput final : public DiskOutput {
     for (const Hole& hole : holes_) check_hole(hole);
     file_.sync();
   }
+
+  [[nodiscard]] uint64_t stored_size(uint64_t) const override { return size_; }
+  void verify(uint64_t size, const std::string& sha256) override { check_back(file_, 0, size, sha256, cancelled_); }
 
   void cancel() override { cancelled_ = true; }
   [[nodiscard]] uint64_t written() const override { return file_.written(); }

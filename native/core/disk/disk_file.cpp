@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -128,6 +131,14 @@ void DiskFile::write_zeros(uint64_t offset, uint64_t length) {
     offset += part;
     length -= part;
   }
+}
+
+uint64_t DiskFile::length() const {
+  uint64_t size = 0;
+  if (::ioctl(fd_, BLKGETSIZE64, &size) == 0) return size;
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0) throw_disk_error("looking up the disk's length", errno);
+  return static_cast<uint64_t>(status.st_size);
 }
 
 void DiskFile::truncate(uint64_t size) {

@@ -32,6 +32,8 @@ class DiskFile {
   bool punch(uint64_t offset, uint64_t length);
   /// Makes the range read as zeros, allocated or not. Throws kDiskIo.
   void write_zeros(uint64_t offset, uint64_t length);
+  /// Bytes that it has, of a device too. Throws kDiskIo.
+  [[nodiscard]] uint64_t length() const;
   void truncate(uint64_t size);
   /// Returns when everything written is on the medium. Throws kDiskIo, kDiskFull.
   void sync();

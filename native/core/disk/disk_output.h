@@ -42,6 +42,11 @@ class DiskOutput {
   virtual void zeros(uint64_t offset, uint64_t length) = 0;
   /// The disk has `size` bytes, all written. Returns when it is stored durably. One thread.
   virtual void finish(uint64_t size) = 0;
+  /// Bytes of the medium that a disk of `size` bytes ends up with: zeros follow it.
+  [[nodiscard]] virtual uint64_t stored_size(uint64_t size) const { return size; }
+  /// After finish(): reads the disk back from its medium. Throws kDiskReadBack where its first `size` bytes do not have
+  /// the sum `sha256`, kDiskIo, kCancelled; kInternal where nothing can be read back.
+  virtual void verify(uint64_t size, const std::string& sha256);
   /// Ends waiting calls with kCancelled. Any thread.
   virtual void cancel() {}
   /// Bytes handed to the system so far. Any thread.
@@ -57,6 +62,8 @@ std::unique_ptr<DiskOutput> make_pipe_output(int fd, uint64_t virtual_size);
 
 enum class Qcow2Compression : uint8_t { kNone, kZlib, kZstd };
 /// An empty regular file that becomes a qcow2 image of at least `virtual_size` bytes.
-std::unique_ptr<DiskOutput> make_qcow2_output(int fd, uint64_t virtual_size, Qcow2Compression compression);
+/// `verified`: verify() will be called.
+std::unique_ptr<DiskOutput> make_qcow2_output(int fd, uint64_t virtual_size, Qcow2Compression compression,
+                                              bool verified = false);
 
 }  // namespace dvcr

@@ -5,6 +5,7 @@
 
 #include "../codec.h"
 #include "../disk_image.h"
+#include "../zero_bytes.h"
 #include "disk_pipeline.h"
 
 namespace dvcr {
@@ -32,6 +33,7 @@ struct DiskSink::Impl {
   Impl(DiskOptions given, const Limits& given_limits, DiskOutput& disk_output)
       : options(std::move(given)), limits(given_limits), output(disk_output), pipeline(disk_output, digests) {
     for (const Checksum& checksum : options.checksums) digests.emplace_back(checksum.algorithm);
+    if (options.verify) digests.emplace_back("sha256");
   }
 
   // Runs a call of the front thread; its error stops the other threads too.
@@ -194,11 +196,24 @@ struct DiskSink::Impl {
     if (window != nullptr && window->filled > 0) pipeline.push(std::move(window));
     pipeline.drain();
     check_digests();
-    output.finish(std::max(size, options.size));
+    const uint64_t disk_size = std::max(size, options.size);
+    output.finish(disk_size);
+    if (options.verify) verify(size, output.stored_size(disk_size));
+  }
+
+  /// The digest of what was written goes on over the zeros behind the content's `size` bytes.
+  void verify(uint64_t size, uint64_t stored) {
+    Digest& digest = digests.back();
+    for (uint64_t left = stored - size; left > 0;) {
+      const uint64_t part = std::min<uint64_t>(left, zero_bytes().size());
+      digest.update(zero_bytes().first(static_cast<size_t>(part)));
+      left -= part;
+    }
+    output.verify(stored, digest.finish());
   }
 
   void check_digests() {
-    for (size_t i = 0; i < digests.size(); ++i) {
+    for (size_t i = 0; i < options.checksums.size(); ++i) {
       const Checksum& wanted = options.checksums[i];
       result.checksums.push_back({wanted.algorithm, digests[i].finish()});
       const std::string& found = result.checksums.back().expected;

@@ -23,6 +23,7 @@ struct DiskOptions {
   bool allow_nested = true;         ///< accept content that begins with an image magic
   uint64_t size = 0;                ///< least bytes of the disk: more than the content has are zeros
   bool size_is_limit = false;       ///< content of more than `size` bytes is kDiskTooSmall instead
+  bool verify = false;              ///< read the disk back at finish(), kDiskReadBack where it is not as written
   std::vector<Checksum> checksums;  ///< of the disk as the content has it; kChecksum at finish() when one differs
 };
 

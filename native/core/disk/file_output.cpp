@@ -1,4 +1,4 @@
-#include "disk_file.h"
+#include "read_back.h"
 
 namespace dvcr {
 namespace {
@@ -25,14 +25,21 @@ class FileOutput final : public DiskOutput {
     file_.sync();
   }
 
+  void verify(uint64_t size, const std::string& sha256) override { check_back(file_, 0, size, sha256, cancelled_); }
+  void cancel() override { cancelled_ = true; }
   [[nodiscard]] uint64_t written() const override { return file_.written(); }
 
  private:
   DiskFile file_;
   uint64_t least_;
+  std::atomic<bool> cancelled_ = false;
 };
 
 }  // namespace
+
+void DiskOutput::verify(uint64_t, const std::string&) {
+  throw Error(code::kInternal, "a disk was to be read back that cannot be");
+}
 
 std::unique_ptr<DiskOutput> make_file_output(int fd, uint64_t virtual_size) {
   return std::make_unique<FileOutput>(fd, virtual_size);

@@ -1,16 +1,13 @@
 // A qcow2 image (version 3, 64 KiB clusters) written in one pass: what the disk has in its order, each L2 table behind
 // its clusters, the L1 table and the refcounts at the end, the header last, so that a file that was not finished is
 // none. Layout: qemu, docs/interop/qcow2.rst.
-#define ZLIB_CONST
-#include <zlib.h>
-#include <zstd.h>
-
 #include <algorithm>
 #include <cstring>
-#include <new>
 
+#include "../hash.h"
 #include "../import_limits.h"
-#include "disk_file.h"
+#include "qcow2_pack.h"
+#include "read_back.h"
 
 namespace dvcr {
 namespace {
@@ -25,49 +22,17 @@ constexpr unsigned kSizeShift = 62 - (kClusterBits - 8);  // of a compressed clu
 constexpr uint64_t kSector = 512;
 constexpr size_t kHeaderLength = 112;
 constexpr size_t kBuffer = kMiB;
-// qemu inflates with a window of 4 KiB.
-constexpr int kDeflateWindow = -12;
-constexpr int kDeflateLevel = 5;
-constexpr int kZstdLevel = 1;
 
 void store_be(uint8_t* at, uint64_t value, unsigned width) {
   for (unsigned i = 0; i < width; ++i) at[i] = static_cast<uint8_t>(value >> (8 * (width - 1 - i)));
 }
 
-size_t deflate_cluster(Bytes plain, MutableBytes room) {
-  struct Stream : z_stream {
-    Stream() : z_stream() {
-      constexpr int kMemoryLevel = 9;
-      if (deflateInit2(this, kDeflateLevel, Z_DEFLATED, kDeflateWindow, kMemoryLevel, Z_DEFAULT_STRATEGY) != Z_OK) {
-        throw std::bad_alloc();
-      }
-    }
-    ~Stream() { deflateEnd(this); }
-  };
-  thread_local Stream stream;
-  deflateReset(&stream);
-  stream.next_in = plain.data();
-  stream.avail_in = static_cast<uInt>(plain.size());
-  stream.next_out = room.data();
-  stream.avail_out = static_cast<uInt>(room.size());
-  return deflate(&stream, Z_FINISH) == Z_STREAM_END ? stream.total_out : 0;
-}
-
-size_t zstd_cluster(Bytes plain, MutableBytes room) {
-  struct FreeContext {
-    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-  };
-  thread_local const std::unique_ptr<ZSTD_CCtx, FreeContext> context(ZSTD_createCCtx());
-  if (context == nullptr) throw std::bad_alloc();
-  const size_t size =
-      ZSTD_compressCCtx(context.get(), room.data(), room.size(), plain.data(), plain.size(), kZstdLevel);
-  return ZSTD_isError(size) != 0 ? 0 : size;
-}
-
 class Qcow2Output final : public DiskOutput {
  public:
-  Qcow2Output(int fd, uint64_t virtual_size, Qcow2Compression compression)
-      : file_(fd), least_(virtual_size), compression_(compression), buffer_(make_aligned(kBuffer)) {}
+  Qcow2Output(int fd, uint64_t virtual_size, Qcow2Compression compression, bool verified)
+      : file_(fd), least_(virtual_size), compression_(compression), buffer_(make_aligned(kBuffer)) {
+    if (verified) digest_.emplace("sha256");
+  }
 
   [[nodiscard]] bool in_order() const override { return true; }
   [[nodiscard]] uint64_t hole() const override { return kCluster; }
@@ -103,6 +68,16 @@ class Qcow2Output final : public DiskOutput {
     naming_need(size, [&] { write_tables(size); });
   }
 
+  // Of the file: what its clusters hold was checked as they were packed.
+  void verify(uint64_t, const std::string&) override {
+    const AlignedBuffer head = make_aligned(kCluster);
+    if (file_.read(0, {head.get(), kCluster}) < kCluster || std::memcmp(head.get(), header_.data(), kCluster) != 0) {
+      throw Error(code::kDiskReadBack, "its header is not as it was written");
+    }
+    check_back(file_, kCluster, end_, digest_->finish(), cancelled_);
+  }
+
+  void cancel() override { cancelled_ = true; }
   [[nodiscard]] uint64_t written() const override { return file_.written(); }
 
  private:
@@ -259,6 +234,7 @@ class Qcow2Output final : public DiskOutput {
     put(96, 4, 4);             // refcounts of 2^4 bits
     put(100, kHeaderLength, 4);
     put(104, zstd ? 1 : 0, 1);
+    header_.assign(buffer_.get(), buffer_.get() + kCluster);
     file_.write(0, {buffer_.get(), kCluster});
   }
 
@@ -298,7 +274,10 @@ class Qcow2Output final : public DiskOutput {
   void flush(bool last) {
     if (last) align_to_cluster();
     if (filled_ == 0) return;
-    file_.write(end_ - filled_, {buffer_.get(), filled_});
+    const uint64_t at = end_ - filled_;
+    file_.write(at, {buffer_.get(), filled_});
+    const size_t skip = at < kCluster ? static_cast<size_t>(kCluster - at) : 0;
+    if (digest_) digest_->update({buffer_.get() + skip, filled_ - skip});
     filled_ = 0;
   }
 
@@ -307,6 +286,9 @@ class Qcow2Output final : public DiskOutput {
   std::optional<uint64_t> size_;  // of the content, where it is known
   Qcow2Compression compression_;
   AlignedBuffer buffer_;
+  std::vector<uint8_t> header_;
+  std::optional<Digest> digest_;  // of the file behind its first cluster, where it is read back
+  std::atomic<bool> cancelled_ = false;
   size_t filled_ = 0;             // of the buffer, which is written at a multiple of its size
   uint64_t end_ = 0;              // of the file, what waits in the buffer included
   std::vector<uint16_t> counts_;  // references by cluster of the file
@@ -317,8 +299,9 @@ class Qcow2Output final : public DiskOutput {
 
 }  // namespace
 
-std::unique_ptr<DiskOutput> make_qcow2_output(int fd, uint64_t virtual_size, Qcow2Compression compression) {
-  return std::make_unique<Qcow2Output>(fd, virtual_size, compression);
+std::unique_ptr<DiskOutput> make_qcow2_output(int fd, uint64_t virtual_size, Qcow2Compression compression,
+                                              bool verified) {
+  return std::make_unique<Qcow2Output>(fd, virtual_size, compression, verified);
 }
 
 }  // namespace dvcr

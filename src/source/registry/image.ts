@@ -4,7 +4,6 @@
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import { mediaTypes } from "../../layer/image-config.ts";
 import type { BlobDescriptor } from "../../registry/blobs.ts";
-import type { RegistryClient } from "../../registry/client.ts";
 import {
   blobOf,
   descriptors,
@@ -13,8 +12,7 @@ import {
   type ManifestJson,
   type PlatformJson,
 } from "../../registry/manifest-json.ts";
-import { getManifest } from "../../registry/manifests.ts";
-import { formatReference, manifestName, type ImageReference } from "../../registry/reference.ts";
+import type { ImageStore } from "./image-store.ts";
 
 export interface Platform {
   readonly os: string;
@@ -29,6 +27,9 @@ export interface ImageLayer extends BlobDescriptor {
 }
 
 export interface ResolvedImage {
+  readonly manifestDigest: string;
+  /** A container image's. */
+  readonly config?: BlobDescriptor;
   /** Lowest first. */
   readonly layers: readonly ImageLayer[];
   /** False for an artifact, whose layers may be files of any kind. */
@@ -49,30 +50,29 @@ export function parsePlatform(text: string): Platform {
 }
 
 /**
- * The image at a reference, by default for linux/amd64.
+ * The image that a tag or digest of a store names, by default for linux/amd64. `name` is for messages.
  *
  * @throws RegistryError; DvcrError E_SOURCE_NOT_FOUND, E_SOURCE_HTTP for a malformed manifest, E_UNSUPPORTED_FORMAT.
  */
 export async function resolveImage(
-  client: RegistryClient,
-  reference: ImageReference,
+  store: ImageStore,
+  { name, wanted: first }: { readonly name: string; readonly wanted: string },
   platform: Platform = defaultPlatform,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
-  const name = formatReference(reference);
-  let wanted = manifestName(reference);
+  let wanted = first;
   for (let depth = 0; depth <= maxIndexDepth; depth++) {
-    const stored = await getManifest(client, reference.repository, wanted, signal);
+    const stored = await store.manifest(wanted, signal);
     if (stored === undefined)
       throw new DvcrError(
         "E_SOURCE_NOT_FOUND",
-        `registry ${client.host} has no image ${name}${depth === 0 ? "" : ` (${wanted} of its index)`}`,
+        `${store.where} has no image ${name}${depth === 0 ? "" : ` (${wanted} of its index)`}`,
       );
     const manifest = parseManifest(stored.bytes, name);
     const entries = descriptors(manifest.manifests);
     const layers = descriptors(manifest.layers);
     if (entries !== undefined) wanted = choosePlatform(entries, platform, name);
-    else if (layers !== undefined) return imageOf(manifest, layers, name);
+    else if (layers !== undefined) return imageOf(manifest, layers, name, stored.digest);
     else
       throw new DvcrError("E_UNSUPPORTED_FORMAT", `${name} is neither an image nor an index, but ${stored.mediaType}`);
   }
@@ -102,11 +102,19 @@ function platformText({ os = "unknown", architecture = "unknown", variant }: Pla
   return [os, architecture, ...(variant === undefined ? [] : [variant])].map(String).join("/");
 }
 
-function imageOf(manifest: ManifestJson, layers: readonly DescriptorJson[], name: string): ResolvedImage {
+function imageOf(
+  manifest: ManifestJson,
+  layers: readonly DescriptorJson[],
+  name: string,
+  manifestDigest: string,
+): ResolvedImage {
   const configs: readonly unknown[] = [mediaTypes.ociConfig, mediaTypes.dockerConfig];
+  const isContainerImage = manifest.artifactType === undefined && configs.includes(manifest.config?.mediaType);
   return {
+    manifestDigest,
+    ...(isContainerImage ? { config: blobOf(manifest.config!, name) } : {}),
     layers: layers.map((layer) => layerOf(layer, name)),
-    isContainerImage: manifest.artifactType === undefined && configs.includes(manifest.config?.mediaType),
+    isContainerImage,
   };
 }
 

@@ -1,22 +1,24 @@
 /** `docker://HOST/REPO[:TAG|@DIGEST]`: the disk in a container image or artifact. */
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { ContainerLayer, LayerListing } from "../../layer/container-layer.ts";
-import { streamBlob } from "../../registry/blobs.ts";
-import type { RegistryClient } from "../../registry/client.ts";
+import { parseManifest } from "../../registry/manifest-json.ts";
 import { openRegistry, type RegistryAccess } from "../../registry/open.ts";
-import { formatReference, parseDockerReference, type ImageReference } from "../../registry/reference.ts";
+import { formatReference, manifestName, parseDockerReference } from "../../registry/reference.ts";
 import type { OpenSource, Source } from "../source.ts";
 import { asSource, sourceError } from "./errors.ts";
+import { layoutStore, registryStore, type ImageStore } from "./image-store.ts";
 import { resolveImage, type ImageLayer, type Platform, type ResolvedImage } from "./image.ts";
 
 export type ListLayer = (layer: OpenSource) => Promise<LayerListing>;
 
-export interface RegistrySourceOptions extends RegistryAccess {
+export interface StoredImageOptions {
   /** Which image of an index. Default linux/amd64. */
   readonly platform?: Platform;
   /** Looks into a layer, as far as its first file under disk/. Called where an image has several. */
   readonly listLayer: ListLayer;
 }
+
+export interface RegistrySourceOptions extends RegistryAccess, StoredImageOptions {}
 
 /**
  * The disk file in an image: the first regular file under disk/ of the topmost layer that has one, where no layer above
@@ -31,43 +33,75 @@ export function registrySource(text: string, options: RegistrySourceOptions): So
     description: `docker://${formatReference(reference)}`,
     replayable: false,
     refetchable: true,
-    open: (signal) => asSource(() => open(reference, options, signal)),
+    open: (signal) =>
+      asSource(() => {
+        const store = registryStore(openRegistry(reference, options), reference.repository);
+        return open(store, { name: formatReference(reference), wanted: manifestName(reference) }, options, signal);
+      }),
+  };
+}
+
+/** `oci:DIR[:TAG]`: as registrySource(), out of an OCI image layout. Without a tag it has to be the only image. */
+export function layoutSource(directory: string, tag: string, options: StoredImageOptions): Source {
+  const name = `oci:${directory}${tag === "" ? "" : `:${tag}`}`;
+  return {
+    description: name,
+    replayable: false,
+    refetchable: true,
+    open: (signal) => asSource(() => open(layoutStore(directory), { name, wanted: tag }, options, signal)),
   };
 }
 
 async function open(
-  reference: ImageReference,
-  options: RegistrySourceOptions,
+  store: ImageStore,
+  named: { readonly name: string; readonly wanted: string },
+  options: StoredImageOptions,
   signal: AbortSignal,
 ): Promise<OpenSource> {
-  const client = openRegistry(reference, options);
   try {
-    const image = await resolveImage(client, reference, options.platform, signal);
-    const blobs = new LayerBlobs(client, reference.repository, signal);
-    const { layer, containerLayer } = await findDisk(image, blobs, formatReference(reference), options.listLayer);
+    const image = await resolveImage(store, named, options.platform, signal);
+    const blobs = new LayerBlobs(store, signal);
+    const { layer, containerLayer } = await findDisk(image, blobs, named.name, options.listLayer);
     const blob = blobs.open(layer, containerLayer);
     return {
       ...blob,
+      storedImage: {
+        manifestDigest: image.manifestDigest,
+        diffId: () => asSource(() => diffIdOf(store, image, layer, signal)),
+      },
       close: async () => {
         await blob.close();
-        await client.close();
+        await store.close();
       },
     };
   } catch (error) {
-    await client.close();
+    await store.close();
     throw error;
   }
 }
 
-/** The layers of one repository as sources. */
+async function diffIdOf(
+  store: ImageStore,
+  { config, layers }: ResolvedImage,
+  layer: ImageLayer,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (config === undefined) return undefined;
+  const { rootfs } = parseManifest(await store.document(config, signal), config.digest) as {
+    readonly rootfs?: { readonly diff_ids?: unknown };
+  };
+  const ids: unknown = rootfs?.diff_ids;
+  const id: unknown = Array.isArray(ids) ? ids[layers.indexOf(layer)] : undefined;
+  return typeof id === "string" ? id : undefined;
+}
+
+/** The layers of one image as sources. */
 class LayerBlobs {
-  readonly #client: RegistryClient;
-  readonly #repository: string;
+  readonly #store: ImageStore;
   readonly #signal: AbortSignal;
 
-  constructor(client: RegistryClient, repository: string, signal: AbortSignal) {
-    this.#client = client;
-    this.#repository = repository;
+  constructor(store: ImageStore, signal: AbortSignal) {
+    this.#store = store;
     this.#signal = signal;
   }
 
@@ -77,7 +111,7 @@ class LayerBlobs {
     return {
       size: layer.size,
       containerLayer,
-      chunks: withSourceErrors(streamBlob(this.#client, this.#repository, layer, signal)),
+      chunks: withSourceErrors(this.#store.layer(layer, signal)),
       close: () => {
         closed.abort(new DvcrError("E_CANCELLED", "the source was closed"));
         return Promise.resolve();
