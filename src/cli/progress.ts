@@ -6,7 +6,7 @@ const BAR_INTERVAL_MS = 200;
 const LOG_INTERVAL_MS = 5000;
 const BAR_WIDTH = 28;
 
-/** Shows what runs on a terminal as a bar, elsewhere as a log line, `what`, every few seconds. Returns how to end it. */
+/** Shows what runs on a terminal as a bar, elsewhere as a log line, `what`, now and then. Returns how to end it. */
 export function showProgress(
   running: Pick<RunningImport, "progress">,
   stream: NodeJS.WriteStream,
