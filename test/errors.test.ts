@@ -78,6 +78,8 @@ describe("the error catalogue", () => {
     expect(toDvcrError(Object.assign(new Error("x"), { code: "E_EMPTY" })).code).toBe("E_EMPTY");
     expect(toDvcrError(Object.assign(new Error("x"), { code: "ENOENT" })).code).toBe("E_INTERNAL");
     expect(toDvcrError("text").code).toBe("E_INTERNAL");
+    expect(new DvcrError("E_SOURCE_IO", " ").message).toBe(catalogue.E_SOURCE_IO.title);
+    expect(toDvcrError("").message).toBe(catalogue.E_INTERNAL.title);
     expect(toDvcrError(new AggregateError([])).message).toBe("an unexpected AggregateError");
   });
 });

@@ -60,6 +60,21 @@ describe("a client that goes away", () => {
   });
 });
 
+describe("a fault of the program", () => {
+  it("is no reason to send the file for ever: after the third time it is the verdict, with a text", async () => {
+    uploader = await startFakeUploader({ before: () => Promise.reject(new DvcrError("E_INTERNAL", " ")) });
+    const file = writeDisk();
+    const upload = () => curl("-H", "Accept: application/json", "-T", file, uploader.url).done;
+    for (let count = 1; count <= 3; count += 1) {
+      expect(uploader.message()).toBeUndefined();
+      const { code, detail, retryable } = JSON.parse((await upload()).stdout) as Record<string, unknown>;
+      expect([code, detail, retryable]).toEqual(["E_INTERNAL", "Something went wrong inside", false]);
+    }
+    expect(await uploader.exit).toBe(0);
+    expect(JSON.stringify(uploader.message())).toContain("E_INTERNAL: Something went wrong inside");
+  });
+});
+
 describe("a failure that may pass", () => {
   it("is answered with its status and kept to this upload: the process waits for another", async () => {
     let attempts = 0;

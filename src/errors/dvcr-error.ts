@@ -7,10 +7,16 @@ export class DvcrError extends Error {
   readonly fix: string;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown; fix?: string }) {
-    super(message, options);
+    // Some errors of Node have no text of their own.
+    super(message.trim() === "" ? catalogue[code].title : message, options);
     this.fix = options?.fix ?? catalogue[code].fix;
     this.name = "DvcrError";
     this.code = code;
+  }
+
+  /** Worth another try without a change: what may pass by itself. A fault of the program is there again. */
+  get mayPass(): boolean {
+    return this.entry.kind === "retry" && this.code !== "E_INTERNAL";
   }
 
   get entry(): ErrorEntry {

@@ -22,8 +22,7 @@ const signalExitCodes: Readonly<Record<StopSignal, number>> = { SIGTERM: 143, SI
  */
 export function podExitCode(outcome: Outcome<unknown>, facts: EndFacts): number {
   if (outcome.kind === "failed" && facts.stoppedBy !== undefined) return signalExitCodes[facts.stoppedBy];
-  const isFinal =
-    outcome.kind === "stored" || outcome.error.entry.kind !== "retry" || outcome.error.code === "E_INTERNAL";
+  const isFinal = outcome.kind === "stored" || !outcome.error.mayPass;
   return isFinal && facts.messageWritten ? 0 : 1;
 }
 

@@ -17,7 +17,7 @@ export interface AttemptOptions {
 }
 
 /** A fault of the program is there again at the next attempt, as a rule. */
-const INTERNAL_RETRIES = 2;
+export const INTERNAL_RETRIES = 2;
 
 /**
  * A whole job, such as an import, again and again while its failures may pass by the error catalogue. Single requests

@@ -101,7 +101,7 @@ export function answerError(
     detail: redactText(error.message, secrets),
     instance: `urn:dvcr:request:${request.id}`,
     code: error.code,
-    retryable: entry.kind === "retry",
+    retryable: error.mayPass,
     fix: error.fix,
   };
   return answerText(request, reply, "application/problem+json", `${JSON.stringify(problem)}\n`);

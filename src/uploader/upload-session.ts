@@ -3,6 +3,7 @@ import type { Checksum } from "../config/kinds.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { ImportReport } from "../pipeline/import-image.ts";
 import type { Outcome } from "../process/outcome.ts";
+import { INTERNAL_RETRIES } from "../retry/attempts.ts";
 import type { BodyReader } from "./body-reader.ts";
 import type { HeldBytes } from "./upload-memory.ts";
 import { Upload, type StartImport, type UploadPlan } from "./upload.ts";
@@ -64,6 +65,8 @@ export class UploadSession {
   /** One request has the upload: from begin() or resume() to receive()'s end or release(). */
   #isTaken = false;
   #verdict: Outcome | undefined;
+  /** Uploads that a fault of the program has ended. */
+  #faults = 0;
   #resumeTimer: NodeJS.Timeout | undefined;
   #doneTimer: NodeJS.Timeout | undefined;
   /** Clients that wait for the verdict; each tells whether it is still there. */
@@ -267,8 +270,8 @@ export class UploadSession {
   }
 
   /**
-   * The import's result, after its verdict. What may go better the next time lets another upload come; everything else
-   * is the verdict.
+   * The import's result, after its verdict. What may go better the next time lets another upload come, a fault of the
+   * program a few times; everything else is the verdict.
    */
   async #judged(running: Promise<ImportReport>): Promise<ImportReport> {
     try {
@@ -277,7 +280,8 @@ export class UploadSession {
       return report;
     } catch (thrown) {
       const error = toDvcrError(thrown);
-      if (error.entry.kind === "retry") {
+      if (error.code === "E_INTERNAL") this.#faults += 1;
+      if (error.mayPass || (error.code === "E_INTERNAL" && this.#faults <= INTERNAL_RETRIES)) {
         this.#upload = undefined;
         this.#options.onChange?.();
       } else this.#conclude({ kind: "failed", error });
