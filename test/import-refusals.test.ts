@@ -113,6 +113,24 @@ describe("bad input", () => {
     expect(await registry.tags("upload/empty")).toEqual(["1"]);
   });
 
+  it("an OVA whose disk is a text, and an OVF descriptor alone, are no disks", async () => {
+    const at = (name: string) => join(directory, name);
+    const file = `<References><File ovf:id="f" ovf:href="text.vmdk"/></References>`;
+    const disks = `<DiskSection><Disk ovf:diskId="d" ovf:fileRef="f" ovf:capacity="1"/></DiskSection>`;
+    const namespace = "http://schemas.dmtf.org/ovf/envelope/1";
+    const open = `<Envelope xmlns="${namespace}" xmlns:ovf="${namespace}">`;
+    await writeFile(at("text.vmdk"), "abc\n");
+    await writeFile(at("text.ovf"), `<?xml version="1.0"?>${open}${file}${disks}</Envelope>`);
+    await tool("tar", "--format=ustar", "-C", directory, "-cf", at("text.ova"), "text.ovf", "text.vmdk");
+    for (const [name, what] of [
+      ["text.ova", "this is a text"],
+      ["text.ovf", "this is an OVF descriptor: it names the disk and does not hold it"],
+    ] as const) {
+      const { code, stderr } = await dvcr(["import", at(name), `oci:${at("no-disk")}:1`]);
+      expect([code, stderr]).toEqual([3, expect.stringContaining(`E_NOT_A_DISK: ${what}`)]);
+    }
+  });
+
   it("60 % of a qcow2 in a chunked body that ends well is refused", async () => {
     const url = await startUploader("upload/chunked");
     const upload = curl("-w", "%{http_code}", "-T", "-", url);

@@ -187,6 +187,7 @@ test.each([400, 404, 405])(
     await push(registry);
     expectStored(registry, sample);
     expect(layerPatches(registry)).toMatchObject([{ status: 0 }, { status: 202, length: sample.layer.length }]);
+    await skopeoCopies(registry);
   },
 );
 
@@ -227,4 +228,5 @@ test.each([401, 403, 405, "no-length"] as const)("HEAD of the blob is %s: said o
   const { notices } = await push(registry);
   expectStored(registry, sample);
   expect(notices).toEqual([expect.stringContaining("could not be checked") as string]);
+  await skopeoCopies(registry);
 });
