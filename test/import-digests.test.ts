@@ -102,12 +102,12 @@ const golden = {
     manifestDated: "sha256:0547223ea033b73d3ad4565d0be705e9077be6571a5b264b2b2385075d9772ff",
   },
   zstd: {
-    encoder: "zstd:1.5.4:1:1MiB:r1",
-    layer: "sha256:d0a3fe61ce0ee3b64046aeda6c1a51fd07acc7f07f70836158f2ff1ca923f925",
-    config: "sha256:aee0668683b59519731ed8f1d2b6165a60c55040f85502fdd22496312f0373f7",
-    manifest: "sha256:8b2faf1867beffb3252265728fc196f2947071295a19ed3b46c154a316a4ee84",
-    configDated: "sha256:348832646e13f224f06af649a9abd534081516f222e4700b2a50e8ef66d3d122",
-    manifestDated: "sha256:46d840e60299139f6dbe78659564ef41b69167d81b7cb9e8fdf805a1d8601f03",
+    encoder: "zstd:1.5.4:1:1MiB:r2",
+    layer: "sha256:e9c906aae85fddb6e6d073bc9145cfcad051a558b0dbd3ad4f802b92a53edd2f",
+    config: "sha256:37342519dcb799479f5f9250b281b0bdfacbc08f78b82a772a10096b7f49fd79",
+    manifest: "sha256:72ebbc0d5541ae6370140602e112c63c257f8c554e7e92a25e9e79bffd578278",
+    configDated: "sha256:12f2b2af27accbef5f05bb8f21cf1d6fe8156e170b402b8341546d17548d518d",
+    manifestDated: "sha256:6a28a951bd64768c5160af29b1ef1d1daa5baa0a294fe14d4bd4d9660081c0f8",
   },
   none: {
     encoder: "none",

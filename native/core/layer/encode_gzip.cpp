@@ -170,9 +170,9 @@ std::unique_ptr<FrameEncoder> make_gzip_encoder() {
 }
 
 std::string gzip_encoder_id() {
-  if (!isal_is_stable_here()) return std::string("gzip:libdeflate-" LIBDEFLATE_VERSION_STRING ":1:") + kFrameRules;
+  if (!isal_is_stable_here()) return std::string("gzip:libdeflate-" LIBDEFLATE_VERSION_STRING ":1:") + kGzipRules;
   return "gzip:isal-" + std::to_string(ISAL_MAJOR_VERSION) + "." + std::to_string(ISAL_MINOR_VERSION) + "." +
-         std::to_string(ISAL_PATCH_VERSION) + ":1:" + kFrameRules;
+         std::to_string(ISAL_PATCH_VERSION) + ":1:" + kGzipRules;
 }
 
 }  // namespace dvcr

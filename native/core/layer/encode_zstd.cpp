@@ -3,6 +3,8 @@
 #define ZSTD_STATIC_LINKING_ONLY  // ZSTD_getFrameHeader; the library is linked statically
 #include <zstd.h>
 
+#include <algorithm>
+#include <array>
 #include <new>
 
 #include "../codec.h"
@@ -12,6 +14,8 @@ namespace dvcr {
 namespace {
 
 constexpr int kLevel = 1;
+/// Of a frame with one stored block (bytes).
+constexpr size_t kStoredHeader = 12;
 // One frame of content; the longer frames of zeros must not make a decoder allocate more.
 constexpr int kWindowLog = 20;
 // RFC 8878 3.1.1.1.2 advises decoders to support windows of 8 MiB: more is not passed on.
@@ -45,6 +49,25 @@ class ZstdEncoder final : public FrameEncoder {
     out.truncate(start + size);
   }
 
+  // Not compressed (RFC 8878 3.1.1): the platform's pvc-importer peeks at 512 bytes in a buffer that it uses again once
+  // the decoder has brought its first bytes. The decoder must be past them by then, so the first block is longer.
+  void append_first(Bytes raw, Buffer& out) override {
+    constexpr size_t kLongestBlock = 64 * kKiB;
+    if (raw.size() > kLongestBlock) {
+      append(raw, out);
+      return;
+    }
+    constexpr uint8_t kSingleSegment = 0xa0;  // the content's size in 4 bytes, no window, no checksum
+    const auto size = static_cast<uint32_t>(raw.size());
+    const uint32_t block = size << 3 | 1;  // the last one, stored
+    const MutableBytes head = out.extend(kStoredHeader);
+    constexpr std::array<uint8_t, 5> kStart{0x28, 0xb5, 0x2f, 0xfd, kSingleSegment};
+    std::copy(kStart.begin(), kStart.end(), head.begin());
+    for (size_t i = 0; i < 4; ++i) head[5 + i] = static_cast<uint8_t>(size >> (8 * i));
+    for (size_t i = 0; i < 3; ++i) head[9 + i] = static_cast<uint8_t>(block >> (8 * i));
+    out.append(raw);
+  }
+
   Bytes wrap(UnitCodec codec, MutableBytes slot, size_t consumed, Bytes plain) override {
     if (codec != UnitCodec::kZstd || consumed >= plain.size()) return {};
     const Bytes frame = slot.subspan(kWrapBefore, consumed);
@@ -68,7 +91,7 @@ std::unique_ptr<FrameEncoder> make_zstd_encoder() {
 }
 
 std::string zstd_encoder_id() {
-  return std::string("zstd:") + ZSTD_versionString() + ":" + std::to_string(kLevel) + ":" + kFrameRules;
+  return std::string("zstd:") + ZSTD_versionString() + ":" + std::to_string(kLevel) + ":" + kZstdRules;
 }
 
 }  // namespace dvcr

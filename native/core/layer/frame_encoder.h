@@ -13,8 +13,9 @@ namespace dvcr {
 inline constexpr size_t kFrameSize = 1u << 20;
 
 /// What stands in encoder ids for the frame size and for the rules in frames.h. A change of any rule, level, codec
-/// parameter or header byte needs a new revision, because it changes the digests of layers.
-inline constexpr const char* kFrameRules = "1MiB:r1";
+/// parameter or header byte needs a new revision of that codec's, because it changes the digests of layers.
+inline constexpr const char* kGzipRules = "1MiB:r1";
+inline constexpr const char* kZstdRules = "1MiB:r2";
 
 /// Room that wrap() needs in front of and behind a packed unit: a gzip header and trailer (RFC 1952).
 inline constexpr size_t kWrapBefore = 10;
@@ -26,6 +27,8 @@ class FrameEncoder {
   virtual ~FrameEncoder() = default;
   /// Appends one frame with the bytes of `raw` (at most 64 MiB) to `out`; a pure function of `raw`.
   virtual void append(Bytes raw, Buffer& out) = 0;
+  /// As append(), for the layer's first frame, which is read by others in ways of their own.
+  virtual void append_first(Bytes raw, Buffer& out) { append(raw, out); }
   /// Makes the packed unit a frame without compressing it again. `slot` holds kWrapBefore free bytes, the packed
   /// bytes, of which the decoder used `consumed`, and kWrapAfter free bytes; `plain` is what they decode to.
   /// Returns the frame, a part of `slot`; empty when this unit cannot be a frame of this codec.

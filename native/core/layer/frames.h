@@ -1,5 +1,5 @@
 // The work of the pool: what turns a window into frames. These rules define the bytes of a layer; whoever changes one
-// changes kFrameRules too.
+// changes the rules of frame_encoder.h too.
 //
 //  1. A compressed unit becomes a frame as it is when its size is a power of two of at least 32 KiB, it lies at a
 //     multiple of its size, belongs to the disk entirely, decodes to all of its bytes, is not all zeros, is smaller

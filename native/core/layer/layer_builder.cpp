@@ -74,13 +74,9 @@ struct LayerBuilder::Impl {
     pipeline.begin_layer();
     live = true;
     pipeline.route(true, false);
-    push_literal(std::move(frame.head));
-  }
-
-  void push_literal(std::vector<uint8_t> plain) {
     Buffer packed;
-    if (encoder != nullptr) encoder->append(plain, packed);
-    pipeline.push_literal(std::move(plain), std::move(packed));
+    if (encoder != nullptr) encoder->append_first(frame.head, packed);
+    pipeline.push_literal(std::move(frame.head), std::move(packed));
   }
 
   // Books `count` more bytes of the disk.
@@ -243,7 +239,9 @@ struct LayerBuilder::Impl {
       push_kept(size);
     }
     pipeline.route(true, false);
-    push_literal(std::move(frame.tail));
+    Buffer packed;
+    if (encoder != nullptr) encoder->append(frame.tail, packed);
+    pipeline.push_literal(std::move(frame.tail), std::move(packed));
     pipeline.drain();
     const std::string diff_id = pipeline.finish_diff_id();
     result = {diff_id, writer.finish(diff_id), writer.size(), size, plan.from};
