@@ -6,6 +6,7 @@
 
 #include "archive_corpus.h"
 #include "block_images.h"
+#include "probe_corpus.h"
 #include "unpack_inputs.h"
 #include "vmdk_maker.h"
 
@@ -40,6 +41,23 @@ Buffer of_qemu(const std::vector<std::string>& options, const std::vector<std::v
   return test::read_file(image);
 }
 
+/// An image with bitmaps, and the same with a directory that is wrong in one place each.
+std::vector<Buffer> with_bitmaps(const Buffer& image) {
+  // The first header extension that qemu-img writes is that of the bitmaps (qemu's docs/interop/qcow2.txt).
+  constexpr size_t kType = 104;
+  constexpr uint32_t kBitmaps = 0x23852875;
+  size_t at = kType;
+  while (be32(image, at) != kBitmaps) at += 8 + (be32(image, at + 4) + 7) / 8 * 8;
+  const uint64_t directory = be64(image, at + 24);
+  std::vector<Buffer> seeds(6, image);
+  test::put_be(seeds[1], at + 24, 8, image.size());   // the directory is not within the file
+  test::put_be(seeds[2], directory + 17, 1, 32);      // a granularity beyond 2 GiB
+  test::put_be(seeds[3], directory + 18, 2, 0xffff);  // a name beyond the directory
+  test::put_be(seeds[4], directory + 12, 4, 3);       // in use, and kept up by itself
+  test::put_be(seeds[5], at, 4, 0x6803f857);          // a second list of features
+  return seeds;
+}
+
 std::vector<Buffer> qcow2_seeds() {
   const std::vector<std::string> io{"qemu-io", "-f", "qcow2"};
   auto writes = [&](std::initializer_list<const char*> commands) {
@@ -72,6 +90,11 @@ std::vector<Buffer> qcow2_seeds() {
   Buffer luks = seeds.front();
   test::put_be(luks, 32, 4, 2);
   seeds.push_back(luks);
+  const std::string marked = directory.path("marked");
+  test::write_file(marked, of_qemu({"-o", "cluster_size=4k"}));
+  run({"qemu-img", "bitmap", "--add", "-g", "64k", marked, "nightly"});
+  run({"qemu-img", "bitmap", "--add", "--disable", marked, "old"});
+  for (Buffer& seed : with_bitmaps(test::read_file(marked))) seeds.push_back(std::move(seed));
   return seeds;
 }
 
@@ -212,79 +235,9 @@ std::vector<Buffer> descriptor_seeds() {
   return seeds;
 }
 
-/// A partition table whose numbers fit each other, so that it says how long the disk is.
-Buffer gpt_disk(uint64_t sector) {
-  Buffer disk(sector + 4096);
-  test::put_text(disk, sector, "EFI PART");
-  test::put_le(disk, sector + 24, 8, 1);
-  test::put_le(disk, sector + 32, 8, 99);
-  test::put_le(disk, sector + 40, 8, 34);
-  test::put_le(disk, sector + 48, 8, 66);
-  return disk;
-}
-
-/// A volume descriptor that says how long the disc is, in both byte orders.
-Buffer iso_disc() {
-  constexpr size_t kDescriptor = 32768;
-  Buffer disc(40 * kKiB);
-  test::put_text(disc, kDescriptor, "\1CD001\1");
-  test::put_le(disc, kDescriptor + 80, 4, 20);
-  test::put_be(disc, kDescriptor + 84, 4, 20);
-  test::put_le(disc, kDescriptor + 128, 2, 2048);
-  test::put_be(disc, kDescriptor + 130, 2, 2048);
-  return disc;
-}
-
 std::vector<Buffer> probe_seeds() {
-  struct Mark {
-    size_t offset;
-    std::string_view text;
-  };
-  constexpr std::array kMarks{
-      Mark{0, "QFI\xfb\0\0\0\3"sv},
-      Mark{0, "QFI\xfb\0\0\0\1"sv},
-      Mark{0, "QED\0"sv},
-      Mark{0, "KDMV\1\0\0\0"sv},
-      Mark{0, "COWD"sv},
-      Mark{0, "\xbe\xba\xfe\xca\0\0\0\0"sv},
-      Mark{0, "# Disk DescriptorFile\n"sv},
-      Mark{64, "\x7f\x10\xda\xbe"sv},
-      Mark{0, "conectix"sv},
-      Mark{0, "vhdxfile"sv},
-      Mark{32768, "\1CD001\1"sv},
-      Mark{0, "WithoutFreeSpace"sv},
-      Mark{0, "LUKS\xba\xbe"sv},
-      Mark{0, "MSWIM\0\0\0"sv},
-      Mark{0, "EVF\t\r\n\xff\0"sv},
-      Mark{0, "PK\3\4"sv},
-      Mark{0, "\x1f\x8b\x08"sv},
-      Mark{0,
-           "\xfd"
-           "7zXZ\0"sv},
-      Mark{0, "\x28\xb5\x2f\xfd"sv},
-      Mark{0, "BZh9"sv},
-      Mark{257, "ustar\0"sv},
-      Mark{512, "EFI PART"sv},
-      Mark{510, "\x55\xaa"sv},
-      Mark{32768, "\0BEA01\1"sv},
-  };
-  std::vector<Buffer> seeds;
-  for (const Mark& mark : kMarks) {
-    Buffer head(mark.offset + 2048);
-    test::put_text(head, mark.offset, mark.text);
-    seeds.push_back(head);
-    head.resize(40 * kKiB);
-    test::put_text(head, 32768, "\1CD001\1");
-    seeds.push_back(std::move(head));
-  }
-  for (uint64_t sector : {uint64_t{512}, uint64_t{4096}}) seeds.push_back(gpt_disk(sector));
-  seeds.push_back(iso_disc());
-  seeds.push_back(test::make_fixed_vhd(Buffer(4096)));
-  Buffer dmg(4096);
-  test::put_text(dmg, 3584, "koly\0\0\0\4\0\0\2\0"sv);
-  seeds.push_back(dmg);
+  std::vector<Buffer> seeds = first_bytes_seeds();
   seeds.push_back(of_qemu({"-o", "cluster_size=512"}));
-  seeds.emplace_back();
   return seeds;
 }
 

@@ -65,10 +65,10 @@ constexpr std::string_view kUnpack = "unpack it and import the disk image in it"
 constexpr std::string_view kNotThis =
     "it holds no disk; check the path or URL, or declare its format as raw to store it";
 
-constexpr RefusedFormat archive(std::string_view name) {
+consteval RefusedFormat archive(std::string_view name) {
   return {name, code::kUnsupportedFormat, kUnpack, false};
 }
-constexpr RefusedFormat other(std::string_view name) {
+consteval RefusedFormat other(std::string_view name) {
   return {name, code::kNotADisk, kNotThis, false};
 }
 

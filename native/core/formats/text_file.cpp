@@ -21,7 +21,7 @@ struct Kind {
   RefusedFormat format;
 };
 
-constexpr Kind kind(std::string_view begins, std::string_view name, std::string_view advice = kNotThis) {
+consteval Kind kind(std::string_view begins, std::string_view name, std::string_view advice = kNotThis) {
   return {begins, {name, code::kNotADisk, advice, false}};
 }
 
