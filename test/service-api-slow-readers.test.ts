@@ -79,7 +79,8 @@ describe("a watch", () => {
     const place = { type: typeOf("clustervirtualimages"), namespace: "", name: "" };
     const wanted = { form: "Object", yaml: false, metaVersion: "v1" } as const;
     const deps = { store: api.store, authorize, isCurrent: () => Promise.resolve(true), log: createLogger() };
-    const request = { deps, place, subresource: "", query, user: localAdmin, wanted, warnings: [] };
+    const measured = <T>(work: () => T): T => work();
+    const request = { deps, place, subresource: "", query, user: localAdmin, wanted, warnings: [], measured };
     const body = watches.open(request as unknown as ApiRequest, readOptions(query));
     return { watches, body };
   }

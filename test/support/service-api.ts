@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { createLogger } from "../../src/log/logger.ts";
 import { kubeconfig } from "../../src/service/api/kubeconfig.ts";
-import { apiRoutes } from "../../src/service/api/routes.ts";
+import { apiRoutes, type ApiDeps } from "../../src/service/api/routes.ts";
 import type { ImageObject, ImageStatus } from "../../src/service/model/image.ts";
 import type { ResourceName } from "../../src/service/model/object.ts";
 import { authorize, localAdmin, type User } from "../../src/service/security/authorize.ts";
@@ -42,7 +42,10 @@ export interface TestApi extends AsyncDisposable {
   ): Promise<void>;
 }
 
-export async function startApi(options: Partial<SqliteStoreOptions> = {}): Promise<TestApi> {
+export async function startApi(
+  options: Partial<SqliteStoreOptions> = {},
+  limits: Pick<ApiDeps, "shares"> = {},
+): Promise<TestApi> {
   const directory = await mkdtemp(join(tmpdir(), "dvcr-api-"));
   const data = await DataDirectory.acquire(join(directory, "data"));
   const store = await SqliteStore.open(data, {
@@ -61,6 +64,7 @@ export async function startApi(options: Partial<SqliteStoreOptions> = {}): Promi
   });
   await app.register(
     apiRoutes({
+      ...limits,
       store,
       authorize,
       isCurrent: () => Promise.resolve(true),

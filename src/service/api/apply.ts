@@ -24,17 +24,15 @@ export async function applyPatch(request: ApiRequest): Promise<ApiAnswer> {
   for (let attempt = 1; ; attempt += 1) {
     const found = await request.deps.store.get(keyOf(place));
     const live = found === undefined ? undefined : asFields(found);
-    throwIfOther(request, config, live);
-    const { object, managedFields } = applyFields(live, config, managerOf(request, options), schema, context);
-    if (live === undefined)
-      return await storeNew(
-        request,
-        prepareCreate(request, object, () => managedFields),
-        options,
-      );
-    if (options.fieldManager === "kubectl") followLastApplied(object, config);
-    delete fieldsOf(object, "metadata")["resourceVersion"];
-    const prepared = prepareUpdate(request, object, live, () => managedFields);
+    const prepared = request.measured(() => {
+      throwIfOther(request, config, live);
+      const { object, managedFields } = applyFields(live, config, managerOf(request, options), schema, context);
+      if (live === undefined) return prepareCreate(request, object, () => managedFields);
+      if (options.fieldManager === "kubectl") followLastApplied(object, config);
+      delete fieldsOf(object, "metadata")["resourceVersion"];
+      return prepareUpdate(request, object, live, () => managedFields);
+    });
+    if (live === undefined) return await storeNew(request, prepared, options);
     const stored = await storeUpdate(request, prepared, live, options, attempt < mostAttempts);
     if (stored !== undefined) return stored;
   }

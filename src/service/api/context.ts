@@ -4,6 +4,7 @@ import type { KubeObject, ObjectKey } from "../model/object.ts";
 import type { Authorize, User } from "../security/authorize.ts";
 import type { ResourceStore } from "../store/store.ts";
 import { fieldsOf, without, type Fields } from "./json.ts";
+import type { LoopShares } from "./loop-shares.ts";
 import type { RequestTarget } from "./metadata.ts";
 import type { Wanted } from "./negotiate.ts";
 import type { Query } from "./request-options.ts";
@@ -18,6 +19,8 @@ export interface ApiDeps {
   readonly log: Logger;
   /** What watches may hold for clients that do not read; missing: as docs/limits.md says. */
   readonly watchLimits?: Partial<BudgetLimits>;
+  /** Missing: as docs/limits.md says. */
+  readonly shares?: LoopShares;
 }
 
 export interface ApiRequest {
@@ -26,6 +29,8 @@ export interface ApiRequest {
   readonly subresource: "" | "status";
   readonly query: Query;
   readonly user: User;
+  /** Runs what keeps the event loop on the user's account. */
+  readonly measured: <T>(work: () => T) => T;
   readonly userAgent: string | undefined;
   readonly body: Buffer;
   readonly contentType: string | undefined;

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { bodyOf, decodeObject } from "./decode/body.ts";
 import type { ApiDeps } from "./context.ts";
 import { aggregatedDiscovery, coreVersions, groupList, groupOf, resourceList, versionInfo } from "./discovery.ts";
+import type { LoopShares } from "./loop-shares.ts";
 import { discoveryVersion } from "./negotiate.ts";
 import { openApiIndex, openApiV2, openApiV2Protobuf, openApiV3 } from "./openapi/documents.ts";
 import { askedProtobufType, openApiProtobufType } from "./openapi/v2-protobuf.ts";
@@ -25,7 +26,10 @@ const noDefinitions = {
 };
 
 /** Adds them to `app`. Everybody who is known may read them. */
-export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
+export function adminPaths(
+  app: FastifyInstance,
+  { authorize, shares }: ApiDeps & { readonly shares: LoopShares },
+): void {
   // Clients made from OpenAPI documents ask with a slash at the end.
   for (const slash of ["", "/"]) {
     app.get(`/version${slash}`, (_request, reply) => json(reply, versionInfo));
@@ -44,9 +48,13 @@ export function adminPaths(app: FastifyInstance, { authorize }: ApiDeps): void {
   known(app, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", () => noDefinitions);
   for (const type of reviewTypes) {
     app.post(`${pathOf(type)}/${type.resource}`, (request, reply) => {
-      if (request.user === undefined) throw unauthorized();
-      const { value: sent } = decodeObject(bodyOf(request, "{}"), request.headers["content-type"]);
-      return json(reply, reviewed(type, sent, request.user, authorize), 201);
+      const { user } = request;
+      if (user === undefined) throw unauthorized();
+      const answer = shares.measured(user.name, () => {
+        const { value: sent } = decodeObject(bodyOf(request, "{}"), request.headers["content-type"]);
+        return reviewed(type, sent, user, authorize);
+      });
+      return json(reply, answer, 201);
     });
   }
   openApiPaths(app);

@@ -91,7 +91,7 @@ export async function* pagesOf(
   let next = "";
   do {
     const part = await storedPage(request, pageSize, next);
-    yield { ...part, items: part.items.filter((item) => selector?.(item) ?? true) };
+    yield { ...part, items: request.measured(() => part.items.filter((item) => selector?.(item) ?? true)) };
     next = part.continue ?? "";
   } while (next !== "");
 }
@@ -107,23 +107,27 @@ async function page(
   let next = from;
   for (;;) {
     const part = await storedPage(request, limit === 0 ? 0 : limit - items.length, next);
-    items.push(...part.items.filter((item) => selector?.(item) ?? true));
+    items.push(...request.measured(() => part.items.filter((item) => selector?.(item) ?? true)));
     next = part.continue ?? "";
     if (next === "" || limit === 0 || items.length >= limit) return { ...part, items };
   }
 }
 
 async function storedPage(
-  { deps: { store }, place: { type, namespace } }: ApiRequest,
+  { deps: { store }, place: { type, namespace }, measured }: ApiRequest,
   limit: number,
   from: string,
 ): Promise<ObjectList<KubeObject>> {
+  // A page is read in one go: others get their turn between two.
+  if (from !== "") await new Promise(setImmediate);
   try {
-    return await store.list(type.resource, {
-      ...(namespace === "" ? {} : { namespace }),
-      ...(limit === 0 ? {} : { limit }),
-      ...(from === "" ? {} : { continue: from }),
-    });
+    return await measured(() =>
+      store.list(type.resource, {
+        ...(namespace === "" ? {} : { namespace }),
+        ...(limit === 0 ? {} : { limit }),
+        ...(from === "" ? {} : { continue: from }),
+      }),
+    );
   } catch (error) {
     if (isCode(error, "E_BAD_REQUEST")) throw badRequest("continue key is not valid");
     if (!isCode(error, "E_VERSION_EXPIRED")) throw error;

@@ -2,9 +2,10 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 
 import { answerText } from "../../uploader/answer.ts";
-import type { Access } from "../security/authorize.ts";
+import { localAdmin, type Access } from "../security/authorize.ts";
 import { adminPaths } from "./meta-routes.ts";
 import { applyPatch } from "./apply.ts";
+import { BodyBudget } from "./body-budget.ts";
 import { bodyOf, mediaType } from "./decode/body.ts";
 import { visibleTo, asObject, type ApiAnswer, type ApiDeps, type ApiRequest } from "./context.ts";
 import { remove, removeCollection } from "./delete.ts";
@@ -20,6 +21,7 @@ import { selectedName } from "./selectors.ts";
 import { forbidden, methodNotAllowed, noSuchPath, unauthorized, type StatusError } from "./status.ts";
 import { shaped } from "./table/table.ts";
 import { longAnswer } from "./long-list.ts";
+import { LoopShares } from "./loop-shares.ts";
 import { Watches } from "./watches.ts";
 import { create, patch, patchTypes, update } from "./write.ts";
 
@@ -41,21 +43,38 @@ export function apiRoutes(deps: ApiDeps): FastifyPluginAsync {
     await lifecycle.start();
     app.addHook("preClose", () => {
       watches.close();
+      shares.close();
     });
     app.addHook("onClose", () => lifecycle.stop());
+    const shares = deps.shares ?? new LoopShares();
+    shareOut(app, shares, new BodyBudget());
     app.removeAllContentTypeParsers();
     app.addContentTypeParser("*", { parseAs: "buffer", bodyLimit }, (_request, body, done) => {
       done(null, body);
     });
     app.setErrorHandler((error, request, reply) => sendError(deps, error, request, reply));
-    adminPaths(app, deps);
-    for (const type of resourceTypes) resourcePaths(app, deps, watches, type);
+    adminPaths(app, { ...deps, shares });
+    for (const type of resourceTypes) resourcePaths(app, { ...deps, shares }, watches, type);
     for (const prefix of ["/api", "/apis", "/openapi"]) {
       app.all(`${prefix}/*`, () => {
         throw noSuchPath();
       });
     }
   };
+}
+
+/** Before a body is read, there is room for it; before it is looked at, it is its user's turn. */
+function shareOut(app: FastifyInstance, shares: LoopShares, bodies: BodyBudget): void {
+  app.addHook("preParsing", (request, reply, payload, done) => {
+    const { "content-length": length, "transfer-encoding": coding } = request.headers;
+    const giveBack = bodies.take(request.user?.name ?? "", length, coding !== undefined);
+    reply.raw.once("close", giveBack);
+    done(null, payload);
+  });
+  app.addHook("preHandler", async ({ user }) => {
+    // Without authentication there is one user, who may do everything.
+    if (user !== undefined && user !== localAdmin) await shares.turn(user.name);
+  });
 }
 
 function sendError({ log }: ApiDeps, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -68,7 +87,12 @@ function sendError({ log }: ApiDeps, error: unknown, request: FastifyRequest, re
   return answerText(request, reply.code(status.status), "application/json", `${JSON.stringify(status.body())}\n`);
 }
 
-function resourcePaths(app: FastifyInstance, deps: ApiDeps, watches: Watches, type: ResourceType): void {
+function resourcePaths(
+  app: FastifyInstance,
+  deps: ApiDeps & { readonly shares: LoopShares },
+  watches: Watches,
+  type: ResourceType,
+): void {
   const base = pathOf(type);
   const collection = type.namespaced ? `${base}/namespaces/:namespace/${type.resource}` : `${base}/${type.resource}`;
   const onCollection = {
@@ -107,19 +131,21 @@ const patched: Handler = (request) =>
   mediaType(request.contentType) === patchTypes.apply ? applyPatch(request) : patch(request);
 
 function apiRequest(
-  deps: ApiDeps,
+  deps: ApiDeps & { readonly shares: LoopShares },
   request: FastifyRequest,
   type: ResourceType,
   subresource: ApiRequest["subresource"],
 ): ApiRequest {
-  if (request.user === undefined) throw unauthorized();
+  const { user } = request;
+  if (user === undefined) throw unauthorized();
   const { namespace = "", name = "" } = request.params as { namespace?: string; name?: string };
   return {
     deps,
     place: { type, namespace, name },
     subresource,
     query: request.query as Query,
-    user: request.user,
+    user,
+    measured: (work) => deps.shares.measured(user.name, work),
     userAgent: request.headers["user-agent"],
     body: bodyOf(request),
     contentType: request.headers["content-type"],
@@ -149,9 +175,15 @@ async function respond(
     });
     return reply.type("application/json").send(body);
   }
-  const { status, object, more } = await method.handle(request);
+  const { status, object, more } = await request.measured(() => method.handle(request));
   if (access.verb === "create") reply.request.access = { ...access, name: asObject(object).metadata.name };
   if (request.warnings.length > 0) void reply.header("warning", warningHeaders(request.warnings));
+  return request.measured(() =>
+    sendAnswer(request, { status, object, ...(more === undefined ? {} : { more }) }, reply),
+  );
+}
+
+function sendAnswer(request: ApiRequest, { status, object, more }: ApiAnswer, reply: FastifyReply): FastifyReply {
   const answer = shaped(
     request,
     Array.isArray(object["items"]) || object["kind"] === "Status" ? object : visibleTo(request, asObject(object)),

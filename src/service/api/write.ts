@@ -205,9 +205,10 @@ async function storeChange(
   } = request;
   for (let attempt = 1; ; attempt += 1) {
     const live = await liveObject(request);
-    const sent = change(live);
-    const object = prepareUpdate(request, sent, live, (next) =>
-      ownersAfterUpdate(live, next, managerOf(request, options), fieldSchemaOf(type), now()),
+    const object = request.measured(() =>
+      prepareUpdate(request, change(live), live, (next) =>
+        ownersAfterUpdate(live, next, managerOf(request, options), fieldSchemaOf(type), now()),
+      ),
     );
     const stored = await storeUpdate(request, object, live, options, isUnconditional && attempt < mostAttempts);
     if (stored !== undefined) return stored;

@@ -30,6 +30,7 @@ const phases: readonly ImagePhase[] = [
 const jobPhases: readonly JobState["phase"][] = ["queued", "waiting", "running"];
 /** Seconds: a small image to a large one over a slow line. */
 const importBuckets = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400];
+const sharedMilliseconds = 1000;
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
 /** How imports end: phases with the reasons of Ready. */
@@ -51,6 +52,7 @@ export class ServiceMetrics {
   readonly #importSeconds: Histogram<"kind">;
   readonly #storedBytes: Counter;
   readonly #requestSeconds: Histogram<"method" | "route" | "status">;
+  #text: Promise<string> | undefined;
 
   constructor(sources: MetricsSources) {
     this.#sources = sources;
@@ -95,6 +97,15 @@ export class ServiceMetrics {
     this.#addPlaceGauges(registers);
     addTenantMetrics(sources, registers);
     this.#stops = imageResources.map((resource) => sources.store.watch(resource, {}, (change) => this.#note(change)));
+  }
+
+  /** In the Prometheus text format. All images are counted for it, so that who asks in the same second shares it. */
+  text(): Promise<string> {
+    if (this.#text === undefined) {
+      this.#text = this.registry.metrics();
+      setTimeout(() => (this.#text = undefined), sharedMilliseconds).unref();
+    }
+    return this.#text;
   }
 
   close(): void {

@@ -135,7 +135,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
   const maySeeMetrics = (user: User): boolean => authorize(user, { verb: "get", resource: "metrics" });
   probes?.serve({
     notReady: whyNotReady,
-    metrics: () => metrics.registry.metrics(),
+    metrics: () => metrics.text(),
     metricsTokens: () => authenticator.digests(maySeeMetrics),
     onError,
   });
@@ -149,7 +149,7 @@ async function start(config: ServeConfig, log: Logger, environment: Environment,
     consoleStatusRoute(known, { version, place, authorize });
     known.get("/metrics", async (request, reply) => {
       if (!maySeeMetrics(userOf(request))) throw new DvcrError("E_NOT_ALLOWED", "you may not see the metrics");
-      return await reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+      return await reply.type(metrics.registry.contentType).send(await metrics.text());
     });
     await known.register(apiRoutes({ store, authorize, isCurrent: (user) => authenticator.isCurrent(user), log }));
   });
