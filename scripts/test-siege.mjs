@@ -1,5 +1,5 @@
 /**
- * The service under siege for five minutes: every attack that a tenant can make, from three of them, while a fourth works.
+ * The service under siege for five minutes: every attack that we know of, from three tenants, while a fourth works.
  *
  *   npm run test:siege [-- --seconds 300] [--attack NAME]...
  *
@@ -39,7 +39,8 @@ function report({ imports, uploads, lists, events, peak, healthz, probeThread })
   const sorted = lists.toSorted((one, other) => one - other);
   const at = (share) => `${Math.round(sorted[Math.floor((sorted.length - 1) * share)] ?? 0)} ms`;
   return [
-    `the honest tenant: ${imports} imports and ${uploads} uploads Ready, ${events} events, ${lists.length} lists: median ${at(0.5)}, 99th percentile ${at(0.99)}, slowest ${at(1)}`,
+    `the honest tenant: ${imports} imports and ${uploads} uploads Ready, ${events} events, ${lists.length} lists: ` +
+      `median ${at(0.5)}, 99th percentile ${at(0.99)}, slowest ${at(1)}`,
     `slowest /healthz ${Math.round(healthz)} ms, by the probes' thread ${Math.round(probeThread ?? NaN)} ms`,
     `memory of the service: ${Math.round(peak / mebibyte)} MiB at its peak`,
     "",

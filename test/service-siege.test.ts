@@ -1,4 +1,4 @@
-/** Three tenants attack with all that they may do, a fourth works: its work gets done. `npm run test:siege` does it for longer. */
+/** Three tenants attack with all that they may do, a fourth works: its work gets done. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";

@@ -1,4 +1,4 @@
-/** A tenant as the service sees one: a token, a namespace, and an address, so that shares per address are its own too. */
+/** A tenant as the service sees one: a token, a namespace, and an address of its own. */
 import { Agent, request } from "node:http";
 import { connect } from "node:net";
 

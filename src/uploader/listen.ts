@@ -4,8 +4,8 @@ import { DvcrError } from "../errors/dvcr-error.ts";
 
 const closeMilliseconds = 15_000;
 /**
- * Connections that wait to be accepted. One that finds no room there tries again after 1, 3, 7, 15 seconds, so that a burst of
- * them (Node's own 511) shuts everybody out for half a minute. Linux holds it to net.core.somaxconn.
+ * Connections that wait to be accepted. One that finds no room there tries again after 1, 3, 7, 15 seconds, so that a
+ * burst of them (Node's own limit is 511) shuts everybody out for half a minute. Linux holds it to net.core.somaxconn.
  */
 const backlog = 4096;
 

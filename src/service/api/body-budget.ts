@@ -1,4 +1,4 @@
-/** Bytes of requests' bodies that are held at a time, in all and for each user: as many as a request may have would add up. */
+/** Bytes of requests' bodies that are held at a time, in all and for each user. */
 import { bodyLimit } from "./decode/limits.ts";
 import { tooManyRequests } from "./loop-shares.ts";
 

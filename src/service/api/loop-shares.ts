@@ -1,8 +1,9 @@
 /**
- * Shares of the event loop. Every request is bounded (decode/limits.ts), but a tenant may send many that cost as much as a
- * request can: what each user's requests have taken is counted, and whoever has taken more than a burst waits until its debt
- * is paid off, and while the loop has hardly any time left. Those in debt share less than half of it; whoever is not in debt waits
- * for their requests no longer than for one. Time must be left, because Node accepts one connection at each turn of the loop.
+ * Shares of the event loop. Every request is bounded (decode/limits.ts), but a tenant may send many that cost as much as
+ * a request can: what each user's requests have taken is counted, and whoever has taken more than a burst waits until
+ * its debt is paid off, and while the loop has hardly any time left. Those in debt share less than half of it; whoever
+ * is not in debt waits for their requests no longer than for one. Time must be left, because Node accepts one connection
+ * at each turn of the loop.
  */
 import { performance } from "node:perf_hooks";
 import { StatusError } from "./status.ts";
@@ -19,7 +20,7 @@ export interface ShareLimits {
 }
 
 const defaults: ShareLimits = { burst: 300, share: 0.4, waiting: 200, busy: 0.7 };
-/** How often it is looked again whether the loop has time (milliseconds), and how often a waiter goes on although it has none. */
+/** Milliseconds until it is looked again whether the loop has time, and until a waiter goes on although it has none. */
 const lookAgain = 50;
 const longest = 5000;
 
