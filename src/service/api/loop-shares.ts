@@ -1,9 +1,9 @@
 /**
- * Shares of the event loop. Every request is bounded (decode/limits.ts), but a tenant may send many that cost as much
- * as a request can: what each user's requests have taken is counted, and whoever has taken more than a burst waits
- * until its debt is paid off, and while the loop has hardly any time left. Those in debt share less than half of it; whoever
- * is not in debt waits for their requests no longer than for one. Time must be left, because Node accepts one
- * connection at each turn of the loop.
+ * Shares of the event loop. Every request is bounded (decode/limits.ts), but a tenant may send many that cost as
+ * much as a request can: what each user's requests have taken is counted, and whoever has taken more than a burst
+ * waits until its debt is paid off, and while the loop has hardly any time left. Those in debt share less than half
+ * of it; whoever is not in debt waits for their requests no longer than for one. Time must be left, because Node
+ * accepts one connection at each turn of the loop.
  */
 import { performance } from "node:perf_hooks";
 import { StatusError } from "./status.ts";
