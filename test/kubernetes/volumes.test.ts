@@ -117,7 +117,7 @@ const ended = (namespace: string): Promise<EndedPod> => eventually(() => endOf(n
 
 /** Runs a command in the node's mount namespace. */
 const onNode = (...command: string[]): Promise<string> =>
-  tool("nsenter", "--target", clusterSetting("DVCR_TEST_CLUSTER_INIT"), "--mount", "--", ...command);
+  tool("nsenter", "--target", clusterSetting("DVCR_TEST_CLUSTER_INIT"), "--mount", "--pid", "--", ...command);
 
 /** A directory of the node, on a file system of `size` where that is given, below the cluster's own state. */
 async function withDirectory(use: (path: string) => Promise<void>, size?: string): Promise<void> {
