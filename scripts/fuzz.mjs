@@ -5,6 +5,7 @@
  *   npm run fuzz -- --coverage        replays the corpus of every target and holds its line coverage to the floors
  *   npm run fuzz -- --ci [SECONDS]    the floors, then every target for a short time (10 s)
  *
+ * TARGET `api` is the decoders of the service's API: JSON, YAML, protobuf, patches and selectors (fuzz-api.mjs).
  * `npm run setup -- --for=fuzz` installs what it needs. Targets run beside each other, one a core.
  * A finding is written to build/fuzz/findings; run the target with that file to see it again.
  */
@@ -12,6 +13,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 
+import { fuzzApi } from "./fuzz-api.mjs";
 import { buildFuzz } from "./build-native.mjs";
 import { inRoot } from "./lib/paths.mjs";
 import { capture, fail, findCommand, run, Stop } from "./lib/process.mjs";
@@ -204,6 +206,12 @@ async function checkAll(seconds) {
   if (below.length > 0) throw new Stop(`line coverage is below its floor: ${below.join(", ")}`);
 }
 
+/** The decoders of the service's API, which are JavaScript. */
+async function fuzzTheApi(seconds) {
+  const done = await fuzzApi({ seconds, seed: ciSeed });
+  for (const [name, rounds] of Object.entries(done)) process.stdout.write(`api ${name}: ${rounds} inputs\n`);
+}
+
 async function main() {
   const { values, positionals } = parseArgs({
     options: { coverage: { type: "boolean" }, ci: { type: "boolean" } },
@@ -212,12 +220,14 @@ async function main() {
   if (values.ci || values.coverage) {
     const seconds = values.ci ? Number(positionals[0] ?? shortSeconds) : 0;
     if (values.ci && !(seconds > 0)) throw new Stop("SECONDS must be a number above 0", 2);
+    if (seconds > 0) await fuzzTheApi(seconds);
     await buildFuzz(place("logs", "build.log"));
     return checkAll(seconds);
   }
   const [target, seconds] = positionals;
+  if (target === "api" && Number(seconds) > 0) return fuzzTheApi(Number(seconds));
   if (target === undefined || !(target in targets) || !(Number(seconds) > 0)) {
-    throw new Stop(`usage: npm run fuzz -- TARGET SECONDS\ntargets: ${Object.keys(targets).join(", ")}`, 2);
+    throw new Stop(`usage: npm run fuzz -- TARGET SECONDS\ntargets: ${[...Object.keys(targets), "api"].join(", ")}`, 2);
   }
   await buildFuzz(place("logs", "build.log"));
   await fuzz(target, Number(seconds), await makeCorpus(target));
