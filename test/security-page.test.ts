@@ -17,7 +17,7 @@ describe("the threat model", () => {
       const [file = "", words = ""] = test.split(/: ?(.*)/);
       expect(words, promise).not.toBe("");
       expect(files, promise).toContain(`${file}.test.ts`);
-      // A long name stands on several lines, joined by +. As it stands behind the call, on the same line or the next one; not in a comment.
+      // A long name stands on several lines, joined by +. As it stands behind the call, not in a comment.
       const text = readFileSync(new URL(`${file}.test.ts`, here), "utf8").replaceAll(/"\s*\+\s*"/g, "");
       const names = [...text.matchAll(/(?:\b(?:it|test)|\]\)|\w\))\(\s*(["`])(.*)\1,/g)].map(([, , name]) => name);
       expect(names.join("\n"), promise).toContain(words);
