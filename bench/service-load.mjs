@@ -1,8 +1,9 @@
 /**
  * The images service under load: 50 imports queued, 200 watchers, 20 uploads at once. Prints how fast the API answers
- * meanwhile and how much memory the service takes.
+ * meanwhile and how much memory the service takes. Then the same for one tenant,
+ * while three others attack for a minute.
  *
- *   npm run bench:service [-- --imports 50 --watchers 200 --uploads 20]
+ *   npm run bench:service [-- --imports 50 --watchers 200 --uploads 20 --siege 60]
  *
  * The load's own clients run on the same cores, but give way to the service, as clients elsewhere would take nothing of
  * it. Only the requests whose time is taken, on a thread of their own, have its priority.
@@ -20,6 +21,7 @@ import { parseArgs } from "node:util";
 import { fail, Stop } from "../scripts/lib/process.mjs";
 import { serveFile, startService } from "../scripts/lib/servers.mjs";
 import { Workshop } from "../scripts/lib/workshop.mjs";
+import { siege } from "../scripts/siege/siege.mjs";
 import { percentile } from "./lib/stats.mjs";
 
 const group = "/apis/virtualization.deckhouse.io/v1alpha2/clustervirtualimages";
@@ -29,6 +31,8 @@ const diskBytes = 256 * mebibyte;
 const slowest = 600;
 /** What the 99th percentile of a list is to stay below. */
 const targetMilliseconds = 100;
+/** The same where tenants attack. */
+const siegeTarget = 250;
 
 async function main() {
   const { values } = parseArgs({
@@ -36,6 +40,7 @@ async function main() {
       imports: { type: "string", default: "50" },
       watchers: { type: "string", default: "200" },
       uploads: { type: "string", default: "20" },
+      siege: { type: "string", default: "60" },
     },
   });
   const wanted = {
@@ -46,6 +51,29 @@ async function main() {
   const workshop = await Workshop.open(new AbortController().signal);
   try {
     await measure(wanted, workshop);
+  } finally {
+    await workshop.close();
+  }
+  await measureSiege(Number(values.siege));
+}
+
+/** The same question while three tenants attack: what a fourth one's lists take. */
+async function measureSiege(seconds) {
+  if (!(seconds > 0)) return;
+  const workshop = await Workshop.open(new AbortController().signal);
+  try {
+    const { lists, imports, uploads, problems, peak } = await siege(workshop, { seconds });
+    const ms = (share) => `${percentile(lists, share).toFixed(1)} ms`;
+    process.stdout.write(
+      [
+        `under siege for ${seconds} s, the honest tenant: ${imports} imports and ${uploads} uploads Ready, ` +
+          `${problems.length} problems`,
+        `its lists: ${lists.length} requests, median ${ms(0.5)}, 99th percentile ${ms(0.99)} ` +
+          `(target: ${siegeTarget}), slowest ${ms(1)}`,
+        `memory of the service: ${Math.round(peak / mebibyte)} MiB at its peak`,
+        "",
+      ].join("\n"),
+    );
   } finally {
     await workshop.close();
   }
