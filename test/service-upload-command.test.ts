@@ -210,7 +210,13 @@ describe("dvcr upload after its last byte was sent", () => {
       3,
       expect.stringMatching(/^E_OBJECT_EXISTS: .*another upload.*delete the other first/m),
     ]);
-    const again = upload(small!, "second");
+    let asked = false;
+    await using front = await FaultProxy.start(new URL(service.url).host, ({ method, path }) => {
+      asked ||= method === "HEAD" && path.startsWith("/upload/");
+      return "pass";
+    });
+    const again = upload(small!, "second", `http://${front.host}`);
+    await eventually(() => asked);
     away = false;
     expect((await again).code).toBe(0);
     expect(await storedDigest("second")).toBe(await fileDigest(small!));
