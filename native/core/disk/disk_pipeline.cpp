@@ -211,9 +211,9 @@ void DiskPipeline::take_in_order(Item& item) {
   if (item.window == nullptr) {
     output_.zeros(item.offset, item.zeros);
     for (uint64_t left = digests_.empty() ? 0 : item.zeros; left > 0 && !stopped_;) {
-      const uint64_t part = std::min<uint64_t>(left, zero_bytes().size());
-      hash(zero_bytes().first(static_cast<size_t>(part)));
-      left -= part;
+      const Bytes part = zero_bytes(left);
+      hash(part);
+      left -= part.size();
     }
     return;
   }

@@ -205,9 +205,9 @@ struct DiskSink::Impl {
   void verify(uint64_t size, uint64_t stored) {
     Digest& digest = digests.back();
     for (uint64_t left = stored - size; left > 0;) {
-      const uint64_t part = std::min<uint64_t>(left, zero_bytes().size());
-      digest.update(zero_bytes().first(static_cast<size_t>(part)));
-      left -= part;
+      const Bytes part = zero_bytes(left);
+      digest.update(part);
+      left -= part.size();
     }
     output.verify(stored, digest.finish());
   }

@@ -31,9 +31,9 @@ class PipeOutput final : public DiskOutput {
  private:
   void put_zeros(uint64_t length) {
     while (length > 0) {
-      const uint64_t part = std::min<uint64_t>(length, zero_bytes().size());
-      put(zero_bytes().first(static_cast<size_t>(part)));
-      length -= part;
+      const Bytes part = zero_bytes(length);
+      put(part);
+      length -= part.size();
     }
   }
 

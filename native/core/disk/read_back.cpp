@@ -31,9 +31,9 @@ std::string digest_back(DiskFile& file, uint64_t from, uint64_t size, const std:
     if (cancelled) throw Error(code::kCancelled, "the export was cancelled");
     const uint64_t data = end_of_hole(file.fd(), at, size);
     while (at < data) {
-      const uint64_t part = std::min<uint64_t>(data - at, zero_bytes().size());
-      digest.update(zero_bytes().first(static_cast<size_t>(part)));
-      at += part;
+      const Bytes part = zero_bytes(data - at);
+      digest.update(part);
+      at += part.size();
       if (cancelled) throw Error(code::kCancelled, "the export was cancelled");
     }
     if (at >= size) break;

@@ -228,8 +228,7 @@ void Pipeline::digest(Item& item) {
     diff_id_->update(bytes);
   };
   if (item.live) {
-    in_slices(item.zeros, zero_bytes().size(),
-              [&](uint64_t length) { hash(zero_bytes().first(static_cast<size_t>(length))); });
+    in_slices(item.zeros, zero_bytes().size(), [&](uint64_t length) { hash(zero_bytes(length)); });
     hash(item.window != nullptr ? item.window->raw.bytes() : Bytes(item.plain));
   }
   if (item.window == nullptr) return;

@@ -42,7 +42,7 @@ class ZeroRun {
   template <typename Write>
   void write_one(Write&& write) {
     if (codec_ == LayerCodec::kNone) {
-      const Bytes zeros = zero_bytes().first(static_cast<size_t>(std::min<uint64_t>(pending_, zero_bytes().size())));
+      const Bytes zeros = zero_bytes(pending_);
       pending_ -= zeros.size();
       write(zeros);
     } else {
