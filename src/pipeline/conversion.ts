@@ -161,7 +161,9 @@ export class Conversion {
         );
         break;
       case "range":
-        this.#readRange(event.offset, event.length);
+        answerRange(this.#job, this.#source, event, (error) => {
+          this.#fail(error);
+        });
         break;
       case "image":
         this.onImage?.(event.image);
@@ -197,20 +199,20 @@ export class Conversion {
       .finally(() => this.#writes.delete(write));
     this.#writes.add(write);
   }
+}
 
-  #readRange(offset: number, length: number): void {
-    const read =
-      this.#source.readRange?.(offset, length) ??
-      Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
-    read.then(
-      (bytes) => {
-        this.#job.range(bytes);
-      },
-      (error: unknown) => {
-        this.#fail(error);
-      },
-    );
-  }
+/** Gives `job` the bytes of `source` that it asks for. `fail` is called where they cannot be read. */
+export function answerRange(
+  job: NativeJob,
+  source: OpenSource,
+  { offset, length }: { readonly offset: number; readonly length: number },
+  fail: (error: unknown) => void,
+): void {
+  const read =
+    source.readRange?.(offset, length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
+  read.then((bytes) => {
+    job.range(bytes);
+  }, fail);
 }
 
 /** The native job's options that say what `source` is. */

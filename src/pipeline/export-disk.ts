@@ -1,10 +1,10 @@
 /** One export from source to report: the disk of any source that can be imported, into a file, a device or a pipe. */
 import type { DiskTarget, OpenDisk } from "../disk/disk-target.ts";
-import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
-import { addon, type NativeDiskResult, type NativeImage, type NativeJob } from "../native/addon.ts";
+import { toDvcrError } from "../errors/dvcr-error.ts";
+import { addon, type NativeDiskResult, type NativeEvent, type NativeJob } from "../native/addon.ts";
 import { usefulThreads } from "../native/threads.ts";
 import type { OpenSource, Source } from "../source/source.ts";
-import { nativeError, sourceOptions } from "./conversion.ts";
+import { answerRange, nativeError, sourceOptions } from "./conversion.ts";
 import { Feed } from "./feed.ts";
 import type { ImportLimits, ImportProgress } from "./import-image.ts";
 import type { FeedMemory } from "./import-memory.ts";
@@ -144,32 +144,39 @@ class ExportRun {
     };
     try {
       return await new Promise<NativeDiskResult>((resolve, reject) => {
-        const job = (this.#job = this.#makeJob(opened, disk, {
-          released: (batch) => {
-            feed.released(batch);
-          },
-          range: (offset, length) => {
-            readRange(opened, offset, length).then((bytes) => {
-              job.range(bytes);
-            }, fail);
-          },
-          image: ({ format, virtualSize }) => {
-            try {
-              const size = virtualSize === undefined ? {} : { virtualSize };
-              this.#options.onImage?.({ format, ...size, source: opened });
-            } catch (error) {
-              fail(error);
-            }
-          },
-          exported: (result) => {
-            feed.close();
-            resolve(result);
-          },
-          failed: (code, message) => {
-            feed.close();
-            // The first cause speaks: a failed source cancels the job, whose own error then says only that.
-            reject(toDvcrError(failure ?? nativeError(code, message, opened)));
-          },
+        const job = (this.#job = this.#makeJob(opened, disk, (event) => {
+          switch (event.type) {
+            case "released":
+              feed.released(event.batch);
+              break;
+            case "range":
+              answerRange(job, opened, event, fail);
+              break;
+            case "image":
+              try {
+                const { format, virtualSize } = event.image;
+                const size = virtualSize === undefined ? {} : { virtualSize };
+                this.#options.onImage?.({ format, ...size, source: opened });
+              } catch (error) {
+                fail(error);
+              }
+              break;
+            case "exported":
+              feed.close();
+              resolve(event.result);
+              break;
+            case "failed":
+              feed.close();
+              // The first cause speaks: a failed source cancels the job, whose own error then says only that.
+              reject(toDvcrError(failure ?? nativeError(event.code, event.message, opened)));
+              break;
+            case "output":
+            case "begin":
+            case "layer":
+            case "inspected":
+            case "finished":
+              break;
+          }
         }));
         const feed = new Feed(job, this.#options.memory);
         this.#signal.addEventListener("abort", cancel, { once: true });
@@ -181,7 +188,7 @@ class ExportRun {
     }
   }
 
-  #makeJob(opened: OpenSource, disk: OpenDisk, on: JobEvents): NativeJob {
+  #makeJob(opened: OpenSource, disk: OpenDisk, onEvent: (event: NativeEvent) => void): NativeJob {
     return new addon.Job(
       {
         ...sourceOptions(opened),
@@ -203,13 +210,7 @@ class ExportRun {
           replayable: false,
         },
       },
-      (event) => {
-        if (event.type === "released") on.released(event.batch);
-        else if (event.type === "range") on.range(event.offset, event.length);
-        else if (event.type === "image") on.image(event.image);
-        else if (event.type === "exported") on.exported(event.result);
-        else if (event.type === "failed") on.failed(event.code, event.message);
-      },
+      onEvent,
     );
   }
 
@@ -244,16 +245,4 @@ class ExportRun {
       warnings: [...result.image.warnings, ...result.outputWarnings],
     };
   }
-}
-
-interface JobEvents {
-  released(batch: number): void;
-  range(offset: number, length: number): void;
-  image(image: NativeImage): void;
-  exported(result: NativeDiskResult): void;
-  failed(code: string, message: string): void;
-}
-
-function readRange(source: OpenSource, offset: number, length: number): Promise<Uint8Array | undefined> {
-  return source.readRange?.(offset, length) ?? Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
 }

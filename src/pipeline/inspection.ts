@@ -1,9 +1,9 @@
 /** Jobs that read a source's first bytes, say what it is, and store nothing. */
-import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
+import { toDvcrError } from "../errors/dvcr-error.ts";
 import type { LayerListing } from "../layer/container-layer.ts";
 import { addon, type NativeEvent, type NativeImage } from "../native/addon.ts";
 import type { OpenSource } from "../source/source.ts";
-import { nativeError, sourceOptions } from "./conversion.ts";
+import { answerRange, nativeError, sourceOptions } from "./conversion.ts";
 import { Feed } from "./feed.ts";
 import type { ImportLimits } from "./import-image.ts";
 import { inspectionMemory } from "./import-memory.ts";
@@ -50,14 +50,7 @@ async function inspection<T>(
         end(() => {
           reject(toDvcrError(failure ?? nativeError(event.code, event.message, source)));
         });
-      else if (event.type === "range") {
-        const read =
-          source.readRange?.(event.offset, event.length) ??
-          Promise.reject(new DvcrError("E_INTERNAL", "the source has no ranges"));
-        read.then((bytes) => {
-          job.range(bytes);
-        }, fail);
-      }
+      else if (event.type === "range") answerRange(job, source, event, fail);
     };
     const job = new addon.Job(
       {
