@@ -1,13 +1,13 @@
 /** `dvcr gc check` and `dvcr gc run`: through the server that uses the data directory, or by itself where none does. */
-import { stat } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
 import { gcFlags, gcUsage } from "../../config/data-flags.ts";
 import { flagsHelp } from "../../config/help-text.ts";
 import { parseServeConfig, type ServeConfig } from "../../config/serve-config.ts";
 import type { Environment } from "../../config/parse.ts";
-import { DvcrError, exitCode, toDvcrError } from "../../errors/dvcr-error.ts";
+import { DvcrError } from "../../errors/dvcr-error.ts";
 import { createLogger } from "../../log/logger.ts";
 import { openEmbedded } from "../images/open-embedded.ts";
+import { requireDataDirectory, runDataCommand } from "../store/data-command.ts";
 import { DataDirectory } from "../store/data-directory.ts";
 import { SqliteStore } from "../store/sqlite-store.ts";
 import { GarbageCollector, type GcRunOptions } from "./collector.ts";
@@ -15,18 +15,8 @@ import { askServer } from "./control.ts";
 import { checkText, runText } from "./report-text.ts";
 
 /** Resolves to the exit code. */
-export async function runGc(argv: readonly string[], environment: Environment): Promise<number> {
-  if (argv.includes("--help") || argv.includes("-h")) {
-    process.stdout.write(gcUsage + flagsHelp(gcFlags));
-    return 0;
-  }
-  try {
-    const [command, ...rest] = argv;
-    if (command !== "check" && command !== "run")
-      throw new DvcrError(
-        "E_USAGE",
-        `gc: got ${command === undefined ? "no command" : JSON.stringify(command)}, expected check or run`,
-      );
+export function runGc(argv: readonly string[], environment: Environment): Promise<number> {
+  return runDataCommand("gc", gcUsage + flagsHelp(gcFlags), argv, async (command, rest) => {
     const config = parseServeConfig(
       environment,
       rest.filter((flag) => flag !== "--yes" && flag !== "--force"),
@@ -36,12 +26,7 @@ export async function runGc(argv: readonly string[], environment: Environment): 
     if (command === "check") process.stdout.write(checkText(await check(config)));
     else if (rest.includes("--yes") || (await confirmed(config)))
       process.stdout.write(runText(await run(config, { force })));
-    return 0;
-  } catch (thrown) {
-    const error = toDvcrError(thrown);
-    process.stderr.write(`${error.toLine()}\n`);
-    return exitCode(error);
-  }
+  });
 }
 
 const check = (config: ServeConfig) =>
@@ -65,8 +50,7 @@ async function requireImages({ registry, dataDir }: ServeConfig): Promise<void> 
         "garbage collection cleans it",
     );
   }
-  const found = await stat(dataDir).catch(() => undefined);
-  if (found?.isDirectory() !== true) throw new DvcrError("E_USAGE", `gc: there is no data directory "${dataDir}"`);
+  await requireDataDirectory("gc", dataDir);
 }
 
 async function confirmed(config: ServeConfig): Promise<boolean> {

@@ -1,19 +1,20 @@
 /** `dvcr restore check` and `dvcr restore run`: after a database, its key, its images or their index were lost. */
 import { existsSync } from "node:fs";
-import { rename, stat } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { Environment } from "../../config/parse.ts";
 import { restoreFlags, restoreUsage } from "../../config/data-flags.ts";
 import { flagsHelp } from "../../config/help-text.ts";
 import { parseServeConfig, type ServeConfig } from "../../config/serve-config.ts";
 import { readTags } from "../../destination/oci-index.ts";
-import { DvcrError, exitCode, toDvcrError } from "../../errors/dvcr-error.ts";
+import { DvcrError } from "../../errors/dvcr-error.ts";
 import { createLogger, type Logger } from "../../log/logger.ts";
 import { EmbeddedPlace } from "../images/embedded-place.ts";
 import type { ImagePlace } from "../images/image-place.ts";
 import { markPair } from "../images/pairing.ts";
 import { Addresses } from "../server/addresses.ts";
 import { registryPlace } from "../server/open-place.ts";
+import { requireDataDirectory, runDataCommand } from "../store/data-command.ts";
 import { DataDirectory } from "../store/data-directory.ts";
 import { keyFile } from "../store/sealing.ts";
 import { SqliteStore } from "../store/sqlite-store.ts";
@@ -21,29 +22,12 @@ import { imagesDirectory } from "../store/traces.ts";
 import { indexAgain, putAside, restore, type RestoreReport } from "./restore.ts";
 
 /** Resolves to the exit code. */
-export async function runRestore(argv: readonly string[], environment: Environment): Promise<number> {
-  if (argv.includes("--help") || argv.includes("-h")) {
-    process.stdout.write(restoreUsage + flagsHelp(restoreFlags));
-    return 0;
-  }
-  try {
-    const [command, ...rest] = argv;
-    if (command !== "check" && command !== "run")
-      throw new DvcrError(
-        "E_USAGE",
-        `restore: got ${command === undefined ? "no command" : JSON.stringify(command)}, expected check or run`,
-      );
+export function runRestore(argv: readonly string[], environment: Environment): Promise<number> {
+  return runDataCommand("restore", restoreUsage + flagsHelp(restoreFlags), argv, async (command, rest) => {
     const config = parseServeConfig(environment, rest);
-    const found = await stat(config.dataDir).catch(() => undefined);
-    if (found?.isDirectory() !== true)
-      throw new DvcrError("E_USAGE", `restore: there is no data directory "${config.dataDir}"`);
+    await requireDataDirectory("restore", config.dataDir);
     for await (const line of work(config, command === "check")) process.stdout.write(`${line}\n`);
-    return 0;
-  } catch (thrown) {
-    const error = toDvcrError(thrown);
-    process.stderr.write(`${error.toLine()}\n`);
-    return exitCode(error);
-  }
+  });
 }
 
 async function* work(config: ServeConfig, dryRun: boolean): AsyncGenerator<string> {
