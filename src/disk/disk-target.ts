@@ -34,7 +34,7 @@ export interface DiskTargetOptions {
 }
 
 /** Ends the name of a file that is not whole yet. */
-const PARTIAL = ".partial";
+export const PARTIAL = ".partial";
 
 /** The destination that `path` names; "-" is standard output. */
 export function diskTarget(path: string, options: DiskTargetOptions): DiskTarget {

@@ -3,7 +3,7 @@ import { stat, statfs, unlink } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { PvcImporterConfig } from "../config/pvc-importer-config.ts";
-import { diskTarget, type DiskTarget } from "../disk/disk-target.ts";
+import { diskTarget, PARTIAL, type DiskTarget } from "../disk/disk-target.ts";
 import { DvcrError, toDvcrError } from "../errors/dvcr-error.ts";
 import type { DiskFormat, FoundImage } from "../pipeline/export-disk.ts";
 
@@ -47,7 +47,7 @@ export async function findVolume(config: PvcImporterConfig): Promise<Volume> {
 async function filesystemVolume(directory: string): Promise<Volume> {
   const path = join(directory, FILE_NAME);
   // Nobody else writes to a volume that is being filled: what is there is of a try that was killed, and takes up room.
-  for (const leftover of [path, `${path}.partial`]) await unlink(leftover).catch(() => undefined);
+  for (const leftover of [path, path + PARTIAL]) await unlink(leftover).catch(() => undefined);
   const { bavail, bsize } = await statfs(directory);
   const room = bavail * bsize;
   return {

@@ -1,5 +1,5 @@
 /** What probes are answered by the thread of their own, from what the event loop has told last. */
-import { createHash } from "node:crypto";
+import { tokenDigest } from "../security/token-digest.ts";
 
 /** Without a turn of the event loop for so long, nothing works and nothing will: the process is to be started again. */
 const deadMilliseconds = 60_000;
@@ -49,7 +49,7 @@ export function probeAnswer(path: string, state: ProbeState, authorization?: str
 function mayRead(tokens: ReadonlySet<string> | undefined, authorization = ""): boolean {
   if (tokens === undefined) return true;
   const [, token = ""] = /^Bearer +(\S+)$/i.exec(authorization) ?? [];
-  return tokens.has(createHash("sha256").update(token).digest("hex"));
+  return tokens.has(tokenDigest(token));
 }
 
 function metricsOf({ metrics, metricsAge, silence }: ProbeState): string {

@@ -1,5 +1,4 @@
 /** The users of the server: a YAML or JSON file of names, tokens and roles. */
-import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Ajv } from "ajv";
@@ -7,6 +6,7 @@ import { parse } from "yaml";
 
 import { DvcrError } from "../../errors/dvcr-error.ts";
 import type { Grant, User } from "./authorize.ts";
+import { tokenDigest } from "./token-digest.ts";
 
 interface TokenFile {
   readonly users: readonly {
@@ -57,8 +57,6 @@ const isTokenFile = new Ajv({ allErrors: true, strict: false }).compile<TokenFil
  */
 const lookAgainAfter = 2000;
 
-const digestOf = (token: string): string => createHash("sha256").update(token).digest("hex");
-
 /**
  * Users by their tokens. Only digests are held and compared, so that neither a look-up's time nor the process's memory
  * tells a token.
@@ -90,7 +88,7 @@ export class TokenFileUsers {
 
   async find(token: string): Promise<User | undefined> {
     await this.#refresh();
-    return this.#users.get(digestOf(token));
+    return this.#users.get(tokenDigest(token));
   }
 
   /** Whether this user, found before, has the same token and rights still. */
@@ -148,7 +146,7 @@ async function readUsers(path: string): Promise<{ users: Map<string, User>; read
   }
   const users = new Map<string, User>();
   for (const { name, token, tokenSHA256, roles } of content.users) {
-    const digest = token === undefined ? (tokenSHA256 ?? "").toLowerCase() : digestOf(token);
+    const digest = token === undefined ? (tokenSHA256 ?? "").toLowerCase() : tokenDigest(token);
     if (users.has(digest))
       throw unusable(
         path,
